@@ -221,6 +221,11 @@ class Tex:
         if name in ("underbrace", "overbrace", "underline"):
             tag, sign = {"underbrace": ("munder", "⏟"), "overbrace": ("mover", "⏞"), "underline": ("munder", "_")}[name]
             return "<%s>%s%s</%s>" % (tag, self.argument(), mo(sign, ' stretchy="true"'), tag), "limits"
+        if name in ("mathrel", "mathbin", "mathop"):
+            text = self.raw()
+            while name == "mathrel" and self.peek() == "=":
+                text += self.next()  # `\mathrel{+}=` is one sign
+            return mo(text), "limits" if name == "mathop" else ""
         if name == "left":
             return self.fenced(), ""
         if name in BIGGER:

@@ -37,7 +37,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Dict, List, Tuple
 
-CONST, END = 192, 255
+CONST, STOP = 192, "\n"
 VARIABLES = {"x": "A", "a": "A", "b": "B", "c": "C", "y": "Y", "u": "U"}
 OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 Parts = Dict[str, List[Tuple[str, Any]]]  # part -> (text, the row's Line)
@@ -52,11 +52,11 @@ class Rules:
         self.deepest = 0
 
     def compile(self, text: str, arguments: int) -> List[str]:
-        self.tokens = re.findall(r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[A-Za-z_]\w*|\S", text) + ["end"]
+        self.tokens = re.findall(r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[A-Za-z_]\w*|\S", text) + [STOP, STOP]
         self.arguments = arguments
         self.code: List[str] = []
         self.sum()
-        if self.tokens[0] != "end":
+        if self.tokens[0] != STOP:
             raise ValueError("`%s`: did not expect `%s`" % (text, self.tokens[0]))
         depth = 0
         for item in self.code:
@@ -104,7 +104,7 @@ class Rules:
         elif token in VARIABLES and "ABC".find(VARIABLES[token]) < self.arguments:
             self.code.append("$" + VARIABLES[token])
         else:
-            raise ValueError("unknown `%s` in a derivative" % token if token != "end" else "a derivative ends too early")
+            raise ValueError("unknown `%s` in a derivative" % token if token != STOP else "a derivative ends too early")
 
     def expect(self, token: str) -> None:
         if self.tokens[0] != token:

@@ -66,6 +66,7 @@ class Chunk:
     def __init__(self, name: str, path: str, number: int, stamp: str = "") -> None:
         self.name, self.path, self.number, self.stamp = name, path, number, stamp
         self.pieces: List[List[Line]] = []
+        self.homes: List[str] = []  # the chapter of each piece
         self.collect = self.verbatim = self.used = False
 
 
@@ -172,7 +173,7 @@ class Book:
                 self.error(head.path, head.number, "duplicate root %s" % root.group(1))
             if root.group(1).startswith("/") or ".." in root.group(1):
                 self.error(head.path, head.number, "a root is a path inside the repository")
-            chunk = self.roots[root.group(1)] = Chunk("file " + root.group(1), head.path, head.number)
+            chunk = self.roots.setdefault(root.group(1), Chunk("file " + root.group(1), head.path, head.number))
             self.add(fence, chunk, [line._replace(chunk=root.group(1)) for line in body])
         elif table:
             kind, name, columns = table.groups()
@@ -200,8 +201,7 @@ class Book:
             self.add(fence, chunk, [head._replace(text=t, chunk=chunk.name) for t in self.generate(generate.group(2).split(), body, head)])
         elif quote:
             shown = Chunk('%s: %s' % quote.groups(), head.path, head.number)
-            shown.pieces.append([head._replace(text=t) for t in self.quote(quote.group(1), quote.group(2), head)])
-            self.made[fence.path, fence.number] = (shown, 0)
+            self.add(fence, shown, [head._replace(text=t) for t in self.quote(quote.group(1), quote.group(2), head)])
             if any(line.text for line in body):
                 self.error(head.path, head.number, "a quote has no text of its own")
         else:
@@ -209,6 +209,7 @@ class Book:
 
     def add(self, fence: Fence, chunk: Chunk, lines: List[Line]) -> None:
         chunk.pieces.append(lines)
+        chunk.homes.append(fence.path)
         self.made[fence.path, fence.number] = (chunk, len(chunk.pieces) - 1)
 
     def define(self, name: str, how: str, head: Line, stamp: str = "") -> Chunk:

@@ -20,7 +20,7 @@ from typing import Dict, List, Optional, Set, Tuple
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import names  # noqa: E402
 from mathml import TexError, mathml  # noqa: E402
-from tangle import REFERENCE, Book, Chunk, Fence, Line, Table, code_pieces, name_index, tangle, write_if_changed  # noqa: E402
+from tangle import NAME, REFERENCE, Book, Chunk, Fence, Line, Table, code_pieces, name_index, tangle, write_if_changed  # noqa: E402
 
 Text = List[Tuple[int, str]]  # numbered lines
 INLINE = re.compile(r"""\$`(?P<math>[^`]+)`\$|(?P<tick>`+)(?P<code>.+?)(?P=tick)(?!`)|!\[(?P<alt>[^\]]*)\]\((?P<src>[^)\s]+)[^)]*\)|\[(?P<label>(?:[^\[\]]|\[[^\]]*\])+)\]\((?P<href>[^)\s]+)\)
@@ -36,7 +36,7 @@ a { color: var(--link); text-decoration: none; } a:hover { text-decoration: unde
 nav { font: 14px/1.5 system-ui, sans-serif; display: flex; gap: 1.5em; flex-wrap: wrap; border-bottom: 1px solid var(--line); padding-bottom: .5em; } nav.end { border: 0; border-top: 1px solid var(--line); padding-top: .5em; margin-top: 3em; }
 h1, h2, h3, h4 { line-height: 1.2; margin: 1.8em 0 .6em; } h1 { font-size: 2em; margin-top: 1em; } h2 { font-size: 1.4em; } h3 { font-size: 1.15em; }
 pre, code { font: 13.5px/1.45 'DejaVu Sans Mono', Menlo, Consolas, monospace; } code { background: var(--code); padding: .1em .25em; border-radius: 3px; } pre { background: var(--code); padding: .7em .9em; overflow-x: auto; border-radius: 4px; margin: .8em 0; } pre code { padding: 0; background: none; }
-.chunk { border-left: 3px solid var(--line); margin: 1.2em 0; } .chunk pre { margin: 0; border-radius: 0; } .chunk .name, .chunk .notes { font: 13px/1.5 system-ui, sans-serif; background: var(--code); padding: .35em .9em; color: var(--faint); } .chunk .name b { color: var(--ink); }
+.chunk { border-left: 3px solid var(--line); margin: 1.2em 0; min-width: 100%; width: max-content; max-width: max(100%, 50vw + 21em); box-sizing: border-box; } .chunk pre { margin: 0; border-radius: 0; } .chunk .name, .chunk .notes { font: 13px/1.5 system-ui, sans-serif; background: var(--code); padding: .35em .9em; color: var(--faint); } .chunk .name b { color: var(--ink); }
 .chunk:target, tr:target, h1:target, h2:target, h3:target { outline: 2px solid var(--link); } .reference { font-style: italic; }
 .comment { color: var(--note); } .string { color: var(--text); } .keyword, .directive { color: var(--word); } .number { color: var(--number); } pre a.wf { color: inherit; }
 .table { overflow-x: auto; } table { border-collapse: collapse; margin: 1em 0; font-size: .93em; } th, td { border-bottom: 1px solid var(--line); padding: .3em .8em .3em 0; text-align: left; vertical-align: top; } .chunk table { margin: 0 .9em .6em; }
@@ -86,12 +86,13 @@ class Weaver:
     def target(self, name: str):  # -> Chunk or Table or None
         return self.book.chunks.get(name) or self.book.tables.get(name) or self.book.tables.get(name.rpartition(": ")[0])
 
-    def anchor(self, item, piece: int = 0) -> str:
-        return "chunk-" + slug(item.name.replace("/", " ").replace(".", " ")) + ("-%d" % (piece + 1) if piece else "")
+    def anchor(self, item, piece: int = -1) -> str:
+        """The id of a piece, or of the place where the whole is defined: that is its first piece, but for a collecting chunk."""
+        number = piece + 1 if isinstance(item, Table) or not item.collect else piece + 2
+        return "chunk-" + slug(re.sub(r"[/.]", " ", item.name)) + ("-%d" % number if number > 1 else "")
 
-    def link(self, item, piece: int = 0, text: str = "") -> str:
-        path = item.path if isinstance(item, Table) or not item.pieces or not item.pieces[piece] else item.pieces[piece][0].path
-        return '<a href="%s#%s">%s</a>' % (page_of(path), self.anchor(item, piece), html.escape(text or item.name))
+    def link(self, item, piece: int = -1, text: str = "") -> str:
+        return '<a href="%s#%s">%s</a>' % (page_of(item.homes[piece] if piece > 0 or (piece == 0 and item.collect) else item.path), self.anchor(item, piece), html.escape(text or item.name))
 
     def name_link(self, name: str) -> Optional[str]:
         """Where a name of the library is defined: page and anchor."""
@@ -107,12 +108,12 @@ class Weaver:
             quoted = item.name not in self.book.chunks and not item.name.startswith("file ")
             head = "quoted" if quoted else "+=" if piece or item.collect else "="
             head += {"isa": " &nbsp;for each instruction set", "real": " &nbsp;for each element type"}.get(item.stamp, "")
-            body = "<pre><code>%s</code></pre>" % self.c([line.text for line in item.pieces[piece]], quoted or item.verbatim)
+            body = "<pre><code>%s</code></pre>" % self.c("\n".join(line.text for line in item.pieces[piece]).strip("\n").split("\n"), quoted or item.verbatim)
         notes = []
         if isinstance(item, Chunk):
-            if piece:
-                notes.append("begins " + self.link(item, 0, self.book.titles[item.pieces[0][0].path]))
-            later = [self.link(item, k, self.book.titles[item.pieces[k][0].path]) for k in range(piece + 1, len(item.pieces)) if item.pieces[k]]
+            if piece or item.collect:
+                notes.append("begins " + self.link(item, -1, self.book.titles[item.path]))
+            later = [self.link(item, k, self.book.titles[item.homes[k]]) for k in range(piece + 1, len(item.homes))]
             if later:
                 notes.append("continues " + later[0] + (" and %d more times" % (len(later) - 1) if len(later) > 1 else ""))
         users = self.users.get(item.name, [])
@@ -120,6 +121,11 @@ class Weaver:
             notes.append("used in " + ", ".join(self.link(c, k) for c, k in users))
         return '<div class="chunk" id="%s"><div class="name"><b>%s</b> %s</div>%s%s</div>' % (
             self.anchor(item, piece), html.escape(item.name), head, body, '<div class="notes">%s</div>' % "; ".join(notes) if notes else "")
+
+    def collected(self, item: Chunk) -> str:
+        chapters = [self.link(item, k, self.book.titles[path]) for k, path in enumerate(item.homes)]
+        return '<div class="chunk" id="%s"><div class="name"><b>%s</b> collects what chapters append</div><div class="notes">%s; used in %s</div></div>' % (
+            self.anchor(item), html.escape(item.name), ", ".join(chapters), ", ".join(self.link(c, k) for c, k in self.users.get(item.name, [])))
 
     def table_html(self, table: Table) -> str:
         out = ["<tr>%s</tr>" % "".join("<th>%s</th>" % html.escape(c) for c in table.columns)]
@@ -166,7 +172,7 @@ class Weaver:
         try:
             return mathml(text, block)
         except TexError as problem:
-            self.error(number + text[:problem.at].count("\n"), str(problem))
+            self.error(number + text[:problem.at].count("\n"), str(problem), True)
             return "<code>%s</code>" % html.escape(text)
 
     def inline(self, text: str, number: int) -> str:
@@ -236,8 +242,7 @@ class Weaver:
         if fence.language == "math":
             return self.math("\n".join(text), fence.number + 1, True)
         if text and re.match(r"^(//|#): ?collect ", text[0]):
-            text = [re.sub(r"^.*collect (.*)$", r"\1 collects what the chapters append", t) for t in text]
-            return "<pre><code>%s</code></pre>" % html.escape("\n".join(text), False)
+            return "\n".join(self.collected(self.book.chunks[name]) for name in re.findall(NAME, "\n".join(text)) if name in self.book.chunks)
         return "<pre><code>%s</code></pre>" % (self.c(text) if fence.language in ("c", "C", "cpp", "c++") else html.escape("\n".join(text), False))
 
     def block(self, lines: Text, tight: bool = False) -> str:
