@@ -35,5 +35,8 @@ test:
 	@$(PYTHON) tests/run.py --cc "$(CC)" --cflags "$(CFLAGS) $(OPENMP)"
 endif
 
+book:
+	@$(PYTHON) gen/weave.py
+
 clean:
 	rm -rf $(OUT)

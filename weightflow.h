@@ -142,6 +142,175 @@ typedef struct wf_parallel {
 /* How many threads the library would use: those of `parallel`, or OpenMP's, or 1. */
 WF_API int wf_threads_default(const wf_parallel *parallel);
 
+/* ---- Vectors ---- */
+
+/* vectors: declare the instruction sets */
+/* Instruction sets. WF_ISA_SCALAR is plain C and always there. */
+enum wf_isa { WF_ISA_AUTO = 0, WF_ISA_SCALAR = 1, WF_ISA_SSE2 = 2, WF_ISA_AVX2 = 3, WF_ISA_AVX512 = 4, WF_ISA_NEON = 5, WF_ISA_WASM = 6 };
+/* The best instruction set that is compiled in and runs on this machine. Asks the processor anew at each call (a microsecond or so). */
+WF_API int wf_isa_best(void);
+/* Whether `isa` is compiled in and runs on this machine; WF_ISA_AUTO does. */
+WF_API int wf_isa_available(int isa);
+/* "avx2", ...; "unknown" for a number that is not one of enum wf_isa. Static text. */
+WF_API const char *wf_isa_name(int isa);
+
+/* ---- Randomness ---- */
+
+/* The scrambling function itself, Philox4x32-10: out = f_key(counter). Pure: same arguments, same words, on every machine.
+   Source: Salmon, Moraes, Dror and Shaw (2011). */
+WF_API void wf_philox(const uint32_t counter[4], uint64_t key, uint32_t out[4]);
+
+/* The number that belongs to (slot, step, dimension) under a seed: uniform in (0,1), never 0 or 1, a multiple of 2^-33. `purpose` keeps
+   draws of different meaning apart; use 0 to 127. Dimensions run to 2^26, slots to 2^40. Pure; any thread. */
+WF_API double wf_uniform_at(uint64_t seed, uint64_t slot, uint32_t step, uint32_t dimension, uint32_t purpose);
+
+/* The same for a standard normal; |z| <= 6.77. Uses the words that wf_uniform_at would: give the two different purposes. */
+WF_API double wf_normal_at(uint64_t seed, uint64_t slot, uint32_t step, uint32_t dimension, uint32_t purpose);
+
+/* A running generator: a counter that counts for itself. One thread per object; copy it to remember a place in the stream. */
+typedef struct wf_rng { uint64_t key; uint32_t counter[4]; uint32_t buffer[4]; int used; } wf_rng;
+
+/* Start a stream. Two pairs (seed, stream) that differ give streams without a common number of the underlying counter. */
+WF_API void wf_rng_init(wf_rng *rng, uint64_t seed, uint32_t stream);
+
+WF_API uint32_t wf_rng_u32(wf_rng *rng);                          /* 32 random bits */
+WF_API double wf_rng_uniform(wf_rng *rng);                        /* in (0,1), never 0 or 1; 52 random bits */
+WF_API double wf_rng_normal(wf_rng *rng);                         /* standard normal, |z| <= 8.6 */
+WF_API uint32_t wf_rng_below(wf_rng *rng, uint32_t n);            /* 0, ..., n-1, each equally likely, exactly; 0 if n is 0 */
+WF_API void wf_rng_shuffle(wf_rng *rng, int *values, size_t n);   /* all n! orders equally likely; n < 2^32 */
+
+/* ---- Files ---- */
+
+/* files: declare streams */
+/* Deliver up to `size` bytes into `data` and return how many; fewer than asked for means the end, or an error. */
+typedef size_t (*wf_read_fn)(void *user, void *data, size_t size);
+/* Take `size` bytes; 0 = taken, anything else stops the writer with WF_ERROR_IO. */
+typedef int (*wf_write_fn)(void *user, const void *data, size_t size);
+
+/* Read from memory: pass wf_memory_read as the callback and this struct as its user. `data` is borrowed. */
+typedef struct wf_memory_reader { const void *data; size_t size, at; } wf_memory_reader;
+WF_API size_t wf_memory_read(void *reader, void *data, size_t size);
+
+/* Write to memory. With an arena, `data` grows in it (outgrown blocks stay until the arena goes); without, `data` holds `capacity` bytes of yours.
+   `size` counts what was written. */
+typedef struct wf_memory_writer { wf_arena *arena; void *data; size_t size, capacity; } wf_memory_writer;
+WF_API int wf_memory_write(void *writer, const void *data, size_t size);
+
+/* Everything `read` delivers, in the arena, followed by a zero byte that `size` does not count. `expected` bytes is a hint (0: unknown). NULL on failure. */
+WF_API void *wf_read_all(wf_arena *arena, wf_read_fn read, void *user, size_t expected, size_t *size);
+#ifndef WF_NO_STDIO
+/* A whole file, in the arena, followed by a zero byte. NULL on failure. */
+WF_API void *wf_file_read(wf_arena *arena, const char *path, size_t *size);
+/* Write a whole file, by way of a temporary file beside it that is renamed at the end: there is never half a file at `path`, and an old one survives a failure. */
+WF_API wf_result wf_file_write(wf_arena *arena, const char *path, const void *data, size_t size);
+#endif
+
+/* files: declare arrays */
+/* Types of numbers in files. BF16 is the upper half of an F32. BOOL is a byte: 0 or not 0. */
+enum {
+    WF_DTYPE_F64 = 1, WF_DTYPE_F32, WF_DTYPE_F16, WF_DTYPE_BF16, WF_DTYPE_I64, WF_DTYPE_I32, WF_DTYPE_I16, WF_DTYPE_I8,
+    WF_DTYPE_U64, WF_DTYPE_U32, WF_DTYPE_U16, WF_DTYPE_U8, WF_DTYPE_BOOL
+};
+
+/* `count` numbers in C order, in the byte order of this machine, aligned to 64 bytes where the library allocated them. nd = 0 is a scalar: one number. */
+typedef struct wf_array {
+    void *data;
+    int dtype, nd;
+    size_t shape[8];
+    size_t count;
+} wf_array;
+
+/* Bytes of one number, and its name in safetensors ("F64"); 0 and NULL where dtype is none of the above. */
+WF_API size_t wf_dtype_size(int dtype);
+WF_API const char *wf_dtype_name(int dtype);
+/* An array over memory of yours (borrowed). An impossible type, number of dimensions or shape gives nd = -1, which every writer refuses. */
+WF_API wf_array wf_array_of(void *data, int dtype, int nd, const size_t *shape);
+/* The numbers as double or float: `a->data` itself where it has that type, else a converted copy in the arena. Integers beyond 2^53 (2^24) are rounded to nearest;
+   a finite number beyond the range of float is WF_ERROR_NUMERIC. NULL on failure. */
+WF_API double *wf_array_f64(wf_arena *arena, const wf_array *a);
+WF_API float *wf_array_f32(wf_arena *arena, const wf_array *a);
+
+/* files: declare npy */
+
+/* One array from the bytes of a .npy file (copied), versions 1 to 3, both byte orders, C and Fortran order: f2 f4 f8, i1 to i8, u1 to u8, b1. `name` is for messages.
+   NULL on failure, with nothing left in the arena. */
+WF_API wf_array *wf_npy_parse(wf_arena *arena, const void *bytes, size_t size, const char *name);
+/* Write an array as .npy, version 1, little-endian. The arena keeps the error. */
+WF_API wf_result wf_npy_write(wf_arena *arena, const wf_array *a, wf_write_fn write, void *user);
+#ifndef WF_NO_STDIO
+WF_API wf_array *wf_npy_read(wf_arena *arena, const char *path);
+WF_API wf_result wf_npy_save(wf_arena *arena, const char *path, const wf_array *a);
+#endif
+
+/* files: declare safetensors */
+
+/* A named array, and a line of text about the model. */
+typedef struct wf_tensor_entry { const char *name; wf_array array; } wf_tensor_entry;
+typedef struct wf_tensor_note { const char *key, *value; } wf_tensor_note;
+
+/* The content of a safetensors file: made by a reader, or by wf_tensors_new and filled. Fields are for reading. One thread at a time. */
+typedef struct wf_tensors {
+    wf_arena *arena;
+    size_t count, notes;
+    wf_tensor_entry *entry; /* count, in the order of the file */
+    wf_tensor_note *note;   /* notes: the metadata */
+    size_t capacity, note_capacity;
+} wf_tensors;
+
+WF_API wf_tensors *wf_tensors_new(wf_arena *arena);
+/* Append an array under a name (copied). The array's data are borrowed until the last write. A name that is taken or is not UTF-8: WF_ERROR_NAME. */
+WF_API wf_result wf_tensors_add(wf_tensors *t, const char *name, const wf_array *a);
+/* Append a line of metadata (copied). */
+WF_API wf_result wf_tensors_note(wf_tensors *t, const char *key, const char *value);
+/* The array, or the line of metadata, of that name; NULL where there is none (not an error). */
+WF_API const wf_array *wf_tensors_find(const wf_tensors *t, const char *name);
+WF_API const char *wf_tensors_about(const wf_tensors *t, const char *key);
+/* Everything in the bytes of a safetensors file (copied). `name` is for messages. NULL on failure, with nothing left in the arena. */
+WF_API wf_tensors *wf_tensors_parse(wf_arena *arena, const void *bytes, size_t size, const char *name);
+/* Write in the order of entries: the same content gives the same bytes. */
+WF_API wf_result wf_tensors_write(const wf_tensors *t, wf_write_fn write, void *user);
+#ifndef WF_NO_STDIO
+WF_API wf_tensors *wf_tensors_read(wf_arena *arena, const char *path);
+WF_API wf_result wf_tensors_save(const wf_tensors *t, const char *path);
+#endif
+
+/* files: declare numbers as text */
+
+/* The double nearest to the decimal number at the start of text[0..size): [+-] digits [. digits] [e [+-] digits], or inf, infinity, nan in any case. The point is a point in
+   every locale. Returns the bytes used; 0 and no value where there is no number. Too large is infinity. */
+WF_API size_t wf_number_parse(const char *text, size_t size, double *value);
+/* The shortest decimal number that reads back as the same double, into text (32 bytes, zero at the end). Returns its length. */
+WF_API size_t wf_number_write(double value, char *text);
+
+/* files: declare tables */
+
+/* Options for reading tables; all zero is the default. */
+typedef struct wf_csv_options {
+    char separator; /* ',' ';' '\t' ' ' (runs of blanks), or 0: the first of tab ; , blank that the first line contains */
+    int header;     /* 1: the first line is names; -1: there are none; 0: it is names if none of its fields is a number */
+    size_t skip;    /* lines to skip first */
+    int keep_nan;   /* missing fields, NA, nan and inf are values (missing: NaN), not errors */
+} wf_csv_options;
+
+/* A table of numbers, row-major: data[row * columns + column]. */
+typedef struct wf_table {
+    size_t rows, columns;
+    double *data;
+    const char **names; /* columns strings, or NULL */
+} wf_table;
+
+/* The table in the text of a CSV file (copied): numbers, optional names, quotes, comments after '#', lines ending in LF, CRLF or CR. options may be NULL. `name` is for messages.
+   NULL on failure: WF_ERROR_FORMAT for what is not a table of numbers, WF_ERROR_DATA for a missing or infinite value, with line and column in the message. */
+WF_API wf_table *wf_csv_parse(wf_arena *arena, const char *text, size_t size, const char *name, const wf_csv_options *options);
+/* The column of that name, or -1. */
+WF_API int wf_table_column(const wf_table *table, const char *name);
+/* Write a table with commas; every number reads back as the same bits (NaN as some NaN, with keep_nan). */
+WF_API wf_result wf_csv_write(wf_arena *arena, const wf_table *table, wf_write_fn write, void *user);
+#ifndef WF_NO_STDIO
+WF_API wf_table *wf_csv_read(wf_arena *arena, const char *path, const wf_csv_options *options);
+WF_API wf_result wf_csv_save(wf_arena *arena, const char *path, const wf_table *table);
+#endif
+
 /* ---- Parameters ---- */
 
 /* Element types. A plan computes in one of them. */
@@ -201,7 +370,7 @@ WF_API wf_t wf_input_nd(wf_graph *graph, const char *name, int nd, const int *d)
 WF_API wf_t wf_shared_nd(wf_graph *graph, const char *name, int nd, const int *d);        /* the same for all samples of a run */
 WF_API wf_t wf_param(wf_graph *graph, const char *name, int nd, const int *d, int init, double scale);
 WF_API wf_t wf_const(wf_graph *graph, double value);                                      /* [] */
-WF_API wf_t wf_array(wf_graph *graph, int nd, const int *d, const double *values);        /* copied */
+WF_API wf_t wf_const_array(wf_graph *graph, int nd, const int *d, const double *values);        /* copied */
 WF_API wf_t wf_full(wf_graph *graph, int nd, const int *d, double value);
 WF_API wf_t wf_samples(wf_graph *graph);                                                  /* [] the number of samples of the run */
 WF_API wf_t wf_uniform(wf_graph *graph, int nd, const int *d, int purpose);               /* per sample, in (0,1) */
@@ -348,6 +517,131 @@ typedef struct wf_jet { wf_t value, grad, lap; } wf_jet;
 WF_API wf_jet wf_jet2(wf_t y, wf_t x);
 WF_API wf_t wf_laplacian(wf_t y, wf_t x);
 
+/* ---- Plans ---- */
+
+/* What to compute, and how. {0} in every field is a good choice. */
+typedef struct wf_plan_desc {
+    wf_t out[16];      /* values wanted, ended by one without id */
+    wf_t grad_of;      /* a shared scalar: its gradient with respect to all parameters goes to wf_ws_grad */
+    int type;          /* WF_F32, WF_F64 */
+    int tile;          /* lanes of a tile, 1..64; 0: chosen from the graph */
+    int slots;         /* at most this many partial sums over samples, 1..64; 0: 16. With `tile`, part of the numerical contract */
+    int isa;           /* WF_ISA_...; 0: the best of this machine */
+    int reference;     /* 1: one operation at a time, no reuse of memory, plain C: the oracle of the tests */
+} wf_plan_desc;
+
+/* A compiled plan. Never changes; any number of threads may run it, each with a workspace of its own. */
+typedef struct wf_plan wf_plan;
+
+/* Compile. NULL on failure, with the reason in the report of `arena`. The graph may grow afterwards; the plan does not see it. */
+WF_API wf_plan *wf_compile(wf_arena *arena, const wf_plan_desc *desc);
+/* Lanes of a tile; bytes of a workspace for one thread; kernel calls in all phases. */
+WF_API int wf_plan_tile(const wf_plan *plan);
+WF_API size_t wf_plan_memory(const wf_plan *plan);
+WF_API int wf_plan_steps(const wf_plan *plan);
+
+/* ---- Execution ---- */
+
+/* The memory in which a plan runs, and the gradient. One thread at a time; the plan outlives it. */
+typedef struct wf_ws wf_ws;
+
+/* Data for an input or from an output. Row-major, one row per sample; `stride` is elements between rows (0: dense). */
+typedef struct wf_feed { wf_t node; const void *in; void *out; size_t stride; } wf_feed;
+WF_API wf_feed wf_in(wf_t node, const void *data, size_t stride);
+WF_API wf_feed wf_out(wf_t node, void *data, size_t stride);
+
+/* A workspace for up to `threads` threads (0: the default of OpenMP or of `parallel`, which may be NULL and is copied). The last allocation before running. */
+WF_API wf_ws *wf_ws_new(wf_arena *arena, const wf_plan *plan, int threads, const wf_parallel *parallel);
+/* Run on `samples` samples. Every input of the plan must be fed; element types are those of the plan.
+   WF_ERROR_NUMERIC when a shared output is not finite; the outputs are still written. Allocates nothing. */
+WF_API wf_result wf_run(const wf_plan *plan, wf_ws *ws, const wf_feed *feeds, int count, size_t samples);
+/* Seed and step of the noise of the next runs: the same seed, step and sample give the same noise. */
+WF_API void wf_ws_noise(wf_ws *ws, uint64_t seed, uint32_t step);
+/* The gradient of the last run: laid out like the parameters, wf_params_size elements. */
+WF_API void *wf_ws_grad(wf_ws *ws);
+/* What went wrong in the last run. */
+WF_API const wf_report *wf_ws_report(const wf_ws *ws);
+
+/* ---- Systems ---- */
+
+/* Write the propensity of every reaction at `time` in the state `counts`; each finite and not negative. May run on several threads at once. */
+typedef void (*wf_propensity_fn)(void *user, double time, const int32_t *counts, double *propensity);
+
+/* A stochastic reaction system. Everything is borrowed; nothing is changed. `change` and `reactants` are [reactions][species]. */
+typedef struct wf_reaction_system {
+    int species, reactions;
+    const int *change;             /* what one event adds to each count */
+    const int *reactants;          /* mass action: how many of each species take part */
+    const double *rate;            /* mass action: rate of each reaction per choice of reactants */
+    const double *swing;           /* NULL, or for each reaction e in [-1,1]: its rate is multiplied by 1 + e sin(2 pi time / period) */
+    double period;
+    wf_propensity_fn propensity;   /* instead of mass action, if not NULL: then reactants, rate and swing are not used */
+    wf_propensity_fn bound;        /* bounds for all later times while the counts stay; NULL: `propensity` does not depend on time */
+    void *user;
+} wf_reaction_system;
+
+/* Options of a simulation; all zero is good. */
+typedef struct wf_simulate_desc {
+    uint64_t seed;
+    int frozen;                 /* hold time-dependent rates at their value after the last event: quick, and not exact */
+    double start;               /* time of the initial state */
+    uint64_t most_events;       /* a trajectory with more is an error; 0: a hundred million */
+    int threads;                /* 0: as many as there are */
+    const wf_parallel *parallel;
+    wf_progress_fn progress;    /* told how many trajectories are done */
+    void *progress_user;
+} wf_simulate_desc;
+
+/* Simulate n trajectories from the counts x0[species] and write the state at each of `times` (ascending, not before desc->start):
+   out[n][n_times][species]. Trajectory i depends on seed and i alone: same bits for any n, any number of threads. desc may be NULL.
+   Returns WF_ERROR_DATA for negative counts, unsorted times, no trajectories; WF_ERROR_NUMERIC for a propensity that is not finite, negative, or
+   above its bound; WF_ERROR_LIMIT for too many events or a count past 2^31; WF_CANCELLED. `out` is then all zero. Sources: Gillespie (1977),
+   Lewis and Shedler (1979). */
+WF_API wf_result wf_simulate(wf_arena *arena, const wf_reaction_system *system, const int32_t *x0, const double *times, size_t n_times, size_t n,
+                             const wf_simulate_desc *desc, int32_t *out);
+
+/* The epidemic of this book: species S, I, R, six reactions, a season of period 6. */
+WF_API const wf_reaction_system *wf_epidemic_system(void);
+
+/* n epidemics from (50, 10, 0) at the times 0, 0.5, ..., 50: out[n][101][3]. The published data were made with desc->frozen = 1. */
+WF_API wf_result wf_epidemic(wf_arena *arena, size_t n, const wf_simulate_desc *desc, int32_t *out);
+
+/* ---- Measures ---- */
+
+/* A cloud of n points of `dim` coordinates, x[n][dim], with weights >= 0 of any positive sum, or equal ones where weight is NULL. All borrowed. */
+typedef struct wf_points { const double *x, *weight; size_t n, dim; } wf_points;
+
+/* The measures below return WF_ERROR_DATA, and say which number, for points or weights that are not finite, negative weights, empty clouds;
+   WF_ERROR_SHAPE for dimensions that differ. Results are untouched on failure; a result pointer may be NULL. Scratch memory is given back. */
+
+/* Fractions p[species][length] of n samples that take each value 0, ..., length - 1. Sample i is counts[i * stride + species]. A count outside: WF_ERROR_DATA. */
+WF_API wf_result wf_marginals(wf_arena *arena, const int32_t *counts, size_t n, size_t stride, size_t species, size_t length, double *p);
+/* Jensen-Shannon divergence (natural logarithm, at most log 2) of each of `rows` pairs of distributions over `length` values, and the mean over rows.
+   `added` is added to every entry of p, q and their mean before each is normalised again: 0 is the definition, 1e-10 the rule of the WeightFlow paper. */
+WF_API wf_result wf_jsd(wf_arena *arena, const double *p, const double *q, size_t rows, size_t length, double added, double *each, double *mean);
+/* The permutation (row i takes column permutation[i]) that minimises the sum of cost[n][n], finite numbers of any sign. Time n^3. */
+WF_API wf_result wf_assignment(wf_arena *arena, const double *cost, size_t n, int *permutation);
+/* w1: mean distance between the rows of p and the rows of q, [rows][length], after the best matching. w2: root of the mean square after its own. */
+WF_API wf_result wf_assignment_distance(wf_arena *arena, const double *p, const double *q, size_t rows, size_t length, double *w1, double *w2);
+/* The WeightFlow paper's comparison of trajectories x[nx][times][species] and y[ny][times][species] of counts < length: at each time the assignment distances
+   and the divergence (with 1e-10 added) between their marginals. w1, w2 and jsd hold `times` numbers each. */
+WF_API wf_result wf_compare_counts(wf_arena *arena, const int32_t *x, size_t nx, const int32_t *y, size_t ny, size_t times, size_t species, size_t length,
+                                   double *w1, double *w2, double *jsd);
+/* Optimal transport between clouds, cost |x - y| (w1) and the root of cost |x - y|^2 (w2). Exact; memory 16 n m bytes, time about n m (n + m). */
+WF_API wf_result wf_wasserstein(wf_arena *arena, const wf_points *x, const wf_points *y, double *w1, double *w2);
+/* The same on the line (dim 1), by sorting: time n log n. */
+WF_API wf_result wf_wasserstein_1d(wf_arena *arena, const wf_points *x, const wf_points *y, double *w1, double *w2);
+/* W2 squared between the projections on each of direction[directions][dim] (used as given), and the mean over them. */
+WF_API wf_result wf_sliced_wasserstein(wf_arena *arena, const wf_points *x, const wf_points *y, const double *direction, size_t directions, double *each, double *mean);
+/* 2 E|x-y| - E|x-x'| - E|y-y'|. `biased`: over all pairs, never negative. `unbiased`: over pairs of different points (two at least). Equal weights only. */
+WF_API wf_result wf_energy_distance(wf_arena *arena, const wf_points *x, const wf_points *y, double *biased, double *unbiased);
+/* Unbiased squared maximum mean discrepancy with the kernel exp(-|x-y|^2 / (2 s^2)) for each of `count` bandwidths s; may be negative. Equal weights only. */
+WF_API wf_result wf_mmd(wf_arena *arena, const wf_points *x, const wf_points *y, const double *bandwidth, size_t count, double *mmd2);
+/* Entropic transport with cost |x-y|^2 / 2 and penalty eps KL(P | a b): `transport` is its optimum between x and y, `divergence` that less half of x to x and
+   of y to y. Iterates until potentials move by less than `tolerance` (0: 1e-8 eps); WF_ERROR_NUMERIC after 100 000 rounds. Bandwidth: eps near the square
+   of the distances to resolve; time grows as 1 / eps. */
+WF_API wf_result wf_sinkhorn(wf_arena *arena, const wf_points *x, const wf_points *y, double eps, double tolerance, double *divergence, double *transport);
+
 /* header: close the declarations */
 #ifdef __cplusplus
 }
@@ -369,17 +663,59 @@ WF_API wf_t wf_laplacian(wf_t y, wf_t x);
 #include <omp.h>
 #endif
 
-/* missing: vectors: include the intrinsics */
+/* vectors: include the intrinsics */
+/* vectors: choose what to compile */
+#ifndef WF_SIMD_MAX
+#define WF_SIMD_MAX 4
+#endif
+#if !defined(WF_NO_SIMD) && WF_SIMD_MAX >= 2
+#if ((defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__) && !(defined(_WIN32) && !defined(_WIN64))) || defined(_M_X64)
+#define WF__ISA_SSE2
+#if WF_SIMD_MAX >= 3
+#define WF__ISA_AVX2
+#endif
+#if WF_SIMD_MAX >= 4
+#define WF__ISA_AVX512
+#endif
+#elif defined(__aarch64__) && defined(__GNUC__) && !defined(__AARCH64EB__)
+#define WF__ISA_NEON
+#elif defined(__wasm_simd128__)
+#define WF__ISA_WASM
+#endif
+#endif
+#if defined(WF__ISA_SSE2)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" /* gcc 12 means its own _mm512_undefined_ps */
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#else
+#include <immintrin.h>
+#endif
+#ifdef _MSC_VER
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#elif defined(WF__ISA_NEON)
+#include <arm_neon.h>
+#elif defined(WF__ISA_WASM)
+#include <wasm_simd128.h>
+#endif
 
 #if defined(__clang__)
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wunused-function"
+#if __clang_major__ >= 12
+#pragma float_control(precise, on, push)
+#endif
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=off")
+#pragma GCC optimize("fp-contract=off,no-fast-math")
 #endif
 
 #ifdef __cplusplus
@@ -757,6 +1093,6088 @@ static void wf__parallel_for(const wf_parallel *p, int threads, int tasks, void 
     for (int i = 0; i < tasks; i++) task(context, i);
 }
 
+/* ---- Vectors ---- */
+/* vectors: mark kernels and helpers */
+#if defined(__GNUC__)
+#define WF__ALWAYS_INLINE static inline __attribute__((always_inline))
+#define WF__TARGET(features) __attribute__((target(features)))
+#elif defined(_MSC_VER)
+#define WF__ALWAYS_INLINE static __forceinline
+#define WF__TARGET(features)
+#else
+#define WF__ALWAYS_INLINE static inline
+#define WF__TARGET(features)
+#endif
+#define WF__KERNEL_sse2 WF__TARGET("sse2") static
+#define WF__INLINE_sse2 WF__TARGET("sse2") WF__ALWAYS_INLINE
+#define WF__KERNEL_avx2 WF__TARGET("avx2,fma") static
+#define WF__INLINE_avx2 WF__TARGET("avx2,fma") WF__ALWAYS_INLINE
+#define WF__KERNEL_avx512 WF__TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma") static
+#define WF__INLINE_avx512 WF__TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma") WF__ALWAYS_INLINE
+#define WF__KERNEL_neon static
+#define WF__INLINE_neon WF__ALWAYS_INLINE
+#define WF__KERNEL_wasm static
+#define WF__INLINE_wasm WF__ALWAYS_INLINE
+
+/* vectors: spell arithmetic for the compiler */
+#if defined(__GNUC__)
+#define WF__PLUS(type, f, a, b) ((type)((a) + (b)))
+#define WF__MINUS(type, f, a, b) ((type)((a) - (b)))
+#define WF__TIMES(type, f, a, b) ((type)((a) * (b)))
+#define WF__OVER(type, f, a, b) ((type)((a) / (b)))
+#else
+#define WF__PLUS(type, f, a, b) f(a, b)
+#define WF__MINUS(type, f, a, b) f(a, b)
+#define WF__TIMES(type, f, a, b) f(a, b)
+#define WF__OVER(type, f, a, b) f(a, b)
+#endif
+#if defined(WF__ISA_SSE2)
+
+/* vectors: ask an x86 processor */
+static void wf__cpuid(uint32_t leaf, uint32_t r[4])
+{
+#ifdef _MSC_VER
+    int a[4];
+    __cpuidex(a, (int)leaf, 0);
+    for (int i = 0; i < 4; i++) r[i] = (uint32_t)a[i];
+#else
+    __cpuid_count(leaf, 0, r[0], r[1], r[2], r[3]);
+#endif
+}
+
+static uint32_t wf__xcr0(void)
+{
+#ifdef _MSC_VER
+    return (uint32_t)_xgetbv(0);
+#else
+    uint32_t low, high;
+    __asm__ volatile(".byte 0x0f, 0x01, 0xd0" : "=a"(low), "=d"(high) : "c"(0)); /* xgetbv, for assemblers that do not know it */
+    return low;
+#endif
+}
+
+/* vectors: find the best x86 set */
+static int wf__isa_x86(void)
+{
+    uint32_t r[4], one[4], xcr0, wide = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+    wf__cpuid(0, r);
+    if (r[0] < 1) return WF_ISA_SCALAR;
+    uint32_t leaves = r[0];
+    wf__cpuid(1, one);
+    if (!(one[3] >> 26 & 1)) return WF_ISA_SCALAR;
+    if (leaves < 7 || !(one[2] >> 27 & 1) || !(one[2] >> 28 & 1) || !(one[2] >> 12 & 1)) return WF_ISA_SSE2;
+    xcr0 = wf__xcr0();
+    wf__cpuid(7, r);
+    if ((xcr0 & 6) != 6 || !(r[1] >> 5 & 1)) return WF_ISA_SSE2;
+    return (xcr0 & 0xE6) == 0xE6 && (r[1] & wide) == wide ? WF_ISA_AVX512 : WF_ISA_AVX2;
+}
+#endif
+
+/* vectors: answer for this machine */
+int wf_isa_best(void)
+{
+#if defined(WF__ISA_SSE2)
+    int isa = wf__isa_x86();
+    return isa < WF_SIMD_MAX ? isa : WF_SIMD_MAX;
+#elif defined(WF__ISA_NEON)
+    return WF_ISA_NEON;
+#elif defined(WF__ISA_WASM)
+    return WF_ISA_WASM;
+#else
+    return WF_ISA_SCALAR;
+#endif
+}
+
+int wf_isa_available(int isa)
+{
+    int best = wf_isa_best();
+    if (isa == WF_ISA_AUTO || isa == WF_ISA_SCALAR || isa == best) return 1;
+    return best <= WF_ISA_AVX512 && isa > WF_ISA_SCALAR && isa <= best;
+}
+
+const char *wf_isa_name(int isa)
+{
+    static const char *const names[] = { "auto", "scalar", "sse2", "avx2", "avx512", "neon", "wasm" };
+    return isa >= 0 && isa <= WF_ISA_WASM ? names[isa] : "unknown";
+}
+
+/* vectors: words of AVX2 and AVX-512 */
+#if defined(WF__ISA_AVX2)
+#define WF__AVX2_NAME "avx2"
+#define WF__AVX2_W 8
+#define WF__AVX2_V 2
+#define WF__AVX2_NV 2
+#define WF__AVX2_FUSED 1
+#define WF__AVX2_F __m256
+#define WF__AVX2_I __m256i
+#define WF__AVX2_M __m256
+#define WF__AVX2_K __m256i
+#define WF__AVX2_LD(p) _mm256_loadu_ps(p)
+#define WF__AVX2_ST(p, v) _mm256_storeu_ps(p, v)
+#define WF__AVX2_TAIL(n) _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+#define WF__AVX2_LDK(p, k) _mm256_maskload_ps(p, k)
+#define WF__AVX2_STK(p, v, k) _mm256_maskstore_ps(p, k, v)
+#define WF__AVX2_SET1(x) _mm256_set1_ps(x)
+#define WF__AVX2_ADD(a, b) WF__PLUS(__m256, _mm256_add_ps, a, b)
+#define WF__AVX2_SUB(a, b) WF__MINUS(__m256, _mm256_sub_ps, a, b)
+#define WF__AVX2_MUL(a, b) WF__TIMES(__m256, _mm256_mul_ps, a, b)
+#define WF__AVX2_DIV(a, b) WF__OVER(__m256, _mm256_div_ps, a, b)
+#define WF__AVX2_SQRT(a) _mm256_sqrt_ps(a)
+#define WF__AVX2_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define WF__AVX2_FNMA(a, b, c) _mm256_fnmadd_ps(a, b, c)
+#define WF__AVX2_MIN(a, b) _mm256_min_ps(a, b)
+#define WF__AVX2_MAX(a, b) _mm256_max_ps(a, b)
+#define WF__AVX2_ROUND(a) _mm256_round_ps(a, 8)
+#define WF__AVX2_FLOOR(a) _mm256_round_ps(a, 9)
+#define WF__AVX2_AND(a, b) _mm256_and_ps(a, b)
+#define WF__AVX2_ANDNOT(a, b) _mm256_andnot_ps(a, b)
+#define WF__AVX2_OR(a, b) _mm256_or_ps(a, b)
+#define WF__AVX2_XOR(a, b) _mm256_xor_ps(a, b)
+#define WF__AVX2_LT(a, b) _mm256_cmp_ps(a, b, _CMP_LT_OQ)
+#define WF__AVX2_LE(a, b) _mm256_cmp_ps(a, b, _CMP_LE_OQ)
+#define WF__AVX2_EQ(a, b) _mm256_cmp_ps(a, b, _CMP_EQ_OQ)
+#define WF__AVX2_SEL(m, a, b) _mm256_blendv_ps(b, a, m)
+#define WF__AVX2_BITS(a) _mm256_castps_si256(a)
+#define WF__AVX2_FLT(i) _mm256_castsi256_ps(i)
+#define WF__AVX2_ISET1(x) _mm256_set1_epi32(x)
+#define WF__AVX2_IADD(a, b) _mm256_add_epi32(a, b)
+#define WF__AVX2_ISUB(a, b) _mm256_sub_epi32(a, b)
+#define WF__AVX2_IAND(a, b) _mm256_and_si256(a, b)
+#define WF__AVX2_ISHL(a, n) _mm256_slli_epi32(a, n)
+#define WF__AVX2_ISRA(a, n) _mm256_srai_epi32(a, n)
+#define WF__AVX2_TOF(i) _mm256_cvtepi32_ps(i)
+#define WF__AVX2_ILD(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define WF__AVX2_IST(p, i) _mm256_storeu_si256((__m256i *)(void *)(p), i)
+#define WF__AVX2_ANY(m) _mm256_movemask_ps(m)
+#define WF__AVX2_ODD(i) _mm256_castsi256_ps(_mm256_slli_epi32(i, 31))
+#define WF__AVX2_ZIPLO(a, b) _mm256_unpacklo_ps(a, b)
+#define WF__AVX2_ZIPHI(a, b) _mm256_unpackhi_ps(a, b)
+#define WF__AVX2_PAIRLO(a, b) _mm256_shuffle_ps(a, b, 0x44)
+#define WF__AVX2_PAIRHI(a, b) _mm256_shuffle_ps(a, b, 0xEE)
+#define WF__AVX2_LD4(p, s) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps((p) + 4 * (s)), 1)
+#endif
+
+#if defined(WF__ISA_AVX512)
+#define WF__AVX512_NAME "avx512"
+#define WF__AVX512_W 16
+#define WF__AVX512_V 1
+#define WF__AVX512_NV 4
+#define WF__AVX512_FUSED 1
+#define WF__AVX512_F __m512
+#define WF__AVX512_I __m512i
+#define WF__AVX512_M __mmask16
+#define WF__AVX512_K __mmask16
+#define WF__AVX512_LD(p) _mm512_loadu_ps(p)
+#define WF__AVX512_ST(p, v) _mm512_storeu_ps(p, v)
+#define WF__AVX512_TAIL(n) ((__mmask16)(((uint32_t)1 << (n)) - 1))
+#define WF__AVX512_LDK(p, k) _mm512_maskz_loadu_ps(k, p)
+#define WF__AVX512_STK(p, v, k) _mm512_mask_storeu_ps(p, k, v)
+#define WF__AVX512_SET1(x) _mm512_set1_ps(x)
+#define WF__AVX512_ADD(a, b) WF__PLUS(__m512, _mm512_add_ps, a, b)
+#define WF__AVX512_SUB(a, b) WF__MINUS(__m512, _mm512_sub_ps, a, b)
+#define WF__AVX512_MUL(a, b) WF__TIMES(__m512, _mm512_mul_ps, a, b)
+#define WF__AVX512_DIV(a, b) WF__OVER(__m512, _mm512_div_ps, a, b)
+#define WF__AVX512_SQRT(a) _mm512_sqrt_ps(a)
+#define WF__AVX512_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define WF__AVX512_FNMA(a, b, c) _mm512_fnmadd_ps(a, b, c)
+#define WF__AVX512_MIN(a, b) _mm512_min_ps(a, b)
+#define WF__AVX512_MAX(a, b) _mm512_max_ps(a, b)
+#define WF__AVX512_ROUND(a) _mm512_roundscale_ps(a, 8)
+#define WF__AVX512_FLOOR(a) _mm512_roundscale_ps(a, 9)
+#define WF__AVX512_AND(a, b) _mm512_and_ps(a, b)
+#define WF__AVX512_ANDNOT(a, b) _mm512_andnot_ps(a, b)
+#define WF__AVX512_OR(a, b) _mm512_or_ps(a, b)
+#define WF__AVX512_XOR(a, b) _mm512_xor_ps(a, b)
+#define WF__AVX512_LT(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
+#define WF__AVX512_LE(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
+#define WF__AVX512_EQ(a, b) _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
+#define WF__AVX512_SEL(m, a, b) _mm512_mask_blend_ps(m, b, a)
+#define WF__AVX512_BITS(a) _mm512_castps_si512(a)
+#define WF__AVX512_FLT(i) _mm512_castsi512_ps(i)
+#define WF__AVX512_ISET1(x) _mm512_set1_epi32(x)
+#define WF__AVX512_IADD(a, b) _mm512_add_epi32(a, b)
+#define WF__AVX512_ISUB(a, b) _mm512_sub_epi32(a, b)
+#define WF__AVX512_IAND(a, b) _mm512_and_si512(a, b)
+#define WF__AVX512_ISHL(a, n) _mm512_slli_epi32(a, n)
+#define WF__AVX512_ISRA(a, n) _mm512_srai_epi32(a, n)
+#define WF__AVX512_TOF(i) _mm512_cvtepi32_ps(i)
+#define WF__AVX512_ILD(p) _mm512_loadu_si512(p)
+#define WF__AVX512_IST(p, i) _mm512_storeu_si512(p, i)
+#define WF__AVX512_ANY(m) (m)
+#define WF__AVX512_SCALE(a, n) _mm512_scalef_ps(a, n)
+#define WF__AVX512_ODD(i) _mm512_test_epi32_mask(i, _mm512_set1_epi32(1))
+#define WF__AVX512_ZIPLO(a, b) _mm512_unpacklo_ps(a, b)
+#define WF__AVX512_ZIPHI(a, b) _mm512_unpackhi_ps(a, b)
+#define WF__AVX512_PAIRLO(a, b) _mm512_shuffle_ps(a, b, 0x44)
+#define WF__AVX512_PAIRHI(a, b) _mm512_shuffle_ps(a, b, 0xEE)
+#define WF__AVX512_LD4(p, s) _mm512_insertf32x4(_mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(p)), _mm_loadu_ps((p) + 4 * (s)), 1), _mm_loadu_ps((p) + 8 * (s)), 2), _mm_loadu_ps((p) + 12 * (s)), 3)
+#endif
+
+/* vectors: words of the sets with four lanes */
+#if defined(WF__ISA_SSE2)
+#define WF__SSE2_NAME "sse2"
+#define WF__SSE2_W 4
+#define WF__SSE2_V 4
+#define WF__SSE2_NV 2
+#define WF__SSE2_FUSED 0
+#define WF__SSE2_F __m128
+#define WF__SSE2_I __m128i
+#define WF__SSE2_M __m128
+#define WF__SSE2_K int
+#define WF__SSE2_LD(p) _mm_loadu_ps(p)
+#define WF__SSE2_ST(p, v) _mm_storeu_ps(p, v)
+#define WF__SSE2_TAIL(n) (int)(n)
+#define WF__SSE2_LDK(p, k) wf__load_part_sse2(p, k)
+#define WF__SSE2_STK(p, v, k) wf__store_part_sse2(p, v, k)
+#define WF__SSE2_SET1(x) _mm_set1_ps(x)
+#define WF__SSE2_ADD(a, b) WF__PLUS(__m128, _mm_add_ps, a, b)
+#define WF__SSE2_SUB(a, b) WF__MINUS(__m128, _mm_sub_ps, a, b)
+#define WF__SSE2_MUL(a, b) WF__TIMES(__m128, _mm_mul_ps, a, b)
+#define WF__SSE2_DIV(a, b) WF__OVER(__m128, _mm_div_ps, a, b)
+#define WF__SSE2_SQRT(a) _mm_sqrt_ps(a)
+#define WF__SSE2_FMA(a, b, c) WF__SSE2_ADD(WF__SSE2_MUL(a, b), c)
+#define WF__SSE2_FNMA(a, b, c) WF__SSE2_SUB(c, WF__SSE2_MUL(a, b))
+#define WF__SSE2_MIN(a, b) _mm_min_ps(a, b)
+#define WF__SSE2_MAX(a, b) _mm_max_ps(a, b)
+#define WF__SSE2_ROUND(a) wf__round_sse2(a)
+#define WF__SSE2_FLOOR(a) wf__floor_sse2(a)
+#define WF__SSE2_AND(a, b) _mm_and_ps(a, b)
+#define WF__SSE2_ANDNOT(a, b) _mm_andnot_ps(a, b)
+#define WF__SSE2_OR(a, b) _mm_or_ps(a, b)
+#define WF__SSE2_XOR(a, b) _mm_xor_ps(a, b)
+#define WF__SSE2_LT(a, b) _mm_cmplt_ps(a, b)
+#define WF__SSE2_LE(a, b) _mm_cmple_ps(a, b)
+#define WF__SSE2_EQ(a, b) _mm_cmpeq_ps(a, b)
+#define WF__SSE2_SEL(m, a, b) wf__select_sse2(m, a, b)
+#define WF__SSE2_BITS(a) _mm_castps_si128(a)
+#define WF__SSE2_FLT(i) _mm_castsi128_ps(i)
+#define WF__SSE2_ISET1(x) _mm_set1_epi32(x)
+#define WF__SSE2_IADD(a, b) _mm_add_epi32(a, b)
+#define WF__SSE2_ISUB(a, b) _mm_sub_epi32(a, b)
+#define WF__SSE2_IAND(a, b) _mm_and_si128(a, b)
+#define WF__SSE2_ISHL(a, n) _mm_slli_epi32(a, n)
+#define WF__SSE2_ISRA(a, n) _mm_srai_epi32(a, n)
+#define WF__SSE2_TOF(i) _mm_cvtepi32_ps(i)
+#define WF__SSE2_ILD(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
+#define WF__SSE2_IST(p, i) _mm_storeu_si128((__m128i *)(void *)(p), i)
+#define WF__SSE2_ANY(m) _mm_movemask_ps(m)
+#define WF__SSE2_ODD(i) _mm_castsi128_ps(_mm_srai_epi32(_mm_slli_epi32(i, 31), 31))
+#define WF__SSE2_ZIPLO(a, b) _mm_unpacklo_ps(a, b)
+#define WF__SSE2_ZIPHI(a, b) _mm_unpackhi_ps(a, b)
+#define WF__SSE2_PAIRLO(a, b) _mm_shuffle_ps(a, b, 0x44)
+#define WF__SSE2_PAIRHI(a, b) _mm_shuffle_ps(a, b, 0xEE)
+#define WF__SSE2_LD4(p, s) _mm_loadu_ps(p)
+#endif
+
+#if defined(WF__ISA_NEON)
+#define WF__NEON_NAME "neon"
+#define WF__NEON_W 4
+#define WF__NEON_V 4
+#define WF__NEON_NV 4
+#define WF__NEON_FUSED 1
+#define WF__NEON_F float32x4_t
+#define WF__NEON_I int32x4_t
+#define WF__NEON_M uint32x4_t
+#define WF__NEON_K int
+#define WF__NEON_LD(p) vld1q_f32(p)
+#define WF__NEON_ST(p, v) vst1q_f32(p, v)
+#define WF__NEON_TAIL(n) (int)(n)
+#define WF__NEON_LDK(p, k) wf__load_part_neon(p, k)
+#define WF__NEON_STK(p, v, k) wf__store_part_neon(p, v, k)
+#define WF__NEON_SET1(x) vdupq_n_f32(x)
+#define WF__NEON_ADD(a, b) WF__PLUS(float32x4_t, vaddq_f32, a, b)
+#define WF__NEON_SUB(a, b) WF__MINUS(float32x4_t, vsubq_f32, a, b)
+#define WF__NEON_MUL(a, b) WF__TIMES(float32x4_t, vmulq_f32, a, b)
+#define WF__NEON_DIV(a, b) WF__OVER(float32x4_t, vdivq_f32, a, b)
+#define WF__NEON_SQRT(a) vsqrtq_f32(a)
+#define WF__NEON_FMA(a, b, c) vfmaq_f32(c, a, b)
+#define WF__NEON_FNMA(a, b, c) vfmsq_f32(c, a, b)
+#define WF__NEON_MIN(a, b) wf__min_neon(a, b)
+#define WF__NEON_MAX(a, b) wf__max_neon(a, b)
+#define WF__NEON_ROUND(a) vrndnq_f32(a)
+#define WF__NEON_FLOOR(a) vrndmq_f32(a)
+#define WF__NEON_AND(a, b) WF__NEON_FLT(vandq_s32(WF__NEON_BITS(a), WF__NEON_BITS(b)))
+#define WF__NEON_ANDNOT(a, b) WF__NEON_FLT(vbicq_s32(WF__NEON_BITS(b), WF__NEON_BITS(a)))
+#define WF__NEON_OR(a, b) WF__NEON_FLT(vorrq_s32(WF__NEON_BITS(a), WF__NEON_BITS(b)))
+#define WF__NEON_XOR(a, b) WF__NEON_FLT(veorq_s32(WF__NEON_BITS(a), WF__NEON_BITS(b)))
+#define WF__NEON_LT(a, b) vcltq_f32(a, b)
+#define WF__NEON_LE(a, b) vcleq_f32(a, b)
+#define WF__NEON_EQ(a, b) vceqq_f32(a, b)
+#define WF__NEON_SEL(m, a, b) vbslq_f32(m, a, b)
+#define WF__NEON_BITS(a) vreinterpretq_s32_f32(a)
+#define WF__NEON_FLT(i) vreinterpretq_f32_s32(i)
+#define WF__NEON_ISET1(x) vdupq_n_s32(x)
+#define WF__NEON_IADD(a, b) vaddq_s32(a, b)
+#define WF__NEON_ISUB(a, b) vsubq_s32(a, b)
+#define WF__NEON_IAND(a, b) vandq_s32(a, b)
+#define WF__NEON_ISHL(a, n) vshlq_n_s32(a, n)
+#define WF__NEON_ISRA(a, n) vshrq_n_s32(a, n)
+#define WF__NEON_TOF(i) vcvtq_f32_s32(i)
+#define WF__NEON_ILD(p) vld1q_s32(p)
+#define WF__NEON_IST(p, i) vst1q_s32(p, i)
+#define WF__NEON_ANY(m) vmaxvq_u32(m)
+#define WF__NEON_ODD(i) vtstq_s32(i, vdupq_n_s32(1))
+#define WF__NEON_ZIPLO(a, b) vzip1q_f32(a, b)
+#define WF__NEON_ZIPHI(a, b) vzip2q_f32(a, b)
+#define WF__NEON_PAIRLO(a, b) vreinterpretq_f32_f64(vzip1q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)))
+#define WF__NEON_PAIRHI(a, b) vreinterpretq_f32_f64(vzip2q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)))
+#define WF__NEON_LD4(p, s) vld1q_f32(p)
+#endif
+
+#if defined(WF__ISA_WASM)
+#define WF__WASM_NAME "wasm"
+#define WF__WASM_W 4
+#define WF__WASM_V 4
+#define WF__WASM_NV 2
+#define WF__WASM_FUSED 0
+#define WF__WASM_F v128_t
+#define WF__WASM_I v128_t
+#define WF__WASM_M v128_t
+#define WF__WASM_K int
+#define WF__WASM_LD(p) wasm_v128_load(p)
+#define WF__WASM_ST(p, v) wasm_v128_store(p, v)
+#define WF__WASM_TAIL(n) (int)(n)
+#define WF__WASM_LDK(p, k) wf__load_part_wasm(p, k)
+#define WF__WASM_STK(p, v, k) wf__store_part_wasm(p, v, k)
+#define WF__WASM_SET1(x) wasm_f32x4_splat(x)
+#define WF__WASM_ADD(a, b) wasm_f32x4_add(a, b)
+#define WF__WASM_SUB(a, b) wasm_f32x4_sub(a, b)
+#define WF__WASM_MUL(a, b) wasm_f32x4_mul(a, b)
+#define WF__WASM_DIV(a, b) wasm_f32x4_div(a, b)
+#define WF__WASM_SQRT(a) wasm_f32x4_sqrt(a)
+#define WF__WASM_FMA(a, b, c) WF__WASM_ADD(WF__WASM_MUL(a, b), c)
+#define WF__WASM_FNMA(a, b, c) WF__WASM_SUB(c, WF__WASM_MUL(a, b))
+#define WF__WASM_MIN(a, b) wasm_f32x4_pmin(b, a)
+#define WF__WASM_MAX(a, b) wasm_f32x4_pmax(b, a)
+#define WF__WASM_ROUND(a) wasm_f32x4_nearest(a)
+#define WF__WASM_FLOOR(a) wasm_f32x4_floor(a)
+#define WF__WASM_AND(a, b) wasm_v128_and(a, b)
+#define WF__WASM_ANDNOT(a, b) wasm_v128_andnot(b, a)
+#define WF__WASM_OR(a, b) wasm_v128_or(a, b)
+#define WF__WASM_XOR(a, b) wasm_v128_xor(a, b)
+#define WF__WASM_LT(a, b) wasm_f32x4_lt(a, b)
+#define WF__WASM_LE(a, b) wasm_f32x4_le(a, b)
+#define WF__WASM_EQ(a, b) wasm_f32x4_eq(a, b)
+#define WF__WASM_SEL(m, a, b) wasm_v128_bitselect(a, b, m)
+#define WF__WASM_BITS(a) (a)
+#define WF__WASM_FLT(i) (i)
+#define WF__WASM_ISET1(x) wasm_i32x4_splat(x)
+#define WF__WASM_IADD(a, b) wasm_i32x4_add(a, b)
+#define WF__WASM_ISUB(a, b) wasm_i32x4_sub(a, b)
+#define WF__WASM_IAND(a, b) wasm_v128_and(a, b)
+#define WF__WASM_ISHL(a, n) wasm_i32x4_shl(a, n)
+#define WF__WASM_ISRA(a, n) wasm_i32x4_shr(a, n)
+#define WF__WASM_TOF(i) wasm_f32x4_convert_i32x4(i)
+#define WF__WASM_ILD(p) wasm_v128_load(p)
+#define WF__WASM_IST(p, i) wasm_v128_store(p, i)
+#define WF__WASM_ANY(m) wasm_v128_any_true(m)
+#define WF__WASM_ODD(i) wasm_i32x4_shr(wasm_i32x4_shl(i, 31), 31)
+#define WF__WASM_ZIPLO(a, b) wasm_i32x4_shuffle(a, b, 0, 4, 1, 5)
+#define WF__WASM_ZIPHI(a, b) wasm_i32x4_shuffle(a, b, 2, 6, 3, 7)
+#define WF__WASM_PAIRLO(a, b) wasm_i32x4_shuffle(a, b, 0, 1, 4, 5)
+#define WF__WASM_PAIRHI(a, b) wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)
+#define WF__WASM_LD4(p, s) wasm_v128_load(p)
+#endif
+
+/* vectors: derive further words (sse2) */
+#if defined(WF__ISA_SSE2)
+#define WF__SSE2_ZERO WF__SSE2_SET1(0.0f)
+#define WF__SSE2_SIGN(a) WF__SSE2_AND(a, WF__SSE2_SET1(-0.0f))
+#define WF__SSE2_ABS(a) WF__SSE2_ANDNOT(WF__SSE2_SET1(-0.0f), a)
+#define WF__SSE2_NEG(a) WF__SSE2_XOR(a, WF__SSE2_SET1(-0.0f))
+#endif
+
+/* vectors: derive further words (avx2) */
+#if defined(WF__ISA_AVX2)
+#define WF__AVX2_ZERO WF__AVX2_SET1(0.0f)
+#define WF__AVX2_SIGN(a) WF__AVX2_AND(a, WF__AVX2_SET1(-0.0f))
+#define WF__AVX2_ABS(a) WF__AVX2_ANDNOT(WF__AVX2_SET1(-0.0f), a)
+#define WF__AVX2_NEG(a) WF__AVX2_XOR(a, WF__AVX2_SET1(-0.0f))
+#endif
+
+/* vectors: derive further words (avx512) */
+#if defined(WF__ISA_AVX512)
+#define WF__AVX512_ZERO WF__AVX512_SET1(0.0f)
+#define WF__AVX512_SIGN(a) WF__AVX512_AND(a, WF__AVX512_SET1(-0.0f))
+#define WF__AVX512_ABS(a) WF__AVX512_ANDNOT(WF__AVX512_SET1(-0.0f), a)
+#define WF__AVX512_NEG(a) WF__AVX512_XOR(a, WF__AVX512_SET1(-0.0f))
+#endif
+
+/* vectors: derive further words (neon) */
+#if defined(WF__ISA_NEON)
+#define WF__NEON_ZERO WF__NEON_SET1(0.0f)
+#define WF__NEON_SIGN(a) WF__NEON_AND(a, WF__NEON_SET1(-0.0f))
+#define WF__NEON_ABS(a) WF__NEON_ANDNOT(WF__NEON_SET1(-0.0f), a)
+#define WF__NEON_NEG(a) WF__NEON_XOR(a, WF__NEON_SET1(-0.0f))
+#endif
+
+/* vectors: derive further words (wasm) */
+#if defined(WF__ISA_WASM)
+#define WF__WASM_ZERO WF__WASM_SET1(0.0f)
+#define WF__WASM_SIGN(a) WF__WASM_AND(a, WF__WASM_SET1(-0.0f))
+#define WF__WASM_ABS(a) WF__WASM_ANDNOT(WF__WASM_SET1(-0.0f), a)
+#define WF__WASM_NEG(a) WF__WASM_XOR(a, WF__WASM_SET1(-0.0f))
+#endif
+
+/* vectors: fill the gaps of SSE2 */
+#if defined(WF__ISA_SSE2)
+WF__INLINE_sse2 __m128 wf__select_sse2(__m128 m, __m128 a, __m128 b)
+{
+    return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b));
+}
+
+WF__INLINE_sse2 __m128 wf__round_sse2(__m128 x)
+{
+    __m128 sign = _mm_and_ps(x, _mm_set1_ps(-0.0f)), big = _mm_or_ps(_mm_set1_ps(8388608.0f), sign);
+    __m128 r = _mm_or_ps(WF__MINUS(__m128, _mm_sub_ps, WF__PLUS(__m128, _mm_add_ps, x, big), big), sign);
+    return wf__select_sse2(_mm_cmplt_ps(_mm_andnot_ps(_mm_set1_ps(-0.0f), x), _mm_set1_ps(8388608.0f)), r, x);
+}
+
+WF__INLINE_sse2 __m128 wf__floor_sse2(__m128 x)
+{
+    __m128 r = wf__round_sse2(x);
+    return WF__MINUS(__m128, _mm_sub_ps, r, _mm_and_ps(_mm_cmpgt_ps(r, x), _mm_set1_ps(1.0f)));
+}
+#endif
+
+/* vectors: fill the gaps of NEON */
+#if defined(WF__ISA_NEON)
+WF__INLINE_neon float32x4_t wf__min_neon(float32x4_t a, float32x4_t b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+WF__INLINE_neon float32x4_t wf__max_neon(float32x4_t a, float32x4_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+#endif
+
+/* vectors: load and store a part of four lanes (sse2) */
+#if defined(WF__ISA_SSE2)
+#if WF__SSE2_W == 4
+WF__INLINE_sse2 WF__SSE2_F wf__load_part_sse2(const float *p, int n)
+{
+    float t[4];
+    t[0] = n > 0 ? p[0] : 0.0f;
+    t[1] = n > 1 ? p[1] : 0.0f;
+    t[2] = n > 2 ? p[2] : 0.0f;
+    t[3] = n > 3 ? p[3] : 0.0f;
+    return WF__SSE2_LD(t);
+}
+
+WF__INLINE_sse2 void wf__store_part_sse2(float *p, WF__SSE2_F v, int n)
+{
+    float t[4];
+    WF__SSE2_ST(t, v);
+    if (n > 0) p[0] = t[0];
+    if (n > 1) p[1] = t[1];
+    if (n > 2) p[2] = t[2];
+    if (n > 3) p[3] = t[3];
+}
+#endif
+#endif
+
+/* vectors: load and store a part of four lanes (avx2) */
+#if defined(WF__ISA_AVX2)
+#if WF__AVX2_W == 4
+WF__INLINE_avx2 WF__AVX2_F wf__load_part_avx2(const float *p, int n)
+{
+    float t[4];
+    t[0] = n > 0 ? p[0] : 0.0f;
+    t[1] = n > 1 ? p[1] : 0.0f;
+    t[2] = n > 2 ? p[2] : 0.0f;
+    t[3] = n > 3 ? p[3] : 0.0f;
+    return WF__AVX2_LD(t);
+}
+
+WF__INLINE_avx2 void wf__store_part_avx2(float *p, WF__AVX2_F v, int n)
+{
+    float t[4];
+    WF__AVX2_ST(t, v);
+    if (n > 0) p[0] = t[0];
+    if (n > 1) p[1] = t[1];
+    if (n > 2) p[2] = t[2];
+    if (n > 3) p[3] = t[3];
+}
+#endif
+#endif
+
+/* vectors: load and store a part of four lanes (avx512) */
+#if defined(WF__ISA_AVX512)
+#if WF__AVX512_W == 4
+WF__INLINE_avx512 WF__AVX512_F wf__load_part_avx512(const float *p, int n)
+{
+    float t[4];
+    t[0] = n > 0 ? p[0] : 0.0f;
+    t[1] = n > 1 ? p[1] : 0.0f;
+    t[2] = n > 2 ? p[2] : 0.0f;
+    t[3] = n > 3 ? p[3] : 0.0f;
+    return WF__AVX512_LD(t);
+}
+
+WF__INLINE_avx512 void wf__store_part_avx512(float *p, WF__AVX512_F v, int n)
+{
+    float t[4];
+    WF__AVX512_ST(t, v);
+    if (n > 0) p[0] = t[0];
+    if (n > 1) p[1] = t[1];
+    if (n > 2) p[2] = t[2];
+    if (n > 3) p[3] = t[3];
+}
+#endif
+#endif
+
+/* vectors: load and store a part of four lanes (neon) */
+#if defined(WF__ISA_NEON)
+#if WF__NEON_W == 4
+WF__INLINE_neon WF__NEON_F wf__load_part_neon(const float *p, int n)
+{
+    float t[4];
+    t[0] = n > 0 ? p[0] : 0.0f;
+    t[1] = n > 1 ? p[1] : 0.0f;
+    t[2] = n > 2 ? p[2] : 0.0f;
+    t[3] = n > 3 ? p[3] : 0.0f;
+    return WF__NEON_LD(t);
+}
+
+WF__INLINE_neon void wf__store_part_neon(float *p, WF__NEON_F v, int n)
+{
+    float t[4];
+    WF__NEON_ST(t, v);
+    if (n > 0) p[0] = t[0];
+    if (n > 1) p[1] = t[1];
+    if (n > 2) p[2] = t[2];
+    if (n > 3) p[3] = t[3];
+}
+#endif
+#endif
+
+/* vectors: load and store a part of four lanes (wasm) */
+#if defined(WF__ISA_WASM)
+#if WF__WASM_W == 4
+WF__INLINE_wasm WF__WASM_F wf__load_part_wasm(const float *p, int n)
+{
+    float t[4];
+    t[0] = n > 0 ? p[0] : 0.0f;
+    t[1] = n > 1 ? p[1] : 0.0f;
+    t[2] = n > 2 ? p[2] : 0.0f;
+    t[3] = n > 3 ? p[3] : 0.0f;
+    return WF__WASM_LD(t);
+}
+
+WF__INLINE_wasm void wf__store_part_wasm(float *p, WF__WASM_F v, int n)
+{
+    float t[4];
+    WF__WASM_ST(t, v);
+    if (n > 0) p[0] = t[0];
+    if (n > 1) p[1] = t[1];
+    if (n > 2) p[2] = t[2];
+    if (n > 3) p[3] = t[3];
+}
+#endif
+#endif
+
+/* ---- Elementary functions ---- */
+/* elementary: coefficients */
+#define WF__EXP_0 0.49999997f
+#define WF__EXP_1 0.166665375f
+#define WF__EXP_2 0.0416677408f
+#define WF__EXP_3 0.00836738106f
+#define WF__EXP_4 0.00138356048f
+#define WF__LOG_0 0.333333135f
+#define WF__LOG_1 -0.250001967f
+#define WF__LOG_2 0.200022474f
+#define WF__LOG_3 -0.166578367f
+#define WF__LOG_4 0.142077759f
+#define WF__LOG_5 -0.125734866f
+#define WF__LOG_6 0.121463671f
+#define WF__LOG_7 -0.107934296f
+#define WF__LOG_8 0.0510228612f
+#define WF__SIN_0 -0.166666672f
+#define WF__SIN_1 0.0083333794f
+#define WF__SIN_2 -0.000198530528f
+#define WF__SIN_3 2.8322745e-06f
+#define WF__COS_0 0.0416666456f
+#define WF__COS_1 -0.00138873071f
+#define WF__COS_2 2.44318762e-05f
+#define WF__ERF_0 0.128379166f
+#define WF__ERF_1 -0.37612626f
+#define WF__ERF_2 0.112835787f
+#define WF__ERF_3 -0.0268533472f
+#define WF__ERF_4 0.0051871622f
+#define WF__ERF_5 -0.00079978531f
+#define WF__ERF_6 7.80690316e-05f
+#define WF__ERFC_0 -0.000188461228f
+#define WF__ERFC_1 1.12958026f
+#define WF__ERFC_2 0.63321656f
+#define WF__ERFC_3 0.108421832f
+#define WF__ERFC_4 -0.0252100956f
+#define WF__ERFC_5 0.00420516264f
+#define WF__ERFC_6 -0.000441442244f
+#define WF__ERFC_7 2.16947756e-05f
+#define WF__ATAN_0 -0.333331525f
+#define WF__ATAN_1 0.199937686f
+#define WF__ATAN_2 -0.142110243f
+#define WF__ATAN_3 0.106658928f
+#define WF__ATAN_4 -0.0755199343f
+#define WF__ATAN_5 0.0432094261f
+#define WF__ATAN_6 -0.0163665209f
+#define WF__ATAN_7 0.00292036007f
+
+/* elementary: constants */
+#define WF__ROUNDER 12582912.0f /* 1.5 * 2^23 */
+#define WF__LOG2_E 1.44269504f
+#define WF__LN2_HIGH 0.693145752f /* 15 bits of ln 2 */
+#define WF__LN2_LOW 1.42860677e-06f
+
+/* elementary: reduce a large angle */
+static void wf__angle_large(float x, float *w, float *low, int32_t *q)
+{
+    static const uint32_t digits[] = { 0, 0xA2F9836Eu, 0x4E441529u, 0xFC2757D1u, 0xF534DDC0u, 0xDB629599u, 0x3C439041u, 0xFE5163ABu };
+    uint32_t bits, window[3];
+    memcpy(&bits, &x, sizeof bits);
+    int start = (int)(bits >> 23 & 0xFF) - 150 - 2 + 32, shift = start % 32;
+    uint64_t m = (bits & 0x7FFFFF) | 0x800000;
+    for (int i = 0; i < 3; i++)
+        window[i] = (uint32_t)(((uint64_t)digits[start / 32 + i] << 32 | digits[start / 32 + i + 1]) >> (32 - shift));
+    uint64_t product = m * ((uint64_t)window[0] << 32 | window[1]) + (m * window[2] >> 32);
+    uint64_t turns = (product + ((uint64_t)1 << 61)) >> 62;
+    int64_t rest = (int64_t)(product - (turns << 62));
+    double angle = (double)rest * 3.4061215800304044e-19; /* 2^-62 pi/2 */
+    if (bits >> 31) { angle = -angle; turns = 4 - turns; }
+    *w = (float)angle;
+    *low = (float)(angle - (double)*w);
+    *q = (int32_t)(turns & 3);
+}
+
+/* elementary: all functions (sse2) */
+#if defined(WF__ISA_SSE2)
+/* elementary: reduce the argument of an exponential */
+#define WF__AT_sse2(p, x, c) WF__SSE2_FMA(p, x, WF__SSE2_SET1(c)) /* one step of Horner's rule */
+
+/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
+WF__INLINE_sse2 void wf__exp_reduce_sse2(WF__SSE2_F x, WF__SSE2_F *shifted, WF__SSE2_F *r, WF__SSE2_F *s)
+{
+    WF__SSE2_F t = WF__SSE2_FMA(x, WF__SSE2_SET1(WF__LOG2_E), WF__SSE2_SET1(WF__ROUNDER));
+    WF__SSE2_F n = WF__SSE2_SUB(t, WF__SSE2_SET1(WF__ROUNDER));
+    WF__SSE2_F y = WF__SSE2_FNMA(n, WF__SSE2_SET1(WF__LN2_LOW), WF__SSE2_FNMA(n, WF__SSE2_SET1(WF__LN2_HIGH), x));
+    WF__SSE2_F q = WF__AT_sse2(WF__SSE2_SET1(WF__EXP_4), y, WF__EXP_3);
+    q = WF__AT_sse2(q, y, WF__EXP_2);
+    q = WF__AT_sse2(q, y, WF__EXP_1);
+    q = WF__AT_sse2(q, y, WF__EXP_0);
+    *shifted = t;
+    *r = y;
+    *s = WF__SSE2_MUL(WF__SSE2_MUL(y, y), q);
+}
+
+/* elementary: scale by a power of two */
+/* (1 + p) 2^n, with n from `shifted`. */
+WF__INLINE_sse2 WF__SSE2_F wf__exp_scale_sse2(WF__SSE2_F p, WF__SSE2_F shifted)
+{
+#ifdef WF__SSE2_SCALE
+    return WF__SSE2_SCALE(WF__SSE2_ADD(WF__SSE2_SET1(1.0f), p), WF__SSE2_SUB(shifted, WF__SSE2_SET1(WF__ROUNDER)));
+#else
+    WF__SSE2_I n = WF__SSE2_ISHL(WF__SSE2_BITS(shifted), 23); /* n 2^23: the other bits fall out on the left */
+    WF__SSE2_I half = WF__SSE2_IAND(WF__SSE2_ISRA(n, 1), WF__SSE2_ISET1(-8388608));
+    WF__SSE2_F a = WF__SSE2_FLT(WF__SSE2_IADD(half, WF__SSE2_ISET1(0x3F800000)));
+    WF__SSE2_F b = WF__SSE2_FLT(WF__SSE2_IADD(WF__SSE2_ISUB(n, half), WF__SSE2_ISET1(0x3F800000)));
+    return WF__SSE2_MUL(WF__SSE2_FMA(p, a, a), b);
+#endif
+}
+
+WF__INLINE_sse2 WF__SSE2_F wf__exp_sse2(WF__SSE2_F x)
+{
+    WF__SSE2_F t, r, s;
+    x = WF__SSE2_MAX(WF__SSE2_SET1(-104.0f), WF__SSE2_MIN(WF__SSE2_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
+    wf__exp_reduce_sse2(x, &t, &r, &s);
+    return wf__exp_scale_sse2(WF__SSE2_ADD(r, s), t);
+}
+
+/* elementary: exponential less one */
+WF__INLINE_sse2 WF__SSE2_F wf__expm1_sse2(WF__SSE2_F x)
+{
+    WF__SSE2_F t, r, s, bounded = WF__SSE2_MAX(WF__SSE2_SET1(-20.0f), WF__SSE2_MIN(WF__SSE2_SET1(89.0f), x));
+    wf__exp_reduce_sse2(bounded, &t, &r, &s);
+    WF__SSE2_F n = WF__SSE2_SUB(t, WF__SSE2_SET1(WF__ROUNDER)), a = WF__SSE2_FNMA(n, WF__SSE2_SET1(WF__LN2_HIGH), bounded);
+    WF__SSE2_F lost = WF__SSE2_FNMA(n, WF__SSE2_SET1(WF__LN2_LOW), WF__SSE2_SUB(a, r)); /* by rounding r */
+    WF__SSE2_F power = WF__SSE2_FLT(WF__SSE2_IADD(WF__SSE2_ISHL(WF__SSE2_BITS(t), 23), WF__SSE2_ISET1(0x3F000000))); /* 2^(n-1) */
+    WF__SSE2_F less = WF__SSE2_SUB(power, WF__SSE2_SET1(0.5f));
+    WF__SSE2_F high = WF__SSE2_FMA(power, r, less);
+    WF__SSE2_F low = WF__SSE2_FMA(power, lost, WF__SSE2_FMA(power, r, WF__SSE2_SUB(less, high)));
+    low = WF__SSE2_ADD(low, WF__SSE2_SUB(WF__SSE2_SUB(power, less), WF__SSE2_SET1(0.5f)));
+    WF__SSE2_F y = WF__SSE2_ADD(high, WF__SSE2_FMA(power, s, low));
+    return WF__SSE2_SEL(WF__SSE2_LT(WF__SSE2_ABS(x), WF__SSE2_SET1(5.9604645e-8f)), x, WF__SSE2_ADD(y, y));
+}
+
+/* elementary: hyperbolic tangent */
+WF__INLINE_sse2 WF__SSE2_F wf__tanh_sse2(WF__SSE2_F x)
+{
+    WF__SSE2_F t, r, s, a = WF__SSE2_ABS(x);
+    wf__exp_reduce_sse2(WF__SSE2_MAX(WF__SSE2_SET1(-20.0f), WF__SSE2_MUL(a, WF__SSE2_SET1(-2.0f))), &t, &r, &s);
+    WF__SSE2_F power = WF__SSE2_FLT(WF__SSE2_IADD(WF__SSE2_ISHL(WF__SSE2_BITS(t), 23), WF__SSE2_ISET1(0x3F800000)));
+    WF__SSE2_F e = WF__SSE2_FMA(power, WF__SSE2_ADD(r, s), WF__SSE2_SUB(power, WF__SSE2_SET1(1.0f)));
+    return WF__SSE2_OR(WF__SSE2_DIV(e, WF__SSE2_SUB(WF__SSE2_SET1(-2.0f), e)), WF__SSE2_SIGN(x));
+}
+
+/* elementary: sigmoid */
+/* e^-|x| */
+WF__INLINE_sse2 WF__SSE2_F wf__exp_down_sse2(WF__SSE2_F x)
+{
+    WF__SSE2_F t, r, s;
+    wf__exp_reduce_sse2(WF__SSE2_MAX(WF__SSE2_SET1(-104.0f), WF__SSE2_OR(x, WF__SSE2_SET1(-0.0f))), &t, &r, &s);
+    return wf__exp_scale_sse2(WF__SSE2_ADD(r, s), t);
+}
+
+WF__INLINE_sse2 WF__SSE2_F wf__sigmoid_sse2(WF__SSE2_F x)
+{
+    WF__SSE2_F e = wf__exp_down_sse2(x), one = WF__SSE2_SET1(1.0f);
+    return WF__SSE2_DIV(WF__SSE2_SEL(WF__SSE2_LT(x, WF__SSE2_ZERO), e, one), WF__SSE2_ADD(one, e));
+}
+
+/* elementary: logarithm of one plus a small number */
+/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_sse2 WF__SSE2_F wf__log_series_sse2(WF__SSE2_F f)
+{
+    WF__SSE2_F q = WF__AT_sse2(WF__SSE2_SET1(WF__LOG_8), f, WF__LOG_7);
+    q = WF__AT_sse2(q, f, WF__LOG_6);
+    q = WF__AT_sse2(q, f, WF__LOG_5);
+    q = WF__AT_sse2(q, f, WF__LOG_4);
+    q = WF__AT_sse2(q, f, WF__LOG_3);
+    q = WF__AT_sse2(q, f, WF__LOG_2);
+    q = WF__AT_sse2(q, f, WF__LOG_1);
+    q = WF__AT_sse2(q, f, WF__LOG_0);
+    return WF__SSE2_MUL(WF__SSE2_MUL(f, f), WF__AT_sse2(q, f, -0.5f));
+}
+
+/* x = (1 + *f) 2^*e */
+WF__INLINE_sse2 WF__SSE2_I wf__log_split_sse2(WF__SSE2_F x, WF__SSE2_F *f)
+{
+    WF__SSE2_I e = WF__SSE2_ISRA(WF__SSE2_ISUB(WF__SSE2_BITS(x), WF__SSE2_ISET1(0x3F3504F3)), 23);
+    *f = WF__SSE2_SUB(WF__SSE2_FLT(WF__SSE2_ISUB(WF__SSE2_BITS(x), WF__SSE2_ISHL(e, 23))), WF__SSE2_SET1(1.0f));
+    return e;
+}
+
+/* elementary: logarithm */
+/* y, the logarithm of x, unless x is special. */
+WF__INLINE_sse2 WF__SSE2_F wf__log_special_sse2(WF__SSE2_F x, WF__SSE2_F y)
+{
+    WF__SSE2_F bad = WF__SSE2_SEL(WF__SSE2_EQ(x, WF__SSE2_ZERO), WF__SSE2_FLT(WF__SSE2_ISET1(-8388608)), WF__SSE2_FLT(WF__SSE2_ISET1(0x7FC00000))); /* -inf, or not a number */
+    y = WF__SSE2_SEL(WF__SSE2_LT(x, WF__SSE2_FLT(WF__SSE2_ISET1(0x7F800000))), y, x);
+    return WF__SSE2_SEL(WF__SSE2_LT(WF__SSE2_ZERO, x), y, bad);
+}
+
+WF__INLINE_sse2 WF__SSE2_F wf__log_sse2(WF__SSE2_F x)
+{
+    WF__SSE2_F f, smallest = WF__SSE2_SET1(1.17549435e-38f), scaled = WF__SSE2_SEL(WF__SSE2_LT(x, smallest), WF__SSE2_MUL(x, WF__SSE2_SET1(8388608.0f)), x);
+    WF__SSE2_F e = WF__SSE2_TOF(wf__log_split_sse2(scaled, &f));
+    e = WF__SSE2_SUB(e, WF__SSE2_SEL(WF__SSE2_LT(x, smallest), WF__SSE2_SET1(23.0f), WF__SSE2_ZERO));
+    WF__SSE2_F y = WF__SSE2_ADD(f, WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_LOW), wf__log_series_sse2(f)));
+    return wf__log_special_sse2(x, WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_HIGH), y));
+}
+
+/* elementary: logarithm of one plus */
+WF__INLINE_sse2 WF__SSE2_F wf__log1p_sse2(WF__SSE2_F x)
+{
+    WF__SSE2_F one = WF__SSE2_SET1(1.0f), half = WF__SSE2_SET1(0.5f), f, u = WF__SSE2_ADD(one, x), d = WF__SSE2_SUB(u, one);
+    WF__SSE2_F lost = WF__SSE2_ADD(WF__SSE2_SUB(one, WF__SSE2_SUB(u, d)), WF__SSE2_SUB(x, d));
+    WF__SSE2_I n = wf__log_split_sse2(u, &f);
+    WF__SSE2_F twice = WF__SSE2_FLT(WF__SSE2_ISUB(WF__SSE2_ISET1(0x40000000), WF__SSE2_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
+    WF__SSE2_F quotient = WF__SSE2_MUL(WF__SSE2_MUL(lost, twice), WF__SSE2_FMA(f, WF__SSE2_FMA(f, half, WF__SSE2_SET1(-0.5f)), half));
+    WF__SSE2_F e = WF__SSE2_TOF(n), y = WF__SSE2_ADD(WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_LOW), wf__log_series_sse2(f)), quotient);
+    y = WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_HIGH), WF__SSE2_ADD(f, y));
+    return WF__SSE2_OR(wf__log_special_sse2(u, y), WF__SSE2_SIGN(x));
+}
+
+/* elementary: softplus */
+WF__INLINE_sse2 WF__SSE2_F wf__softplus_sse2(WF__SSE2_F x)
+{
+    WF__SSE2_F e = wf__exp_down_sse2(x), half = WF__SSE2_SET1(0.5f);
+    WF__SSE2_M large = WF__SSE2_LT(WF__SSE2_SET1(0.41421356f), e);
+    WF__SSE2_F f = WF__SSE2_SEL(large, WF__SSE2_FMA(e, half, WF__SSE2_SET1(-0.5f)), e);
+    WF__SSE2_F high = WF__SSE2_SEL(large, WF__SSE2_SET1(WF__LN2_HIGH), WF__SSE2_ZERO), low = WF__SSE2_SEL(large, WF__SSE2_SET1(WF__LN2_LOW), WF__SSE2_ZERO);
+    WF__SSE2_F y = WF__SSE2_ADD(WF__SSE2_ADD(high, f), WF__SSE2_ADD(low, wf__log_series_sse2(f)));
+    return WF__SSE2_ADD(WF__SSE2_MAX(WF__SSE2_ZERO, x), y);
+}
+
+/* elementary: error function */
+WF__INLINE_sse2 WF__SSE2_F wf__erf_sse2(WF__SSE2_F x)
+{
+    WF__SSE2_F a = WF__SSE2_ABS(x), z = WF__SSE2_MUL(a, a), b = WF__SSE2_MIN(WF__SSE2_SET1(3.95f), a), t, r, s;
+    WF__SSE2_F p = WF__AT_sse2(WF__SSE2_SET1(WF__ERF_6), z, WF__ERF_5);
+    p = WF__AT_sse2(p, z, WF__ERF_4);
+    p = WF__AT_sse2(p, z, WF__ERF_3);
+    p = WF__AT_sse2(p, z, WF__ERF_2);
+    p = WF__AT_sse2(p, z, WF__ERF_1);
+    p = WF__AT_sse2(p, z, WF__ERF_0);
+    WF__SSE2_F g = WF__AT_sse2(WF__SSE2_SET1(WF__ERFC_7), b, WF__ERFC_6);
+    g = WF__AT_sse2(g, b, WF__ERFC_5);
+    g = WF__AT_sse2(g, b, WF__ERFC_4);
+    g = WF__AT_sse2(g, b, WF__ERFC_3);
+    g = WF__AT_sse2(g, b, WF__ERFC_2);
+    g = WF__AT_sse2(g, b, WF__ERFC_1);
+    g = WF__AT_sse2(g, b, WF__ERFC_0);
+    wf__exp_reduce_sse2(WF__SSE2_NEG(g), &t, &r, &s);
+    WF__SSE2_F tail = WF__SSE2_SUB(WF__SSE2_SET1(1.0f), wf__exp_scale_sse2(WF__SSE2_ADD(r, s), t));
+    return WF__SSE2_OR(WF__SSE2_SEL(WF__SSE2_LT(a, WF__SSE2_SET1(1.0f)), WF__SSE2_FMA(a, p, a), tail), WF__SSE2_SIGN(x));
+}
+
+/* elementary: reduce an angle */
+/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+WF__INLINE_sse2 void wf__angle_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F *low, WF__SSE2_I *q)
+{
+    WF__SSE2_F t = WF__SSE2_FMA(x, WF__SSE2_SET1(0.636619772f), WF__SSE2_SET1(WF__ROUNDER));
+    WF__SSE2_F n = WF__SSE2_SUB(t, WF__SSE2_SET1(WF__ROUNDER)), a;
+    *q = WF__SSE2_BITS(t);
+    if (WF__SSE2_FUSED) {
+        a = WF__SSE2_FNMA(n, WF__SSE2_SET1(1.57079637f), x);
+        WF__SSE2_F p = WF__SSE2_MUL(n, WF__SSE2_SET1(-4.37113883e-8f)), rest = WF__SSE2_FNMA(n, WF__SSE2_SET1(-4.37113883e-8f), p);
+        *w = WF__SSE2_SUB(a, p);
+        *low = WF__SSE2_FNMA(n, WF__SSE2_SET1(-1.71512451e-15f), WF__SSE2_ADD(WF__SSE2_SUB(WF__SSE2_SUB(a, *w), p), rest));
+    } else {
+        WF__SSE2_F p = WF__SSE2_MUL(n, WF__SSE2_SET1(2.56328292e-12f));
+        a = WF__SSE2_FNMA(n, WF__SSE2_SET1(7.54953362e-8f), WF__SSE2_FNMA(n, WF__SSE2_SET1(4.83751297e-4f), WF__SSE2_FNMA(n, WF__SSE2_SET1(1.5703125f), x)));
+        *w = WF__SSE2_SUB(a, p);
+        *low = WF__SSE2_SUB(WF__SSE2_SUB(a, *w), p);
+    }
+}
+
+/* elementary: repair large angles */
+WF__KERNEL_sse2 void wf__angles_large_sse2(const float *x, float *w, float *low, int32_t *q)
+{
+    for (int i = 0; i < WF__SSE2_W; i++) {
+        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
+        else w[i] = x[i] - x[i];
+    }
+}
+
+/* elementary: sine and cosine */
+/* The sine of x + quarter pi/2. */
+WF__INLINE_sse2 WF__SSE2_F wf__wave_sse2(WF__SSE2_F x, int quarter)
+{
+    WF__SSE2_F w, low;
+    WF__SSE2_I n;
+    wf__angle_sse2(x, &w, &low, &n);
+    if (WF__SSE2_ANY(WF__SSE2_LT(WF__SSE2_SET1(1e5f), WF__SSE2_ABS(x)))) {
+        float in[WF__SSE2_W], out[2 * WF__SSE2_W];
+        int32_t turns[WF__SSE2_W];
+        WF__SSE2_ST(in, x);
+        WF__SSE2_ST(out, w);
+        WF__SSE2_ST(out + WF__SSE2_W, low);
+        WF__SSE2_IST(turns, n);
+        wf__angles_large_sse2(in, out, out + WF__SSE2_W, turns);
+        w = WF__SSE2_LD(out);
+        low = WF__SSE2_LD(out + WF__SSE2_W);
+        n = WF__SSE2_ILD(turns);
+    }
+    WF__SSE2_F z = WF__SSE2_MUL(w, w);
+    WF__SSE2_F s = WF__AT_sse2(WF__AT_sse2(WF__AT_sse2(WF__SSE2_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
+    WF__SSE2_F c = WF__AT_sse2(WF__AT_sse2(WF__SSE2_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    s = WF__SSE2_ADD(w, WF__SSE2_FMA(WF__SSE2_MUL(z, w), s, low));
+    WF__SSE2_F one = WF__SSE2_SET1(1.0f), half = WF__SSE2_SET1(0.5f), high = WF__SSE2_FNMA(half, z, one), lost = WF__SSE2_FNMA(half, z, WF__SSE2_SUB(one, high));
+    c = WF__SSE2_ADD(high, WF__SSE2_FMA(WF__SSE2_MUL(z, z), c, WF__SSE2_FNMA(w, low, lost)));
+    n = WF__SSE2_IADD(n, WF__SSE2_ISET1(quarter));
+    return WF__SSE2_XOR(WF__SSE2_SEL(WF__SSE2_ODD(n), c, s), WF__SSE2_FLT(WF__SSE2_ISHL(WF__SSE2_IAND(n, WF__SSE2_ISET1(2)), 30)));
+}
+
+/* elementary: angle of a point */
+WF__INLINE_sse2 WF__SSE2_F wf__atan2_sse2(WF__SSE2_F y, WF__SSE2_F x)
+{
+    WF__SSE2_F a = WF__SSE2_ABS(y), b = WF__SSE2_ABS(x), large = WF__SSE2_MAX(a, b), small = WF__SSE2_MIN(a, b), t = WF__SSE2_DIV(small, large), z;
+    t = WF__SSE2_SEL(WF__SSE2_EQ(small, large), WF__SSE2_SET1(1.0f), t); /* two infinities */
+    t = WF__SSE2_SEL(WF__SSE2_EQ(large, WF__SSE2_ZERO), WF__SSE2_ZERO, t);
+    z = WF__SSE2_MUL(t, t);
+    WF__SSE2_F p = WF__AT_sse2(WF__SSE2_SET1(WF__ATAN_7), z, WF__ATAN_6);
+    p = WF__AT_sse2(p, z, WF__ATAN_5);
+    p = WF__AT_sse2(p, z, WF__ATAN_4);
+    p = WF__AT_sse2(p, z, WF__ATAN_3);
+    p = WF__AT_sse2(p, z, WF__ATAN_2);
+    p = WF__AT_sse2(p, z, WF__ATAN_1);
+    p = WF__AT_sse2(p, z, WF__ATAN_0);
+    p = WF__SSE2_FMA(WF__SSE2_MUL(z, t), p, t);
+    p = WF__SSE2_SEL(WF__SSE2_LT(b, a), WF__SSE2_SUB(WF__SSE2_SET1(1.57079637f), p), p);
+    p = WF__SSE2_SEL(WF__SSE2_LT(WF__SSE2_OR(WF__SSE2_SIGN(x), WF__SSE2_SET1(1.0f)), WF__SSE2_ZERO), WF__SSE2_SUB(WF__SSE2_SET1(3.14159274f), p), p);
+    return WF__SSE2_SEL(WF__SSE2_EQ(y, y), WF__SSE2_OR(p, WF__SSE2_SIGN(y)), y);
+}
+#endif
+
+/* elementary: all functions (avx2) */
+#if defined(WF__ISA_AVX2)
+/* elementary: reduce the argument of an exponential */
+#define WF__AT_avx2(p, x, c) WF__AVX2_FMA(p, x, WF__AVX2_SET1(c)) /* one step of Horner's rule */
+
+/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
+WF__INLINE_avx2 void wf__exp_reduce_avx2(WF__AVX2_F x, WF__AVX2_F *shifted, WF__AVX2_F *r, WF__AVX2_F *s)
+{
+    WF__AVX2_F t = WF__AVX2_FMA(x, WF__AVX2_SET1(WF__LOG2_E), WF__AVX2_SET1(WF__ROUNDER));
+    WF__AVX2_F n = WF__AVX2_SUB(t, WF__AVX2_SET1(WF__ROUNDER));
+    WF__AVX2_F y = WF__AVX2_FNMA(n, WF__AVX2_SET1(WF__LN2_LOW), WF__AVX2_FNMA(n, WF__AVX2_SET1(WF__LN2_HIGH), x));
+    WF__AVX2_F q = WF__AT_avx2(WF__AVX2_SET1(WF__EXP_4), y, WF__EXP_3);
+    q = WF__AT_avx2(q, y, WF__EXP_2);
+    q = WF__AT_avx2(q, y, WF__EXP_1);
+    q = WF__AT_avx2(q, y, WF__EXP_0);
+    *shifted = t;
+    *r = y;
+    *s = WF__AVX2_MUL(WF__AVX2_MUL(y, y), q);
+}
+
+/* elementary: scale by a power of two */
+/* (1 + p) 2^n, with n from `shifted`. */
+WF__INLINE_avx2 WF__AVX2_F wf__exp_scale_avx2(WF__AVX2_F p, WF__AVX2_F shifted)
+{
+#ifdef WF__AVX2_SCALE
+    return WF__AVX2_SCALE(WF__AVX2_ADD(WF__AVX2_SET1(1.0f), p), WF__AVX2_SUB(shifted, WF__AVX2_SET1(WF__ROUNDER)));
+#else
+    WF__AVX2_I n = WF__AVX2_ISHL(WF__AVX2_BITS(shifted), 23); /* n 2^23: the other bits fall out on the left */
+    WF__AVX2_I half = WF__AVX2_IAND(WF__AVX2_ISRA(n, 1), WF__AVX2_ISET1(-8388608));
+    WF__AVX2_F a = WF__AVX2_FLT(WF__AVX2_IADD(half, WF__AVX2_ISET1(0x3F800000)));
+    WF__AVX2_F b = WF__AVX2_FLT(WF__AVX2_IADD(WF__AVX2_ISUB(n, half), WF__AVX2_ISET1(0x3F800000)));
+    return WF__AVX2_MUL(WF__AVX2_FMA(p, a, a), b);
+#endif
+}
+
+WF__INLINE_avx2 WF__AVX2_F wf__exp_avx2(WF__AVX2_F x)
+{
+    WF__AVX2_F t, r, s;
+    x = WF__AVX2_MAX(WF__AVX2_SET1(-104.0f), WF__AVX2_MIN(WF__AVX2_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
+    wf__exp_reduce_avx2(x, &t, &r, &s);
+    return wf__exp_scale_avx2(WF__AVX2_ADD(r, s), t);
+}
+
+/* elementary: exponential less one */
+WF__INLINE_avx2 WF__AVX2_F wf__expm1_avx2(WF__AVX2_F x)
+{
+    WF__AVX2_F t, r, s, bounded = WF__AVX2_MAX(WF__AVX2_SET1(-20.0f), WF__AVX2_MIN(WF__AVX2_SET1(89.0f), x));
+    wf__exp_reduce_avx2(bounded, &t, &r, &s);
+    WF__AVX2_F n = WF__AVX2_SUB(t, WF__AVX2_SET1(WF__ROUNDER)), a = WF__AVX2_FNMA(n, WF__AVX2_SET1(WF__LN2_HIGH), bounded);
+    WF__AVX2_F lost = WF__AVX2_FNMA(n, WF__AVX2_SET1(WF__LN2_LOW), WF__AVX2_SUB(a, r)); /* by rounding r */
+    WF__AVX2_F power = WF__AVX2_FLT(WF__AVX2_IADD(WF__AVX2_ISHL(WF__AVX2_BITS(t), 23), WF__AVX2_ISET1(0x3F000000))); /* 2^(n-1) */
+    WF__AVX2_F less = WF__AVX2_SUB(power, WF__AVX2_SET1(0.5f));
+    WF__AVX2_F high = WF__AVX2_FMA(power, r, less);
+    WF__AVX2_F low = WF__AVX2_FMA(power, lost, WF__AVX2_FMA(power, r, WF__AVX2_SUB(less, high)));
+    low = WF__AVX2_ADD(low, WF__AVX2_SUB(WF__AVX2_SUB(power, less), WF__AVX2_SET1(0.5f)));
+    WF__AVX2_F y = WF__AVX2_ADD(high, WF__AVX2_FMA(power, s, low));
+    return WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_ABS(x), WF__AVX2_SET1(5.9604645e-8f)), x, WF__AVX2_ADD(y, y));
+}
+
+/* elementary: hyperbolic tangent */
+WF__INLINE_avx2 WF__AVX2_F wf__tanh_avx2(WF__AVX2_F x)
+{
+    WF__AVX2_F t, r, s, a = WF__AVX2_ABS(x);
+    wf__exp_reduce_avx2(WF__AVX2_MAX(WF__AVX2_SET1(-20.0f), WF__AVX2_MUL(a, WF__AVX2_SET1(-2.0f))), &t, &r, &s);
+    WF__AVX2_F power = WF__AVX2_FLT(WF__AVX2_IADD(WF__AVX2_ISHL(WF__AVX2_BITS(t), 23), WF__AVX2_ISET1(0x3F800000)));
+    WF__AVX2_F e = WF__AVX2_FMA(power, WF__AVX2_ADD(r, s), WF__AVX2_SUB(power, WF__AVX2_SET1(1.0f)));
+    return WF__AVX2_OR(WF__AVX2_DIV(e, WF__AVX2_SUB(WF__AVX2_SET1(-2.0f), e)), WF__AVX2_SIGN(x));
+}
+
+/* elementary: sigmoid */
+/* e^-|x| */
+WF__INLINE_avx2 WF__AVX2_F wf__exp_down_avx2(WF__AVX2_F x)
+{
+    WF__AVX2_F t, r, s;
+    wf__exp_reduce_avx2(WF__AVX2_MAX(WF__AVX2_SET1(-104.0f), WF__AVX2_OR(x, WF__AVX2_SET1(-0.0f))), &t, &r, &s);
+    return wf__exp_scale_avx2(WF__AVX2_ADD(r, s), t);
+}
+
+WF__INLINE_avx2 WF__AVX2_F wf__sigmoid_avx2(WF__AVX2_F x)
+{
+    WF__AVX2_F e = wf__exp_down_avx2(x), one = WF__AVX2_SET1(1.0f);
+    return WF__AVX2_DIV(WF__AVX2_SEL(WF__AVX2_LT(x, WF__AVX2_ZERO), e, one), WF__AVX2_ADD(one, e));
+}
+
+/* elementary: logarithm of one plus a small number */
+/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_avx2 WF__AVX2_F wf__log_series_avx2(WF__AVX2_F f)
+{
+    WF__AVX2_F q = WF__AT_avx2(WF__AVX2_SET1(WF__LOG_8), f, WF__LOG_7);
+    q = WF__AT_avx2(q, f, WF__LOG_6);
+    q = WF__AT_avx2(q, f, WF__LOG_5);
+    q = WF__AT_avx2(q, f, WF__LOG_4);
+    q = WF__AT_avx2(q, f, WF__LOG_3);
+    q = WF__AT_avx2(q, f, WF__LOG_2);
+    q = WF__AT_avx2(q, f, WF__LOG_1);
+    q = WF__AT_avx2(q, f, WF__LOG_0);
+    return WF__AVX2_MUL(WF__AVX2_MUL(f, f), WF__AT_avx2(q, f, -0.5f));
+}
+
+/* x = (1 + *f) 2^*e */
+WF__INLINE_avx2 WF__AVX2_I wf__log_split_avx2(WF__AVX2_F x, WF__AVX2_F *f)
+{
+    WF__AVX2_I e = WF__AVX2_ISRA(WF__AVX2_ISUB(WF__AVX2_BITS(x), WF__AVX2_ISET1(0x3F3504F3)), 23);
+    *f = WF__AVX2_SUB(WF__AVX2_FLT(WF__AVX2_ISUB(WF__AVX2_BITS(x), WF__AVX2_ISHL(e, 23))), WF__AVX2_SET1(1.0f));
+    return e;
+}
+
+/* elementary: logarithm */
+/* y, the logarithm of x, unless x is special. */
+WF__INLINE_avx2 WF__AVX2_F wf__log_special_avx2(WF__AVX2_F x, WF__AVX2_F y)
+{
+    WF__AVX2_F bad = WF__AVX2_SEL(WF__AVX2_EQ(x, WF__AVX2_ZERO), WF__AVX2_FLT(WF__AVX2_ISET1(-8388608)), WF__AVX2_FLT(WF__AVX2_ISET1(0x7FC00000))); /* -inf, or not a number */
+    y = WF__AVX2_SEL(WF__AVX2_LT(x, WF__AVX2_FLT(WF__AVX2_ISET1(0x7F800000))), y, x);
+    return WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_ZERO, x), y, bad);
+}
+
+WF__INLINE_avx2 WF__AVX2_F wf__log_avx2(WF__AVX2_F x)
+{
+    WF__AVX2_F f, smallest = WF__AVX2_SET1(1.17549435e-38f), scaled = WF__AVX2_SEL(WF__AVX2_LT(x, smallest), WF__AVX2_MUL(x, WF__AVX2_SET1(8388608.0f)), x);
+    WF__AVX2_F e = WF__AVX2_TOF(wf__log_split_avx2(scaled, &f));
+    e = WF__AVX2_SUB(e, WF__AVX2_SEL(WF__AVX2_LT(x, smallest), WF__AVX2_SET1(23.0f), WF__AVX2_ZERO));
+    WF__AVX2_F y = WF__AVX2_ADD(f, WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_LOW), wf__log_series_avx2(f)));
+    return wf__log_special_avx2(x, WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_HIGH), y));
+}
+
+/* elementary: logarithm of one plus */
+WF__INLINE_avx2 WF__AVX2_F wf__log1p_avx2(WF__AVX2_F x)
+{
+    WF__AVX2_F one = WF__AVX2_SET1(1.0f), half = WF__AVX2_SET1(0.5f), f, u = WF__AVX2_ADD(one, x), d = WF__AVX2_SUB(u, one);
+    WF__AVX2_F lost = WF__AVX2_ADD(WF__AVX2_SUB(one, WF__AVX2_SUB(u, d)), WF__AVX2_SUB(x, d));
+    WF__AVX2_I n = wf__log_split_avx2(u, &f);
+    WF__AVX2_F twice = WF__AVX2_FLT(WF__AVX2_ISUB(WF__AVX2_ISET1(0x40000000), WF__AVX2_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
+    WF__AVX2_F quotient = WF__AVX2_MUL(WF__AVX2_MUL(lost, twice), WF__AVX2_FMA(f, WF__AVX2_FMA(f, half, WF__AVX2_SET1(-0.5f)), half));
+    WF__AVX2_F e = WF__AVX2_TOF(n), y = WF__AVX2_ADD(WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_LOW), wf__log_series_avx2(f)), quotient);
+    y = WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_HIGH), WF__AVX2_ADD(f, y));
+    return WF__AVX2_OR(wf__log_special_avx2(u, y), WF__AVX2_SIGN(x));
+}
+
+/* elementary: softplus */
+WF__INLINE_avx2 WF__AVX2_F wf__softplus_avx2(WF__AVX2_F x)
+{
+    WF__AVX2_F e = wf__exp_down_avx2(x), half = WF__AVX2_SET1(0.5f);
+    WF__AVX2_M large = WF__AVX2_LT(WF__AVX2_SET1(0.41421356f), e);
+    WF__AVX2_F f = WF__AVX2_SEL(large, WF__AVX2_FMA(e, half, WF__AVX2_SET1(-0.5f)), e);
+    WF__AVX2_F high = WF__AVX2_SEL(large, WF__AVX2_SET1(WF__LN2_HIGH), WF__AVX2_ZERO), low = WF__AVX2_SEL(large, WF__AVX2_SET1(WF__LN2_LOW), WF__AVX2_ZERO);
+    WF__AVX2_F y = WF__AVX2_ADD(WF__AVX2_ADD(high, f), WF__AVX2_ADD(low, wf__log_series_avx2(f)));
+    return WF__AVX2_ADD(WF__AVX2_MAX(WF__AVX2_ZERO, x), y);
+}
+
+/* elementary: error function */
+WF__INLINE_avx2 WF__AVX2_F wf__erf_avx2(WF__AVX2_F x)
+{
+    WF__AVX2_F a = WF__AVX2_ABS(x), z = WF__AVX2_MUL(a, a), b = WF__AVX2_MIN(WF__AVX2_SET1(3.95f), a), t, r, s;
+    WF__AVX2_F p = WF__AT_avx2(WF__AVX2_SET1(WF__ERF_6), z, WF__ERF_5);
+    p = WF__AT_avx2(p, z, WF__ERF_4);
+    p = WF__AT_avx2(p, z, WF__ERF_3);
+    p = WF__AT_avx2(p, z, WF__ERF_2);
+    p = WF__AT_avx2(p, z, WF__ERF_1);
+    p = WF__AT_avx2(p, z, WF__ERF_0);
+    WF__AVX2_F g = WF__AT_avx2(WF__AVX2_SET1(WF__ERFC_7), b, WF__ERFC_6);
+    g = WF__AT_avx2(g, b, WF__ERFC_5);
+    g = WF__AT_avx2(g, b, WF__ERFC_4);
+    g = WF__AT_avx2(g, b, WF__ERFC_3);
+    g = WF__AT_avx2(g, b, WF__ERFC_2);
+    g = WF__AT_avx2(g, b, WF__ERFC_1);
+    g = WF__AT_avx2(g, b, WF__ERFC_0);
+    wf__exp_reduce_avx2(WF__AVX2_NEG(g), &t, &r, &s);
+    WF__AVX2_F tail = WF__AVX2_SUB(WF__AVX2_SET1(1.0f), wf__exp_scale_avx2(WF__AVX2_ADD(r, s), t));
+    return WF__AVX2_OR(WF__AVX2_SEL(WF__AVX2_LT(a, WF__AVX2_SET1(1.0f)), WF__AVX2_FMA(a, p, a), tail), WF__AVX2_SIGN(x));
+}
+
+/* elementary: reduce an angle */
+/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+WF__INLINE_avx2 void wf__angle_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F *low, WF__AVX2_I *q)
+{
+    WF__AVX2_F t = WF__AVX2_FMA(x, WF__AVX2_SET1(0.636619772f), WF__AVX2_SET1(WF__ROUNDER));
+    WF__AVX2_F n = WF__AVX2_SUB(t, WF__AVX2_SET1(WF__ROUNDER)), a;
+    *q = WF__AVX2_BITS(t);
+    if (WF__AVX2_FUSED) {
+        a = WF__AVX2_FNMA(n, WF__AVX2_SET1(1.57079637f), x);
+        WF__AVX2_F p = WF__AVX2_MUL(n, WF__AVX2_SET1(-4.37113883e-8f)), rest = WF__AVX2_FNMA(n, WF__AVX2_SET1(-4.37113883e-8f), p);
+        *w = WF__AVX2_SUB(a, p);
+        *low = WF__AVX2_FNMA(n, WF__AVX2_SET1(-1.71512451e-15f), WF__AVX2_ADD(WF__AVX2_SUB(WF__AVX2_SUB(a, *w), p), rest));
+    } else {
+        WF__AVX2_F p = WF__AVX2_MUL(n, WF__AVX2_SET1(2.56328292e-12f));
+        a = WF__AVX2_FNMA(n, WF__AVX2_SET1(7.54953362e-8f), WF__AVX2_FNMA(n, WF__AVX2_SET1(4.83751297e-4f), WF__AVX2_FNMA(n, WF__AVX2_SET1(1.5703125f), x)));
+        *w = WF__AVX2_SUB(a, p);
+        *low = WF__AVX2_SUB(WF__AVX2_SUB(a, *w), p);
+    }
+}
+
+/* elementary: repair large angles */
+WF__KERNEL_avx2 void wf__angles_large_avx2(const float *x, float *w, float *low, int32_t *q)
+{
+    for (int i = 0; i < WF__AVX2_W; i++) {
+        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
+        else w[i] = x[i] - x[i];
+    }
+}
+
+/* elementary: sine and cosine */
+/* The sine of x + quarter pi/2. */
+WF__INLINE_avx2 WF__AVX2_F wf__wave_avx2(WF__AVX2_F x, int quarter)
+{
+    WF__AVX2_F w, low;
+    WF__AVX2_I n;
+    wf__angle_avx2(x, &w, &low, &n);
+    if (WF__AVX2_ANY(WF__AVX2_LT(WF__AVX2_SET1(1e5f), WF__AVX2_ABS(x)))) {
+        float in[WF__AVX2_W], out[2 * WF__AVX2_W];
+        int32_t turns[WF__AVX2_W];
+        WF__AVX2_ST(in, x);
+        WF__AVX2_ST(out, w);
+        WF__AVX2_ST(out + WF__AVX2_W, low);
+        WF__AVX2_IST(turns, n);
+        wf__angles_large_avx2(in, out, out + WF__AVX2_W, turns);
+        w = WF__AVX2_LD(out);
+        low = WF__AVX2_LD(out + WF__AVX2_W);
+        n = WF__AVX2_ILD(turns);
+    }
+    WF__AVX2_F z = WF__AVX2_MUL(w, w);
+    WF__AVX2_F s = WF__AT_avx2(WF__AT_avx2(WF__AT_avx2(WF__AVX2_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
+    WF__AVX2_F c = WF__AT_avx2(WF__AT_avx2(WF__AVX2_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    s = WF__AVX2_ADD(w, WF__AVX2_FMA(WF__AVX2_MUL(z, w), s, low));
+    WF__AVX2_F one = WF__AVX2_SET1(1.0f), half = WF__AVX2_SET1(0.5f), high = WF__AVX2_FNMA(half, z, one), lost = WF__AVX2_FNMA(half, z, WF__AVX2_SUB(one, high));
+    c = WF__AVX2_ADD(high, WF__AVX2_FMA(WF__AVX2_MUL(z, z), c, WF__AVX2_FNMA(w, low, lost)));
+    n = WF__AVX2_IADD(n, WF__AVX2_ISET1(quarter));
+    return WF__AVX2_XOR(WF__AVX2_SEL(WF__AVX2_ODD(n), c, s), WF__AVX2_FLT(WF__AVX2_ISHL(WF__AVX2_IAND(n, WF__AVX2_ISET1(2)), 30)));
+}
+
+/* elementary: angle of a point */
+WF__INLINE_avx2 WF__AVX2_F wf__atan2_avx2(WF__AVX2_F y, WF__AVX2_F x)
+{
+    WF__AVX2_F a = WF__AVX2_ABS(y), b = WF__AVX2_ABS(x), large = WF__AVX2_MAX(a, b), small = WF__AVX2_MIN(a, b), t = WF__AVX2_DIV(small, large), z;
+    t = WF__AVX2_SEL(WF__AVX2_EQ(small, large), WF__AVX2_SET1(1.0f), t); /* two infinities */
+    t = WF__AVX2_SEL(WF__AVX2_EQ(large, WF__AVX2_ZERO), WF__AVX2_ZERO, t);
+    z = WF__AVX2_MUL(t, t);
+    WF__AVX2_F p = WF__AT_avx2(WF__AVX2_SET1(WF__ATAN_7), z, WF__ATAN_6);
+    p = WF__AT_avx2(p, z, WF__ATAN_5);
+    p = WF__AT_avx2(p, z, WF__ATAN_4);
+    p = WF__AT_avx2(p, z, WF__ATAN_3);
+    p = WF__AT_avx2(p, z, WF__ATAN_2);
+    p = WF__AT_avx2(p, z, WF__ATAN_1);
+    p = WF__AT_avx2(p, z, WF__ATAN_0);
+    p = WF__AVX2_FMA(WF__AVX2_MUL(z, t), p, t);
+    p = WF__AVX2_SEL(WF__AVX2_LT(b, a), WF__AVX2_SUB(WF__AVX2_SET1(1.57079637f), p), p);
+    p = WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_OR(WF__AVX2_SIGN(x), WF__AVX2_SET1(1.0f)), WF__AVX2_ZERO), WF__AVX2_SUB(WF__AVX2_SET1(3.14159274f), p), p);
+    return WF__AVX2_SEL(WF__AVX2_EQ(y, y), WF__AVX2_OR(p, WF__AVX2_SIGN(y)), y);
+}
+#endif
+
+/* elementary: all functions (avx512) */
+#if defined(WF__ISA_AVX512)
+/* elementary: reduce the argument of an exponential */
+#define WF__AT_avx512(p, x, c) WF__AVX512_FMA(p, x, WF__AVX512_SET1(c)) /* one step of Horner's rule */
+
+/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
+WF__INLINE_avx512 void wf__exp_reduce_avx512(WF__AVX512_F x, WF__AVX512_F *shifted, WF__AVX512_F *r, WF__AVX512_F *s)
+{
+    WF__AVX512_F t = WF__AVX512_FMA(x, WF__AVX512_SET1(WF__LOG2_E), WF__AVX512_SET1(WF__ROUNDER));
+    WF__AVX512_F n = WF__AVX512_SUB(t, WF__AVX512_SET1(WF__ROUNDER));
+    WF__AVX512_F y = WF__AVX512_FNMA(n, WF__AVX512_SET1(WF__LN2_LOW), WF__AVX512_FNMA(n, WF__AVX512_SET1(WF__LN2_HIGH), x));
+    WF__AVX512_F q = WF__AT_avx512(WF__AVX512_SET1(WF__EXP_4), y, WF__EXP_3);
+    q = WF__AT_avx512(q, y, WF__EXP_2);
+    q = WF__AT_avx512(q, y, WF__EXP_1);
+    q = WF__AT_avx512(q, y, WF__EXP_0);
+    *shifted = t;
+    *r = y;
+    *s = WF__AVX512_MUL(WF__AVX512_MUL(y, y), q);
+}
+
+/* elementary: scale by a power of two */
+/* (1 + p) 2^n, with n from `shifted`. */
+WF__INLINE_avx512 WF__AVX512_F wf__exp_scale_avx512(WF__AVX512_F p, WF__AVX512_F shifted)
+{
+#ifdef WF__AVX512_SCALE
+    return WF__AVX512_SCALE(WF__AVX512_ADD(WF__AVX512_SET1(1.0f), p), WF__AVX512_SUB(shifted, WF__AVX512_SET1(WF__ROUNDER)));
+#else
+    WF__AVX512_I n = WF__AVX512_ISHL(WF__AVX512_BITS(shifted), 23); /* n 2^23: the other bits fall out on the left */
+    WF__AVX512_I half = WF__AVX512_IAND(WF__AVX512_ISRA(n, 1), WF__AVX512_ISET1(-8388608));
+    WF__AVX512_F a = WF__AVX512_FLT(WF__AVX512_IADD(half, WF__AVX512_ISET1(0x3F800000)));
+    WF__AVX512_F b = WF__AVX512_FLT(WF__AVX512_IADD(WF__AVX512_ISUB(n, half), WF__AVX512_ISET1(0x3F800000)));
+    return WF__AVX512_MUL(WF__AVX512_FMA(p, a, a), b);
+#endif
+}
+
+WF__INLINE_avx512 WF__AVX512_F wf__exp_avx512(WF__AVX512_F x)
+{
+    WF__AVX512_F t, r, s;
+    x = WF__AVX512_MAX(WF__AVX512_SET1(-104.0f), WF__AVX512_MIN(WF__AVX512_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
+    wf__exp_reduce_avx512(x, &t, &r, &s);
+    return wf__exp_scale_avx512(WF__AVX512_ADD(r, s), t);
+}
+
+/* elementary: exponential less one */
+WF__INLINE_avx512 WF__AVX512_F wf__expm1_avx512(WF__AVX512_F x)
+{
+    WF__AVX512_F t, r, s, bounded = WF__AVX512_MAX(WF__AVX512_SET1(-20.0f), WF__AVX512_MIN(WF__AVX512_SET1(89.0f), x));
+    wf__exp_reduce_avx512(bounded, &t, &r, &s);
+    WF__AVX512_F n = WF__AVX512_SUB(t, WF__AVX512_SET1(WF__ROUNDER)), a = WF__AVX512_FNMA(n, WF__AVX512_SET1(WF__LN2_HIGH), bounded);
+    WF__AVX512_F lost = WF__AVX512_FNMA(n, WF__AVX512_SET1(WF__LN2_LOW), WF__AVX512_SUB(a, r)); /* by rounding r */
+    WF__AVX512_F power = WF__AVX512_FLT(WF__AVX512_IADD(WF__AVX512_ISHL(WF__AVX512_BITS(t), 23), WF__AVX512_ISET1(0x3F000000))); /* 2^(n-1) */
+    WF__AVX512_F less = WF__AVX512_SUB(power, WF__AVX512_SET1(0.5f));
+    WF__AVX512_F high = WF__AVX512_FMA(power, r, less);
+    WF__AVX512_F low = WF__AVX512_FMA(power, lost, WF__AVX512_FMA(power, r, WF__AVX512_SUB(less, high)));
+    low = WF__AVX512_ADD(low, WF__AVX512_SUB(WF__AVX512_SUB(power, less), WF__AVX512_SET1(0.5f)));
+    WF__AVX512_F y = WF__AVX512_ADD(high, WF__AVX512_FMA(power, s, low));
+    return WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_ABS(x), WF__AVX512_SET1(5.9604645e-8f)), x, WF__AVX512_ADD(y, y));
+}
+
+/* elementary: hyperbolic tangent */
+WF__INLINE_avx512 WF__AVX512_F wf__tanh_avx512(WF__AVX512_F x)
+{
+    WF__AVX512_F t, r, s, a = WF__AVX512_ABS(x);
+    wf__exp_reduce_avx512(WF__AVX512_MAX(WF__AVX512_SET1(-20.0f), WF__AVX512_MUL(a, WF__AVX512_SET1(-2.0f))), &t, &r, &s);
+    WF__AVX512_F power = WF__AVX512_FLT(WF__AVX512_IADD(WF__AVX512_ISHL(WF__AVX512_BITS(t), 23), WF__AVX512_ISET1(0x3F800000)));
+    WF__AVX512_F e = WF__AVX512_FMA(power, WF__AVX512_ADD(r, s), WF__AVX512_SUB(power, WF__AVX512_SET1(1.0f)));
+    return WF__AVX512_OR(WF__AVX512_DIV(e, WF__AVX512_SUB(WF__AVX512_SET1(-2.0f), e)), WF__AVX512_SIGN(x));
+}
+
+/* elementary: sigmoid */
+/* e^-|x| */
+WF__INLINE_avx512 WF__AVX512_F wf__exp_down_avx512(WF__AVX512_F x)
+{
+    WF__AVX512_F t, r, s;
+    wf__exp_reduce_avx512(WF__AVX512_MAX(WF__AVX512_SET1(-104.0f), WF__AVX512_OR(x, WF__AVX512_SET1(-0.0f))), &t, &r, &s);
+    return wf__exp_scale_avx512(WF__AVX512_ADD(r, s), t);
+}
+
+WF__INLINE_avx512 WF__AVX512_F wf__sigmoid_avx512(WF__AVX512_F x)
+{
+    WF__AVX512_F e = wf__exp_down_avx512(x), one = WF__AVX512_SET1(1.0f);
+    return WF__AVX512_DIV(WF__AVX512_SEL(WF__AVX512_LT(x, WF__AVX512_ZERO), e, one), WF__AVX512_ADD(one, e));
+}
+
+/* elementary: logarithm of one plus a small number */
+/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_avx512 WF__AVX512_F wf__log_series_avx512(WF__AVX512_F f)
+{
+    WF__AVX512_F q = WF__AT_avx512(WF__AVX512_SET1(WF__LOG_8), f, WF__LOG_7);
+    q = WF__AT_avx512(q, f, WF__LOG_6);
+    q = WF__AT_avx512(q, f, WF__LOG_5);
+    q = WF__AT_avx512(q, f, WF__LOG_4);
+    q = WF__AT_avx512(q, f, WF__LOG_3);
+    q = WF__AT_avx512(q, f, WF__LOG_2);
+    q = WF__AT_avx512(q, f, WF__LOG_1);
+    q = WF__AT_avx512(q, f, WF__LOG_0);
+    return WF__AVX512_MUL(WF__AVX512_MUL(f, f), WF__AT_avx512(q, f, -0.5f));
+}
+
+/* x = (1 + *f) 2^*e */
+WF__INLINE_avx512 WF__AVX512_I wf__log_split_avx512(WF__AVX512_F x, WF__AVX512_F *f)
+{
+    WF__AVX512_I e = WF__AVX512_ISRA(WF__AVX512_ISUB(WF__AVX512_BITS(x), WF__AVX512_ISET1(0x3F3504F3)), 23);
+    *f = WF__AVX512_SUB(WF__AVX512_FLT(WF__AVX512_ISUB(WF__AVX512_BITS(x), WF__AVX512_ISHL(e, 23))), WF__AVX512_SET1(1.0f));
+    return e;
+}
+
+/* elementary: logarithm */
+/* y, the logarithm of x, unless x is special. */
+WF__INLINE_avx512 WF__AVX512_F wf__log_special_avx512(WF__AVX512_F x, WF__AVX512_F y)
+{
+    WF__AVX512_F bad = WF__AVX512_SEL(WF__AVX512_EQ(x, WF__AVX512_ZERO), WF__AVX512_FLT(WF__AVX512_ISET1(-8388608)), WF__AVX512_FLT(WF__AVX512_ISET1(0x7FC00000))); /* -inf, or not a number */
+    y = WF__AVX512_SEL(WF__AVX512_LT(x, WF__AVX512_FLT(WF__AVX512_ISET1(0x7F800000))), y, x);
+    return WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_ZERO, x), y, bad);
+}
+
+WF__INLINE_avx512 WF__AVX512_F wf__log_avx512(WF__AVX512_F x)
+{
+    WF__AVX512_F f, smallest = WF__AVX512_SET1(1.17549435e-38f), scaled = WF__AVX512_SEL(WF__AVX512_LT(x, smallest), WF__AVX512_MUL(x, WF__AVX512_SET1(8388608.0f)), x);
+    WF__AVX512_F e = WF__AVX512_TOF(wf__log_split_avx512(scaled, &f));
+    e = WF__AVX512_SUB(e, WF__AVX512_SEL(WF__AVX512_LT(x, smallest), WF__AVX512_SET1(23.0f), WF__AVX512_ZERO));
+    WF__AVX512_F y = WF__AVX512_ADD(f, WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_LOW), wf__log_series_avx512(f)));
+    return wf__log_special_avx512(x, WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_HIGH), y));
+}
+
+/* elementary: logarithm of one plus */
+WF__INLINE_avx512 WF__AVX512_F wf__log1p_avx512(WF__AVX512_F x)
+{
+    WF__AVX512_F one = WF__AVX512_SET1(1.0f), half = WF__AVX512_SET1(0.5f), f, u = WF__AVX512_ADD(one, x), d = WF__AVX512_SUB(u, one);
+    WF__AVX512_F lost = WF__AVX512_ADD(WF__AVX512_SUB(one, WF__AVX512_SUB(u, d)), WF__AVX512_SUB(x, d));
+    WF__AVX512_I n = wf__log_split_avx512(u, &f);
+    WF__AVX512_F twice = WF__AVX512_FLT(WF__AVX512_ISUB(WF__AVX512_ISET1(0x40000000), WF__AVX512_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
+    WF__AVX512_F quotient = WF__AVX512_MUL(WF__AVX512_MUL(lost, twice), WF__AVX512_FMA(f, WF__AVX512_FMA(f, half, WF__AVX512_SET1(-0.5f)), half));
+    WF__AVX512_F e = WF__AVX512_TOF(n), y = WF__AVX512_ADD(WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_LOW), wf__log_series_avx512(f)), quotient);
+    y = WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_HIGH), WF__AVX512_ADD(f, y));
+    return WF__AVX512_OR(wf__log_special_avx512(u, y), WF__AVX512_SIGN(x));
+}
+
+/* elementary: softplus */
+WF__INLINE_avx512 WF__AVX512_F wf__softplus_avx512(WF__AVX512_F x)
+{
+    WF__AVX512_F e = wf__exp_down_avx512(x), half = WF__AVX512_SET1(0.5f);
+    WF__AVX512_M large = WF__AVX512_LT(WF__AVX512_SET1(0.41421356f), e);
+    WF__AVX512_F f = WF__AVX512_SEL(large, WF__AVX512_FMA(e, half, WF__AVX512_SET1(-0.5f)), e);
+    WF__AVX512_F high = WF__AVX512_SEL(large, WF__AVX512_SET1(WF__LN2_HIGH), WF__AVX512_ZERO), low = WF__AVX512_SEL(large, WF__AVX512_SET1(WF__LN2_LOW), WF__AVX512_ZERO);
+    WF__AVX512_F y = WF__AVX512_ADD(WF__AVX512_ADD(high, f), WF__AVX512_ADD(low, wf__log_series_avx512(f)));
+    return WF__AVX512_ADD(WF__AVX512_MAX(WF__AVX512_ZERO, x), y);
+}
+
+/* elementary: error function */
+WF__INLINE_avx512 WF__AVX512_F wf__erf_avx512(WF__AVX512_F x)
+{
+    WF__AVX512_F a = WF__AVX512_ABS(x), z = WF__AVX512_MUL(a, a), b = WF__AVX512_MIN(WF__AVX512_SET1(3.95f), a), t, r, s;
+    WF__AVX512_F p = WF__AT_avx512(WF__AVX512_SET1(WF__ERF_6), z, WF__ERF_5);
+    p = WF__AT_avx512(p, z, WF__ERF_4);
+    p = WF__AT_avx512(p, z, WF__ERF_3);
+    p = WF__AT_avx512(p, z, WF__ERF_2);
+    p = WF__AT_avx512(p, z, WF__ERF_1);
+    p = WF__AT_avx512(p, z, WF__ERF_0);
+    WF__AVX512_F g = WF__AT_avx512(WF__AVX512_SET1(WF__ERFC_7), b, WF__ERFC_6);
+    g = WF__AT_avx512(g, b, WF__ERFC_5);
+    g = WF__AT_avx512(g, b, WF__ERFC_4);
+    g = WF__AT_avx512(g, b, WF__ERFC_3);
+    g = WF__AT_avx512(g, b, WF__ERFC_2);
+    g = WF__AT_avx512(g, b, WF__ERFC_1);
+    g = WF__AT_avx512(g, b, WF__ERFC_0);
+    wf__exp_reduce_avx512(WF__AVX512_NEG(g), &t, &r, &s);
+    WF__AVX512_F tail = WF__AVX512_SUB(WF__AVX512_SET1(1.0f), wf__exp_scale_avx512(WF__AVX512_ADD(r, s), t));
+    return WF__AVX512_OR(WF__AVX512_SEL(WF__AVX512_LT(a, WF__AVX512_SET1(1.0f)), WF__AVX512_FMA(a, p, a), tail), WF__AVX512_SIGN(x));
+}
+
+/* elementary: reduce an angle */
+/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+WF__INLINE_avx512 void wf__angle_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF__AVX512_F *low, WF__AVX512_I *q)
+{
+    WF__AVX512_F t = WF__AVX512_FMA(x, WF__AVX512_SET1(0.636619772f), WF__AVX512_SET1(WF__ROUNDER));
+    WF__AVX512_F n = WF__AVX512_SUB(t, WF__AVX512_SET1(WF__ROUNDER)), a;
+    *q = WF__AVX512_BITS(t);
+    if (WF__AVX512_FUSED) {
+        a = WF__AVX512_FNMA(n, WF__AVX512_SET1(1.57079637f), x);
+        WF__AVX512_F p = WF__AVX512_MUL(n, WF__AVX512_SET1(-4.37113883e-8f)), rest = WF__AVX512_FNMA(n, WF__AVX512_SET1(-4.37113883e-8f), p);
+        *w = WF__AVX512_SUB(a, p);
+        *low = WF__AVX512_FNMA(n, WF__AVX512_SET1(-1.71512451e-15f), WF__AVX512_ADD(WF__AVX512_SUB(WF__AVX512_SUB(a, *w), p), rest));
+    } else {
+        WF__AVX512_F p = WF__AVX512_MUL(n, WF__AVX512_SET1(2.56328292e-12f));
+        a = WF__AVX512_FNMA(n, WF__AVX512_SET1(7.54953362e-8f), WF__AVX512_FNMA(n, WF__AVX512_SET1(4.83751297e-4f), WF__AVX512_FNMA(n, WF__AVX512_SET1(1.5703125f), x)));
+        *w = WF__AVX512_SUB(a, p);
+        *low = WF__AVX512_SUB(WF__AVX512_SUB(a, *w), p);
+    }
+}
+
+/* elementary: repair large angles */
+WF__KERNEL_avx512 void wf__angles_large_avx512(const float *x, float *w, float *low, int32_t *q)
+{
+    for (int i = 0; i < WF__AVX512_W; i++) {
+        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
+        else w[i] = x[i] - x[i];
+    }
+}
+
+/* elementary: sine and cosine */
+/* The sine of x + quarter pi/2. */
+WF__INLINE_avx512 WF__AVX512_F wf__wave_avx512(WF__AVX512_F x, int quarter)
+{
+    WF__AVX512_F w, low;
+    WF__AVX512_I n;
+    wf__angle_avx512(x, &w, &low, &n);
+    if (WF__AVX512_ANY(WF__AVX512_LT(WF__AVX512_SET1(1e5f), WF__AVX512_ABS(x)))) {
+        float in[WF__AVX512_W], out[2 * WF__AVX512_W];
+        int32_t turns[WF__AVX512_W];
+        WF__AVX512_ST(in, x);
+        WF__AVX512_ST(out, w);
+        WF__AVX512_ST(out + WF__AVX512_W, low);
+        WF__AVX512_IST(turns, n);
+        wf__angles_large_avx512(in, out, out + WF__AVX512_W, turns);
+        w = WF__AVX512_LD(out);
+        low = WF__AVX512_LD(out + WF__AVX512_W);
+        n = WF__AVX512_ILD(turns);
+    }
+    WF__AVX512_F z = WF__AVX512_MUL(w, w);
+    WF__AVX512_F s = WF__AT_avx512(WF__AT_avx512(WF__AT_avx512(WF__AVX512_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
+    WF__AVX512_F c = WF__AT_avx512(WF__AT_avx512(WF__AVX512_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    s = WF__AVX512_ADD(w, WF__AVX512_FMA(WF__AVX512_MUL(z, w), s, low));
+    WF__AVX512_F one = WF__AVX512_SET1(1.0f), half = WF__AVX512_SET1(0.5f), high = WF__AVX512_FNMA(half, z, one), lost = WF__AVX512_FNMA(half, z, WF__AVX512_SUB(one, high));
+    c = WF__AVX512_ADD(high, WF__AVX512_FMA(WF__AVX512_MUL(z, z), c, WF__AVX512_FNMA(w, low, lost)));
+    n = WF__AVX512_IADD(n, WF__AVX512_ISET1(quarter));
+    return WF__AVX512_XOR(WF__AVX512_SEL(WF__AVX512_ODD(n), c, s), WF__AVX512_FLT(WF__AVX512_ISHL(WF__AVX512_IAND(n, WF__AVX512_ISET1(2)), 30)));
+}
+
+/* elementary: angle of a point */
+WF__INLINE_avx512 WF__AVX512_F wf__atan2_avx512(WF__AVX512_F y, WF__AVX512_F x)
+{
+    WF__AVX512_F a = WF__AVX512_ABS(y), b = WF__AVX512_ABS(x), large = WF__AVX512_MAX(a, b), small = WF__AVX512_MIN(a, b), t = WF__AVX512_DIV(small, large), z;
+    t = WF__AVX512_SEL(WF__AVX512_EQ(small, large), WF__AVX512_SET1(1.0f), t); /* two infinities */
+    t = WF__AVX512_SEL(WF__AVX512_EQ(large, WF__AVX512_ZERO), WF__AVX512_ZERO, t);
+    z = WF__AVX512_MUL(t, t);
+    WF__AVX512_F p = WF__AT_avx512(WF__AVX512_SET1(WF__ATAN_7), z, WF__ATAN_6);
+    p = WF__AT_avx512(p, z, WF__ATAN_5);
+    p = WF__AT_avx512(p, z, WF__ATAN_4);
+    p = WF__AT_avx512(p, z, WF__ATAN_3);
+    p = WF__AT_avx512(p, z, WF__ATAN_2);
+    p = WF__AT_avx512(p, z, WF__ATAN_1);
+    p = WF__AT_avx512(p, z, WF__ATAN_0);
+    p = WF__AVX512_FMA(WF__AVX512_MUL(z, t), p, t);
+    p = WF__AVX512_SEL(WF__AVX512_LT(b, a), WF__AVX512_SUB(WF__AVX512_SET1(1.57079637f), p), p);
+    p = WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_OR(WF__AVX512_SIGN(x), WF__AVX512_SET1(1.0f)), WF__AVX512_ZERO), WF__AVX512_SUB(WF__AVX512_SET1(3.14159274f), p), p);
+    return WF__AVX512_SEL(WF__AVX512_EQ(y, y), WF__AVX512_OR(p, WF__AVX512_SIGN(y)), y);
+}
+#endif
+
+/* elementary: all functions (neon) */
+#if defined(WF__ISA_NEON)
+/* elementary: reduce the argument of an exponential */
+#define WF__AT_neon(p, x, c) WF__NEON_FMA(p, x, WF__NEON_SET1(c)) /* one step of Horner's rule */
+
+/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
+WF__INLINE_neon void wf__exp_reduce_neon(WF__NEON_F x, WF__NEON_F *shifted, WF__NEON_F *r, WF__NEON_F *s)
+{
+    WF__NEON_F t = WF__NEON_FMA(x, WF__NEON_SET1(WF__LOG2_E), WF__NEON_SET1(WF__ROUNDER));
+    WF__NEON_F n = WF__NEON_SUB(t, WF__NEON_SET1(WF__ROUNDER));
+    WF__NEON_F y = WF__NEON_FNMA(n, WF__NEON_SET1(WF__LN2_LOW), WF__NEON_FNMA(n, WF__NEON_SET1(WF__LN2_HIGH), x));
+    WF__NEON_F q = WF__AT_neon(WF__NEON_SET1(WF__EXP_4), y, WF__EXP_3);
+    q = WF__AT_neon(q, y, WF__EXP_2);
+    q = WF__AT_neon(q, y, WF__EXP_1);
+    q = WF__AT_neon(q, y, WF__EXP_0);
+    *shifted = t;
+    *r = y;
+    *s = WF__NEON_MUL(WF__NEON_MUL(y, y), q);
+}
+
+/* elementary: scale by a power of two */
+/* (1 + p) 2^n, with n from `shifted`. */
+WF__INLINE_neon WF__NEON_F wf__exp_scale_neon(WF__NEON_F p, WF__NEON_F shifted)
+{
+#ifdef WF__NEON_SCALE
+    return WF__NEON_SCALE(WF__NEON_ADD(WF__NEON_SET1(1.0f), p), WF__NEON_SUB(shifted, WF__NEON_SET1(WF__ROUNDER)));
+#else
+    WF__NEON_I n = WF__NEON_ISHL(WF__NEON_BITS(shifted), 23); /* n 2^23: the other bits fall out on the left */
+    WF__NEON_I half = WF__NEON_IAND(WF__NEON_ISRA(n, 1), WF__NEON_ISET1(-8388608));
+    WF__NEON_F a = WF__NEON_FLT(WF__NEON_IADD(half, WF__NEON_ISET1(0x3F800000)));
+    WF__NEON_F b = WF__NEON_FLT(WF__NEON_IADD(WF__NEON_ISUB(n, half), WF__NEON_ISET1(0x3F800000)));
+    return WF__NEON_MUL(WF__NEON_FMA(p, a, a), b);
+#endif
+}
+
+WF__INLINE_neon WF__NEON_F wf__exp_neon(WF__NEON_F x)
+{
+    WF__NEON_F t, r, s;
+    x = WF__NEON_MAX(WF__NEON_SET1(-104.0f), WF__NEON_MIN(WF__NEON_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
+    wf__exp_reduce_neon(x, &t, &r, &s);
+    return wf__exp_scale_neon(WF__NEON_ADD(r, s), t);
+}
+
+/* elementary: exponential less one */
+WF__INLINE_neon WF__NEON_F wf__expm1_neon(WF__NEON_F x)
+{
+    WF__NEON_F t, r, s, bounded = WF__NEON_MAX(WF__NEON_SET1(-20.0f), WF__NEON_MIN(WF__NEON_SET1(89.0f), x));
+    wf__exp_reduce_neon(bounded, &t, &r, &s);
+    WF__NEON_F n = WF__NEON_SUB(t, WF__NEON_SET1(WF__ROUNDER)), a = WF__NEON_FNMA(n, WF__NEON_SET1(WF__LN2_HIGH), bounded);
+    WF__NEON_F lost = WF__NEON_FNMA(n, WF__NEON_SET1(WF__LN2_LOW), WF__NEON_SUB(a, r)); /* by rounding r */
+    WF__NEON_F power = WF__NEON_FLT(WF__NEON_IADD(WF__NEON_ISHL(WF__NEON_BITS(t), 23), WF__NEON_ISET1(0x3F000000))); /* 2^(n-1) */
+    WF__NEON_F less = WF__NEON_SUB(power, WF__NEON_SET1(0.5f));
+    WF__NEON_F high = WF__NEON_FMA(power, r, less);
+    WF__NEON_F low = WF__NEON_FMA(power, lost, WF__NEON_FMA(power, r, WF__NEON_SUB(less, high)));
+    low = WF__NEON_ADD(low, WF__NEON_SUB(WF__NEON_SUB(power, less), WF__NEON_SET1(0.5f)));
+    WF__NEON_F y = WF__NEON_ADD(high, WF__NEON_FMA(power, s, low));
+    return WF__NEON_SEL(WF__NEON_LT(WF__NEON_ABS(x), WF__NEON_SET1(5.9604645e-8f)), x, WF__NEON_ADD(y, y));
+}
+
+/* elementary: hyperbolic tangent */
+WF__INLINE_neon WF__NEON_F wf__tanh_neon(WF__NEON_F x)
+{
+    WF__NEON_F t, r, s, a = WF__NEON_ABS(x);
+    wf__exp_reduce_neon(WF__NEON_MAX(WF__NEON_SET1(-20.0f), WF__NEON_MUL(a, WF__NEON_SET1(-2.0f))), &t, &r, &s);
+    WF__NEON_F power = WF__NEON_FLT(WF__NEON_IADD(WF__NEON_ISHL(WF__NEON_BITS(t), 23), WF__NEON_ISET1(0x3F800000)));
+    WF__NEON_F e = WF__NEON_FMA(power, WF__NEON_ADD(r, s), WF__NEON_SUB(power, WF__NEON_SET1(1.0f)));
+    return WF__NEON_OR(WF__NEON_DIV(e, WF__NEON_SUB(WF__NEON_SET1(-2.0f), e)), WF__NEON_SIGN(x));
+}
+
+/* elementary: sigmoid */
+/* e^-|x| */
+WF__INLINE_neon WF__NEON_F wf__exp_down_neon(WF__NEON_F x)
+{
+    WF__NEON_F t, r, s;
+    wf__exp_reduce_neon(WF__NEON_MAX(WF__NEON_SET1(-104.0f), WF__NEON_OR(x, WF__NEON_SET1(-0.0f))), &t, &r, &s);
+    return wf__exp_scale_neon(WF__NEON_ADD(r, s), t);
+}
+
+WF__INLINE_neon WF__NEON_F wf__sigmoid_neon(WF__NEON_F x)
+{
+    WF__NEON_F e = wf__exp_down_neon(x), one = WF__NEON_SET1(1.0f);
+    return WF__NEON_DIV(WF__NEON_SEL(WF__NEON_LT(x, WF__NEON_ZERO), e, one), WF__NEON_ADD(one, e));
+}
+
+/* elementary: logarithm of one plus a small number */
+/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_neon WF__NEON_F wf__log_series_neon(WF__NEON_F f)
+{
+    WF__NEON_F q = WF__AT_neon(WF__NEON_SET1(WF__LOG_8), f, WF__LOG_7);
+    q = WF__AT_neon(q, f, WF__LOG_6);
+    q = WF__AT_neon(q, f, WF__LOG_5);
+    q = WF__AT_neon(q, f, WF__LOG_4);
+    q = WF__AT_neon(q, f, WF__LOG_3);
+    q = WF__AT_neon(q, f, WF__LOG_2);
+    q = WF__AT_neon(q, f, WF__LOG_1);
+    q = WF__AT_neon(q, f, WF__LOG_0);
+    return WF__NEON_MUL(WF__NEON_MUL(f, f), WF__AT_neon(q, f, -0.5f));
+}
+
+/* x = (1 + *f) 2^*e */
+WF__INLINE_neon WF__NEON_I wf__log_split_neon(WF__NEON_F x, WF__NEON_F *f)
+{
+    WF__NEON_I e = WF__NEON_ISRA(WF__NEON_ISUB(WF__NEON_BITS(x), WF__NEON_ISET1(0x3F3504F3)), 23);
+    *f = WF__NEON_SUB(WF__NEON_FLT(WF__NEON_ISUB(WF__NEON_BITS(x), WF__NEON_ISHL(e, 23))), WF__NEON_SET1(1.0f));
+    return e;
+}
+
+/* elementary: logarithm */
+/* y, the logarithm of x, unless x is special. */
+WF__INLINE_neon WF__NEON_F wf__log_special_neon(WF__NEON_F x, WF__NEON_F y)
+{
+    WF__NEON_F bad = WF__NEON_SEL(WF__NEON_EQ(x, WF__NEON_ZERO), WF__NEON_FLT(WF__NEON_ISET1(-8388608)), WF__NEON_FLT(WF__NEON_ISET1(0x7FC00000))); /* -inf, or not a number */
+    y = WF__NEON_SEL(WF__NEON_LT(x, WF__NEON_FLT(WF__NEON_ISET1(0x7F800000))), y, x);
+    return WF__NEON_SEL(WF__NEON_LT(WF__NEON_ZERO, x), y, bad);
+}
+
+WF__INLINE_neon WF__NEON_F wf__log_neon(WF__NEON_F x)
+{
+    WF__NEON_F f, smallest = WF__NEON_SET1(1.17549435e-38f), scaled = WF__NEON_SEL(WF__NEON_LT(x, smallest), WF__NEON_MUL(x, WF__NEON_SET1(8388608.0f)), x);
+    WF__NEON_F e = WF__NEON_TOF(wf__log_split_neon(scaled, &f));
+    e = WF__NEON_SUB(e, WF__NEON_SEL(WF__NEON_LT(x, smallest), WF__NEON_SET1(23.0f), WF__NEON_ZERO));
+    WF__NEON_F y = WF__NEON_ADD(f, WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_LOW), wf__log_series_neon(f)));
+    return wf__log_special_neon(x, WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_HIGH), y));
+}
+
+/* elementary: logarithm of one plus */
+WF__INLINE_neon WF__NEON_F wf__log1p_neon(WF__NEON_F x)
+{
+    WF__NEON_F one = WF__NEON_SET1(1.0f), half = WF__NEON_SET1(0.5f), f, u = WF__NEON_ADD(one, x), d = WF__NEON_SUB(u, one);
+    WF__NEON_F lost = WF__NEON_ADD(WF__NEON_SUB(one, WF__NEON_SUB(u, d)), WF__NEON_SUB(x, d));
+    WF__NEON_I n = wf__log_split_neon(u, &f);
+    WF__NEON_F twice = WF__NEON_FLT(WF__NEON_ISUB(WF__NEON_ISET1(0x40000000), WF__NEON_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
+    WF__NEON_F quotient = WF__NEON_MUL(WF__NEON_MUL(lost, twice), WF__NEON_FMA(f, WF__NEON_FMA(f, half, WF__NEON_SET1(-0.5f)), half));
+    WF__NEON_F e = WF__NEON_TOF(n), y = WF__NEON_ADD(WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_LOW), wf__log_series_neon(f)), quotient);
+    y = WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_HIGH), WF__NEON_ADD(f, y));
+    return WF__NEON_OR(wf__log_special_neon(u, y), WF__NEON_SIGN(x));
+}
+
+/* elementary: softplus */
+WF__INLINE_neon WF__NEON_F wf__softplus_neon(WF__NEON_F x)
+{
+    WF__NEON_F e = wf__exp_down_neon(x), half = WF__NEON_SET1(0.5f);
+    WF__NEON_M large = WF__NEON_LT(WF__NEON_SET1(0.41421356f), e);
+    WF__NEON_F f = WF__NEON_SEL(large, WF__NEON_FMA(e, half, WF__NEON_SET1(-0.5f)), e);
+    WF__NEON_F high = WF__NEON_SEL(large, WF__NEON_SET1(WF__LN2_HIGH), WF__NEON_ZERO), low = WF__NEON_SEL(large, WF__NEON_SET1(WF__LN2_LOW), WF__NEON_ZERO);
+    WF__NEON_F y = WF__NEON_ADD(WF__NEON_ADD(high, f), WF__NEON_ADD(low, wf__log_series_neon(f)));
+    return WF__NEON_ADD(WF__NEON_MAX(WF__NEON_ZERO, x), y);
+}
+
+/* elementary: error function */
+WF__INLINE_neon WF__NEON_F wf__erf_neon(WF__NEON_F x)
+{
+    WF__NEON_F a = WF__NEON_ABS(x), z = WF__NEON_MUL(a, a), b = WF__NEON_MIN(WF__NEON_SET1(3.95f), a), t, r, s;
+    WF__NEON_F p = WF__AT_neon(WF__NEON_SET1(WF__ERF_6), z, WF__ERF_5);
+    p = WF__AT_neon(p, z, WF__ERF_4);
+    p = WF__AT_neon(p, z, WF__ERF_3);
+    p = WF__AT_neon(p, z, WF__ERF_2);
+    p = WF__AT_neon(p, z, WF__ERF_1);
+    p = WF__AT_neon(p, z, WF__ERF_0);
+    WF__NEON_F g = WF__AT_neon(WF__NEON_SET1(WF__ERFC_7), b, WF__ERFC_6);
+    g = WF__AT_neon(g, b, WF__ERFC_5);
+    g = WF__AT_neon(g, b, WF__ERFC_4);
+    g = WF__AT_neon(g, b, WF__ERFC_3);
+    g = WF__AT_neon(g, b, WF__ERFC_2);
+    g = WF__AT_neon(g, b, WF__ERFC_1);
+    g = WF__AT_neon(g, b, WF__ERFC_0);
+    wf__exp_reduce_neon(WF__NEON_NEG(g), &t, &r, &s);
+    WF__NEON_F tail = WF__NEON_SUB(WF__NEON_SET1(1.0f), wf__exp_scale_neon(WF__NEON_ADD(r, s), t));
+    return WF__NEON_OR(WF__NEON_SEL(WF__NEON_LT(a, WF__NEON_SET1(1.0f)), WF__NEON_FMA(a, p, a), tail), WF__NEON_SIGN(x));
+}
+
+/* elementary: reduce an angle */
+/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+WF__INLINE_neon void wf__angle_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F *low, WF__NEON_I *q)
+{
+    WF__NEON_F t = WF__NEON_FMA(x, WF__NEON_SET1(0.636619772f), WF__NEON_SET1(WF__ROUNDER));
+    WF__NEON_F n = WF__NEON_SUB(t, WF__NEON_SET1(WF__ROUNDER)), a;
+    *q = WF__NEON_BITS(t);
+    if (WF__NEON_FUSED) {
+        a = WF__NEON_FNMA(n, WF__NEON_SET1(1.57079637f), x);
+        WF__NEON_F p = WF__NEON_MUL(n, WF__NEON_SET1(-4.37113883e-8f)), rest = WF__NEON_FNMA(n, WF__NEON_SET1(-4.37113883e-8f), p);
+        *w = WF__NEON_SUB(a, p);
+        *low = WF__NEON_FNMA(n, WF__NEON_SET1(-1.71512451e-15f), WF__NEON_ADD(WF__NEON_SUB(WF__NEON_SUB(a, *w), p), rest));
+    } else {
+        WF__NEON_F p = WF__NEON_MUL(n, WF__NEON_SET1(2.56328292e-12f));
+        a = WF__NEON_FNMA(n, WF__NEON_SET1(7.54953362e-8f), WF__NEON_FNMA(n, WF__NEON_SET1(4.83751297e-4f), WF__NEON_FNMA(n, WF__NEON_SET1(1.5703125f), x)));
+        *w = WF__NEON_SUB(a, p);
+        *low = WF__NEON_SUB(WF__NEON_SUB(a, *w), p);
+    }
+}
+
+/* elementary: repair large angles */
+WF__KERNEL_neon void wf__angles_large_neon(const float *x, float *w, float *low, int32_t *q)
+{
+    for (int i = 0; i < WF__NEON_W; i++) {
+        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
+        else w[i] = x[i] - x[i];
+    }
+}
+
+/* elementary: sine and cosine */
+/* The sine of x + quarter pi/2. */
+WF__INLINE_neon WF__NEON_F wf__wave_neon(WF__NEON_F x, int quarter)
+{
+    WF__NEON_F w, low;
+    WF__NEON_I n;
+    wf__angle_neon(x, &w, &low, &n);
+    if (WF__NEON_ANY(WF__NEON_LT(WF__NEON_SET1(1e5f), WF__NEON_ABS(x)))) {
+        float in[WF__NEON_W], out[2 * WF__NEON_W];
+        int32_t turns[WF__NEON_W];
+        WF__NEON_ST(in, x);
+        WF__NEON_ST(out, w);
+        WF__NEON_ST(out + WF__NEON_W, low);
+        WF__NEON_IST(turns, n);
+        wf__angles_large_neon(in, out, out + WF__NEON_W, turns);
+        w = WF__NEON_LD(out);
+        low = WF__NEON_LD(out + WF__NEON_W);
+        n = WF__NEON_ILD(turns);
+    }
+    WF__NEON_F z = WF__NEON_MUL(w, w);
+    WF__NEON_F s = WF__AT_neon(WF__AT_neon(WF__AT_neon(WF__NEON_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
+    WF__NEON_F c = WF__AT_neon(WF__AT_neon(WF__NEON_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    s = WF__NEON_ADD(w, WF__NEON_FMA(WF__NEON_MUL(z, w), s, low));
+    WF__NEON_F one = WF__NEON_SET1(1.0f), half = WF__NEON_SET1(0.5f), high = WF__NEON_FNMA(half, z, one), lost = WF__NEON_FNMA(half, z, WF__NEON_SUB(one, high));
+    c = WF__NEON_ADD(high, WF__NEON_FMA(WF__NEON_MUL(z, z), c, WF__NEON_FNMA(w, low, lost)));
+    n = WF__NEON_IADD(n, WF__NEON_ISET1(quarter));
+    return WF__NEON_XOR(WF__NEON_SEL(WF__NEON_ODD(n), c, s), WF__NEON_FLT(WF__NEON_ISHL(WF__NEON_IAND(n, WF__NEON_ISET1(2)), 30)));
+}
+
+/* elementary: angle of a point */
+WF__INLINE_neon WF__NEON_F wf__atan2_neon(WF__NEON_F y, WF__NEON_F x)
+{
+    WF__NEON_F a = WF__NEON_ABS(y), b = WF__NEON_ABS(x), large = WF__NEON_MAX(a, b), small = WF__NEON_MIN(a, b), t = WF__NEON_DIV(small, large), z;
+    t = WF__NEON_SEL(WF__NEON_EQ(small, large), WF__NEON_SET1(1.0f), t); /* two infinities */
+    t = WF__NEON_SEL(WF__NEON_EQ(large, WF__NEON_ZERO), WF__NEON_ZERO, t);
+    z = WF__NEON_MUL(t, t);
+    WF__NEON_F p = WF__AT_neon(WF__NEON_SET1(WF__ATAN_7), z, WF__ATAN_6);
+    p = WF__AT_neon(p, z, WF__ATAN_5);
+    p = WF__AT_neon(p, z, WF__ATAN_4);
+    p = WF__AT_neon(p, z, WF__ATAN_3);
+    p = WF__AT_neon(p, z, WF__ATAN_2);
+    p = WF__AT_neon(p, z, WF__ATAN_1);
+    p = WF__AT_neon(p, z, WF__ATAN_0);
+    p = WF__NEON_FMA(WF__NEON_MUL(z, t), p, t);
+    p = WF__NEON_SEL(WF__NEON_LT(b, a), WF__NEON_SUB(WF__NEON_SET1(1.57079637f), p), p);
+    p = WF__NEON_SEL(WF__NEON_LT(WF__NEON_OR(WF__NEON_SIGN(x), WF__NEON_SET1(1.0f)), WF__NEON_ZERO), WF__NEON_SUB(WF__NEON_SET1(3.14159274f), p), p);
+    return WF__NEON_SEL(WF__NEON_EQ(y, y), WF__NEON_OR(p, WF__NEON_SIGN(y)), y);
+}
+#endif
+
+/* elementary: all functions (wasm) */
+#if defined(WF__ISA_WASM)
+/* elementary: reduce the argument of an exponential */
+#define WF__AT_wasm(p, x, c) WF__WASM_FMA(p, x, WF__WASM_SET1(c)) /* one step of Horner's rule */
+
+/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
+WF__INLINE_wasm void wf__exp_reduce_wasm(WF__WASM_F x, WF__WASM_F *shifted, WF__WASM_F *r, WF__WASM_F *s)
+{
+    WF__WASM_F t = WF__WASM_FMA(x, WF__WASM_SET1(WF__LOG2_E), WF__WASM_SET1(WF__ROUNDER));
+    WF__WASM_F n = WF__WASM_SUB(t, WF__WASM_SET1(WF__ROUNDER));
+    WF__WASM_F y = WF__WASM_FNMA(n, WF__WASM_SET1(WF__LN2_LOW), WF__WASM_FNMA(n, WF__WASM_SET1(WF__LN2_HIGH), x));
+    WF__WASM_F q = WF__AT_wasm(WF__WASM_SET1(WF__EXP_4), y, WF__EXP_3);
+    q = WF__AT_wasm(q, y, WF__EXP_2);
+    q = WF__AT_wasm(q, y, WF__EXP_1);
+    q = WF__AT_wasm(q, y, WF__EXP_0);
+    *shifted = t;
+    *r = y;
+    *s = WF__WASM_MUL(WF__WASM_MUL(y, y), q);
+}
+
+/* elementary: scale by a power of two */
+/* (1 + p) 2^n, with n from `shifted`. */
+WF__INLINE_wasm WF__WASM_F wf__exp_scale_wasm(WF__WASM_F p, WF__WASM_F shifted)
+{
+#ifdef WF__WASM_SCALE
+    return WF__WASM_SCALE(WF__WASM_ADD(WF__WASM_SET1(1.0f), p), WF__WASM_SUB(shifted, WF__WASM_SET1(WF__ROUNDER)));
+#else
+    WF__WASM_I n = WF__WASM_ISHL(WF__WASM_BITS(shifted), 23); /* n 2^23: the other bits fall out on the left */
+    WF__WASM_I half = WF__WASM_IAND(WF__WASM_ISRA(n, 1), WF__WASM_ISET1(-8388608));
+    WF__WASM_F a = WF__WASM_FLT(WF__WASM_IADD(half, WF__WASM_ISET1(0x3F800000)));
+    WF__WASM_F b = WF__WASM_FLT(WF__WASM_IADD(WF__WASM_ISUB(n, half), WF__WASM_ISET1(0x3F800000)));
+    return WF__WASM_MUL(WF__WASM_FMA(p, a, a), b);
+#endif
+}
+
+WF__INLINE_wasm WF__WASM_F wf__exp_wasm(WF__WASM_F x)
+{
+    WF__WASM_F t, r, s;
+    x = WF__WASM_MAX(WF__WASM_SET1(-104.0f), WF__WASM_MIN(WF__WASM_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
+    wf__exp_reduce_wasm(x, &t, &r, &s);
+    return wf__exp_scale_wasm(WF__WASM_ADD(r, s), t);
+}
+
+/* elementary: exponential less one */
+WF__INLINE_wasm WF__WASM_F wf__expm1_wasm(WF__WASM_F x)
+{
+    WF__WASM_F t, r, s, bounded = WF__WASM_MAX(WF__WASM_SET1(-20.0f), WF__WASM_MIN(WF__WASM_SET1(89.0f), x));
+    wf__exp_reduce_wasm(bounded, &t, &r, &s);
+    WF__WASM_F n = WF__WASM_SUB(t, WF__WASM_SET1(WF__ROUNDER)), a = WF__WASM_FNMA(n, WF__WASM_SET1(WF__LN2_HIGH), bounded);
+    WF__WASM_F lost = WF__WASM_FNMA(n, WF__WASM_SET1(WF__LN2_LOW), WF__WASM_SUB(a, r)); /* by rounding r */
+    WF__WASM_F power = WF__WASM_FLT(WF__WASM_IADD(WF__WASM_ISHL(WF__WASM_BITS(t), 23), WF__WASM_ISET1(0x3F000000))); /* 2^(n-1) */
+    WF__WASM_F less = WF__WASM_SUB(power, WF__WASM_SET1(0.5f));
+    WF__WASM_F high = WF__WASM_FMA(power, r, less);
+    WF__WASM_F low = WF__WASM_FMA(power, lost, WF__WASM_FMA(power, r, WF__WASM_SUB(less, high)));
+    low = WF__WASM_ADD(low, WF__WASM_SUB(WF__WASM_SUB(power, less), WF__WASM_SET1(0.5f)));
+    WF__WASM_F y = WF__WASM_ADD(high, WF__WASM_FMA(power, s, low));
+    return WF__WASM_SEL(WF__WASM_LT(WF__WASM_ABS(x), WF__WASM_SET1(5.9604645e-8f)), x, WF__WASM_ADD(y, y));
+}
+
+/* elementary: hyperbolic tangent */
+WF__INLINE_wasm WF__WASM_F wf__tanh_wasm(WF__WASM_F x)
+{
+    WF__WASM_F t, r, s, a = WF__WASM_ABS(x);
+    wf__exp_reduce_wasm(WF__WASM_MAX(WF__WASM_SET1(-20.0f), WF__WASM_MUL(a, WF__WASM_SET1(-2.0f))), &t, &r, &s);
+    WF__WASM_F power = WF__WASM_FLT(WF__WASM_IADD(WF__WASM_ISHL(WF__WASM_BITS(t), 23), WF__WASM_ISET1(0x3F800000)));
+    WF__WASM_F e = WF__WASM_FMA(power, WF__WASM_ADD(r, s), WF__WASM_SUB(power, WF__WASM_SET1(1.0f)));
+    return WF__WASM_OR(WF__WASM_DIV(e, WF__WASM_SUB(WF__WASM_SET1(-2.0f), e)), WF__WASM_SIGN(x));
+}
+
+/* elementary: sigmoid */
+/* e^-|x| */
+WF__INLINE_wasm WF__WASM_F wf__exp_down_wasm(WF__WASM_F x)
+{
+    WF__WASM_F t, r, s;
+    wf__exp_reduce_wasm(WF__WASM_MAX(WF__WASM_SET1(-104.0f), WF__WASM_OR(x, WF__WASM_SET1(-0.0f))), &t, &r, &s);
+    return wf__exp_scale_wasm(WF__WASM_ADD(r, s), t);
+}
+
+WF__INLINE_wasm WF__WASM_F wf__sigmoid_wasm(WF__WASM_F x)
+{
+    WF__WASM_F e = wf__exp_down_wasm(x), one = WF__WASM_SET1(1.0f);
+    return WF__WASM_DIV(WF__WASM_SEL(WF__WASM_LT(x, WF__WASM_ZERO), e, one), WF__WASM_ADD(one, e));
+}
+
+/* elementary: logarithm of one plus a small number */
+/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_wasm WF__WASM_F wf__log_series_wasm(WF__WASM_F f)
+{
+    WF__WASM_F q = WF__AT_wasm(WF__WASM_SET1(WF__LOG_8), f, WF__LOG_7);
+    q = WF__AT_wasm(q, f, WF__LOG_6);
+    q = WF__AT_wasm(q, f, WF__LOG_5);
+    q = WF__AT_wasm(q, f, WF__LOG_4);
+    q = WF__AT_wasm(q, f, WF__LOG_3);
+    q = WF__AT_wasm(q, f, WF__LOG_2);
+    q = WF__AT_wasm(q, f, WF__LOG_1);
+    q = WF__AT_wasm(q, f, WF__LOG_0);
+    return WF__WASM_MUL(WF__WASM_MUL(f, f), WF__AT_wasm(q, f, -0.5f));
+}
+
+/* x = (1 + *f) 2^*e */
+WF__INLINE_wasm WF__WASM_I wf__log_split_wasm(WF__WASM_F x, WF__WASM_F *f)
+{
+    WF__WASM_I e = WF__WASM_ISRA(WF__WASM_ISUB(WF__WASM_BITS(x), WF__WASM_ISET1(0x3F3504F3)), 23);
+    *f = WF__WASM_SUB(WF__WASM_FLT(WF__WASM_ISUB(WF__WASM_BITS(x), WF__WASM_ISHL(e, 23))), WF__WASM_SET1(1.0f));
+    return e;
+}
+
+/* elementary: logarithm */
+/* y, the logarithm of x, unless x is special. */
+WF__INLINE_wasm WF__WASM_F wf__log_special_wasm(WF__WASM_F x, WF__WASM_F y)
+{
+    WF__WASM_F bad = WF__WASM_SEL(WF__WASM_EQ(x, WF__WASM_ZERO), WF__WASM_FLT(WF__WASM_ISET1(-8388608)), WF__WASM_FLT(WF__WASM_ISET1(0x7FC00000))); /* -inf, or not a number */
+    y = WF__WASM_SEL(WF__WASM_LT(x, WF__WASM_FLT(WF__WASM_ISET1(0x7F800000))), y, x);
+    return WF__WASM_SEL(WF__WASM_LT(WF__WASM_ZERO, x), y, bad);
+}
+
+WF__INLINE_wasm WF__WASM_F wf__log_wasm(WF__WASM_F x)
+{
+    WF__WASM_F f, smallest = WF__WASM_SET1(1.17549435e-38f), scaled = WF__WASM_SEL(WF__WASM_LT(x, smallest), WF__WASM_MUL(x, WF__WASM_SET1(8388608.0f)), x);
+    WF__WASM_F e = WF__WASM_TOF(wf__log_split_wasm(scaled, &f));
+    e = WF__WASM_SUB(e, WF__WASM_SEL(WF__WASM_LT(x, smallest), WF__WASM_SET1(23.0f), WF__WASM_ZERO));
+    WF__WASM_F y = WF__WASM_ADD(f, WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_LOW), wf__log_series_wasm(f)));
+    return wf__log_special_wasm(x, WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_HIGH), y));
+}
+
+/* elementary: logarithm of one plus */
+WF__INLINE_wasm WF__WASM_F wf__log1p_wasm(WF__WASM_F x)
+{
+    WF__WASM_F one = WF__WASM_SET1(1.0f), half = WF__WASM_SET1(0.5f), f, u = WF__WASM_ADD(one, x), d = WF__WASM_SUB(u, one);
+    WF__WASM_F lost = WF__WASM_ADD(WF__WASM_SUB(one, WF__WASM_SUB(u, d)), WF__WASM_SUB(x, d));
+    WF__WASM_I n = wf__log_split_wasm(u, &f);
+    WF__WASM_F twice = WF__WASM_FLT(WF__WASM_ISUB(WF__WASM_ISET1(0x40000000), WF__WASM_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
+    WF__WASM_F quotient = WF__WASM_MUL(WF__WASM_MUL(lost, twice), WF__WASM_FMA(f, WF__WASM_FMA(f, half, WF__WASM_SET1(-0.5f)), half));
+    WF__WASM_F e = WF__WASM_TOF(n), y = WF__WASM_ADD(WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_LOW), wf__log_series_wasm(f)), quotient);
+    y = WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_HIGH), WF__WASM_ADD(f, y));
+    return WF__WASM_OR(wf__log_special_wasm(u, y), WF__WASM_SIGN(x));
+}
+
+/* elementary: softplus */
+WF__INLINE_wasm WF__WASM_F wf__softplus_wasm(WF__WASM_F x)
+{
+    WF__WASM_F e = wf__exp_down_wasm(x), half = WF__WASM_SET1(0.5f);
+    WF__WASM_M large = WF__WASM_LT(WF__WASM_SET1(0.41421356f), e);
+    WF__WASM_F f = WF__WASM_SEL(large, WF__WASM_FMA(e, half, WF__WASM_SET1(-0.5f)), e);
+    WF__WASM_F high = WF__WASM_SEL(large, WF__WASM_SET1(WF__LN2_HIGH), WF__WASM_ZERO), low = WF__WASM_SEL(large, WF__WASM_SET1(WF__LN2_LOW), WF__WASM_ZERO);
+    WF__WASM_F y = WF__WASM_ADD(WF__WASM_ADD(high, f), WF__WASM_ADD(low, wf__log_series_wasm(f)));
+    return WF__WASM_ADD(WF__WASM_MAX(WF__WASM_ZERO, x), y);
+}
+
+/* elementary: error function */
+WF__INLINE_wasm WF__WASM_F wf__erf_wasm(WF__WASM_F x)
+{
+    WF__WASM_F a = WF__WASM_ABS(x), z = WF__WASM_MUL(a, a), b = WF__WASM_MIN(WF__WASM_SET1(3.95f), a), t, r, s;
+    WF__WASM_F p = WF__AT_wasm(WF__WASM_SET1(WF__ERF_6), z, WF__ERF_5);
+    p = WF__AT_wasm(p, z, WF__ERF_4);
+    p = WF__AT_wasm(p, z, WF__ERF_3);
+    p = WF__AT_wasm(p, z, WF__ERF_2);
+    p = WF__AT_wasm(p, z, WF__ERF_1);
+    p = WF__AT_wasm(p, z, WF__ERF_0);
+    WF__WASM_F g = WF__AT_wasm(WF__WASM_SET1(WF__ERFC_7), b, WF__ERFC_6);
+    g = WF__AT_wasm(g, b, WF__ERFC_5);
+    g = WF__AT_wasm(g, b, WF__ERFC_4);
+    g = WF__AT_wasm(g, b, WF__ERFC_3);
+    g = WF__AT_wasm(g, b, WF__ERFC_2);
+    g = WF__AT_wasm(g, b, WF__ERFC_1);
+    g = WF__AT_wasm(g, b, WF__ERFC_0);
+    wf__exp_reduce_wasm(WF__WASM_NEG(g), &t, &r, &s);
+    WF__WASM_F tail = WF__WASM_SUB(WF__WASM_SET1(1.0f), wf__exp_scale_wasm(WF__WASM_ADD(r, s), t));
+    return WF__WASM_OR(WF__WASM_SEL(WF__WASM_LT(a, WF__WASM_SET1(1.0f)), WF__WASM_FMA(a, p, a), tail), WF__WASM_SIGN(x));
+}
+
+/* elementary: reduce an angle */
+/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+WF__INLINE_wasm void wf__angle_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F *low, WF__WASM_I *q)
+{
+    WF__WASM_F t = WF__WASM_FMA(x, WF__WASM_SET1(0.636619772f), WF__WASM_SET1(WF__ROUNDER));
+    WF__WASM_F n = WF__WASM_SUB(t, WF__WASM_SET1(WF__ROUNDER)), a;
+    *q = WF__WASM_BITS(t);
+    if (WF__WASM_FUSED) {
+        a = WF__WASM_FNMA(n, WF__WASM_SET1(1.57079637f), x);
+        WF__WASM_F p = WF__WASM_MUL(n, WF__WASM_SET1(-4.37113883e-8f)), rest = WF__WASM_FNMA(n, WF__WASM_SET1(-4.37113883e-8f), p);
+        *w = WF__WASM_SUB(a, p);
+        *low = WF__WASM_FNMA(n, WF__WASM_SET1(-1.71512451e-15f), WF__WASM_ADD(WF__WASM_SUB(WF__WASM_SUB(a, *w), p), rest));
+    } else {
+        WF__WASM_F p = WF__WASM_MUL(n, WF__WASM_SET1(2.56328292e-12f));
+        a = WF__WASM_FNMA(n, WF__WASM_SET1(7.54953362e-8f), WF__WASM_FNMA(n, WF__WASM_SET1(4.83751297e-4f), WF__WASM_FNMA(n, WF__WASM_SET1(1.5703125f), x)));
+        *w = WF__WASM_SUB(a, p);
+        *low = WF__WASM_SUB(WF__WASM_SUB(a, *w), p);
+    }
+}
+
+/* elementary: repair large angles */
+WF__KERNEL_wasm void wf__angles_large_wasm(const float *x, float *w, float *low, int32_t *q)
+{
+    for (int i = 0; i < WF__WASM_W; i++) {
+        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
+        else w[i] = x[i] - x[i];
+    }
+}
+
+/* elementary: sine and cosine */
+/* The sine of x + quarter pi/2. */
+WF__INLINE_wasm WF__WASM_F wf__wave_wasm(WF__WASM_F x, int quarter)
+{
+    WF__WASM_F w, low;
+    WF__WASM_I n;
+    wf__angle_wasm(x, &w, &low, &n);
+    if (WF__WASM_ANY(WF__WASM_LT(WF__WASM_SET1(1e5f), WF__WASM_ABS(x)))) {
+        float in[WF__WASM_W], out[2 * WF__WASM_W];
+        int32_t turns[WF__WASM_W];
+        WF__WASM_ST(in, x);
+        WF__WASM_ST(out, w);
+        WF__WASM_ST(out + WF__WASM_W, low);
+        WF__WASM_IST(turns, n);
+        wf__angles_large_wasm(in, out, out + WF__WASM_W, turns);
+        w = WF__WASM_LD(out);
+        low = WF__WASM_LD(out + WF__WASM_W);
+        n = WF__WASM_ILD(turns);
+    }
+    WF__WASM_F z = WF__WASM_MUL(w, w);
+    WF__WASM_F s = WF__AT_wasm(WF__AT_wasm(WF__AT_wasm(WF__WASM_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
+    WF__WASM_F c = WF__AT_wasm(WF__AT_wasm(WF__WASM_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    s = WF__WASM_ADD(w, WF__WASM_FMA(WF__WASM_MUL(z, w), s, low));
+    WF__WASM_F one = WF__WASM_SET1(1.0f), half = WF__WASM_SET1(0.5f), high = WF__WASM_FNMA(half, z, one), lost = WF__WASM_FNMA(half, z, WF__WASM_SUB(one, high));
+    c = WF__WASM_ADD(high, WF__WASM_FMA(WF__WASM_MUL(z, z), c, WF__WASM_FNMA(w, low, lost)));
+    n = WF__WASM_IADD(n, WF__WASM_ISET1(quarter));
+    return WF__WASM_XOR(WF__WASM_SEL(WF__WASM_ODD(n), c, s), WF__WASM_FLT(WF__WASM_ISHL(WF__WASM_IAND(n, WF__WASM_ISET1(2)), 30)));
+}
+
+/* elementary: angle of a point */
+WF__INLINE_wasm WF__WASM_F wf__atan2_wasm(WF__WASM_F y, WF__WASM_F x)
+{
+    WF__WASM_F a = WF__WASM_ABS(y), b = WF__WASM_ABS(x), large = WF__WASM_MAX(a, b), small = WF__WASM_MIN(a, b), t = WF__WASM_DIV(small, large), z;
+    t = WF__WASM_SEL(WF__WASM_EQ(small, large), WF__WASM_SET1(1.0f), t); /* two infinities */
+    t = WF__WASM_SEL(WF__WASM_EQ(large, WF__WASM_ZERO), WF__WASM_ZERO, t);
+    z = WF__WASM_MUL(t, t);
+    WF__WASM_F p = WF__AT_wasm(WF__WASM_SET1(WF__ATAN_7), z, WF__ATAN_6);
+    p = WF__AT_wasm(p, z, WF__ATAN_5);
+    p = WF__AT_wasm(p, z, WF__ATAN_4);
+    p = WF__AT_wasm(p, z, WF__ATAN_3);
+    p = WF__AT_wasm(p, z, WF__ATAN_2);
+    p = WF__AT_wasm(p, z, WF__ATAN_1);
+    p = WF__AT_wasm(p, z, WF__ATAN_0);
+    p = WF__WASM_FMA(WF__WASM_MUL(z, t), p, t);
+    p = WF__WASM_SEL(WF__WASM_LT(b, a), WF__WASM_SUB(WF__WASM_SET1(1.57079637f), p), p);
+    p = WF__WASM_SEL(WF__WASM_LT(WF__WASM_OR(WF__WASM_SIGN(x), WF__WASM_SET1(1.0f)), WF__WASM_ZERO), WF__WASM_SUB(WF__WASM_SET1(3.14159274f), p), p);
+    return WF__WASM_SEL(WF__WASM_EQ(y, y), WF__WASM_OR(p, WF__WASM_SIGN(y)), y);
+}
+#endif
+
+/* ---- Matrix kernels ---- */
+/* matrix: name the elementwise operations */
+enum wf__unary {
+    WF__NEG, WF__RECIP, WF__EXP, WF__EXPM1, WF__LOG, WF__LOG1P, WF__SQRT, WF__TANH, WF__SIGMOID, WF__SOFTPLUS, WF__ERF, WF__SIN, WF__COS, WF__ABS, WF__SIGN, WF__FLOOR,
+    WF__ROUND /* half to even */, WF__RELU, WF__COPY, WF__SQUARE, WF__UNARY_COUNT
+};
+enum wf__binary {
+    WF__ADD, WF__SUB, WF__MUL, WF__DIV, WF__MAX, WF__MIN, WF__LT, WF__LE, WF__EQ, WF__ATAN2, WF__DTANH /* a (1 - b b) */, WF__DSIGMOID /* a b (1 - b) */, WF__BINARY_COUNT,
+    WF__RSUB = WF__BINARY_COUNT, WF__RDIV, WF__BINARY_SCALAR_COUNT /* with a scalar: s - a and s / a */
+};
+
+/* matrix: describe a table of kernels */
+typedef struct wf__kernels {
+    void (*unary[WF__UNARY_COUNT])(void *y, const void *x, size_t n);
+    void (*binary[WF__BINARY_COUNT])(void *y, const void *a, const void *b, size_t n);
+    void (*binary_scalar[WF__BINARY_SCALAR_COUNT])(void *y, const void *a, const void *s, size_t n); /* one element on the right */
+    void (*select)(void *y, const void *c, const void *a, const void *b, size_t n); /* c != 0 ? a : b */
+    void (*fma)(void *y, const void *a, const void *b, const void *c, size_t n); /* a b + c */
+    void (*fill)(void *y, const void *s, size_t n);
+    void (*splat_rows)(void *y, const void *x, size_t rows, size_t inner); /* y[r][i] = x[r] */
+    void (*copy_strided)(void *y, const void *x, const size_t n[4], const ptrdiff_t ys[4], const ptrdiff_t xs[4]);
+    void (*transpose)(void *y, size_t ldy, const void *x, size_t ldx, size_t rows, size_t cols); /* y[c][r] = x[r][c] */
+    /* matrix: entries that multiply and reduce */
+    /* C[i][j] = sum_p A[i a_row + p a_col] B[p][j], one chain of additions for p = 0, 1, ...: from C if flags & 1, else from bias[i], else from 0.
+       Then, if act, the unary operation act - 1. */
+    void (*gemm)(void *C, size_t ldc, const void *A, ptrdiff_t a_row, ptrdiff_t a_col, const void *B, size_t ldb, size_t m, size_t n, size_t k, int flags, const void *bias, int act);
+    /* C[i][j] (+)= sum_p A[i][p] B[j][p]; scratch holds wf__gemm_nt_scratch(n, k) elements. */
+    void (*gemm_nt)(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch);
+    void (*sum_rows)(double *acc, const void *x, size_t rows, size_t inner, size_t valid); /* acc[r] += sum of x[r][0 .. valid-1] */
+    void (*reduce)(void *y, const void *x, size_t outer, size_t n, size_t inner, int kind); /* over the middle axis; kind 0 sum, 1 largest */
+    void (*cumsum)(void *y, const void *x, size_t outer, size_t n, size_t inner, int flags); /* along the middle axis; 1 exclusive, 2 from the end */
+    void (*softmax)(void *y, const void *x, size_t outer, size_t n, size_t inner); /* along the middle axis */
+    /* c: rate, beta1, beta2, eps, decoupled decay, 1 - beta1^t, 1 - beta2^t, factor of the gradient */
+    void (*adam)(void *p, const void *g, void *m, void *v, size_t n, const double c[8]);
+    size_t width; /* lanes of a vector */
+    const char *name;
+} wf__kernels;
+
+/* matrix: list the operations */
+#define WF__UNARY_LIST(P, copy) \
+    P##_neg, P##_recip, P##_exp, P##_expm1, P##_log, P##_log1p, P##_sqrt, P##_tanh, P##_sigmoid, P##_softplus, P##_erf, P##_sin, P##_cos, P##_abs, P##_sign, P##_floor, P##_round, \
+    P##_relu, copy, P##_square
+#define WF__REVERSED_LIST(P) P##_rsub, P##_rdiv
+#define WF__BINARY_LIST(P) P##_add, P##_sub, P##_mul, P##_div, P##_max, P##_min, P##_lt, P##_le, P##_eq, P##_atan2, P##_dtanh, P##_dsigmoid
+
+/* matrix: spell the tree */
+#define WF__SUM2(a, b) ((a) + (b))
+#define WF__TREE(op, t) \
+    op(op(op(op(t[0], t[8]), op(t[4], t[12])), op(op(t[2], t[10]), op(t[6], t[14]))), op(op(op(t[1], t[9]), op(t[5], t[13])), op(op(t[3], t[11]), op(t[7], t[15]))))
+
+/* matrix: reference kernels (f32) */
+/* matrix: copy with strides */
+static void wf__copy_strided_f32(void *to, const void *from, const size_t n[4], const ptrdiff_t ys[4], const ptrdiff_t xs[4])
+{
+    for (size_t a = 0; a < n[0]; a++)
+        for (size_t b = 0; b < n[1]; b++)
+            for (size_t c = 0; c < n[2]; c++) {
+                float *y = (float *)to + (ptrdiff_t)a * ys[0] + (ptrdiff_t)b * ys[1] + (ptrdiff_t)c * ys[2];
+                const float *x = (const float *)from + (ptrdiff_t)a * xs[0] + (ptrdiff_t)b * xs[1] + (ptrdiff_t)c * xs[2];
+                if (ys[3] == 1 && xs[3] == 1) { if (n[3]) memcpy(y, x, n[3] * sizeof *y); }
+                else for (size_t d = 0; d < n[3]; d++, y += ys[3], x += xs[3]) *y = *x;
+            }
+}
+
+static void wf__copy_f32(void *y, const void *x, size_t n)
+{
+    if (n && y != x) memcpy(y, x, n * sizeof(float));
+}
+
+/* matrix: add sixteen lanes */
+WF__ALWAYS_INLINE float wf__max2_f32(float a, float b) { return b > a || b != b ? b : a; }
+WF__ALWAYS_INLINE float wf__tree_f32(const float t[16], int kind)
+{
+    return kind ? WF__TREE(wf__max2_f32, t) : WF__TREE(WF__SUM2, t);
+}
+
+/* matrix: reference for elementwise operations */
+#define WF__REF_f32(name, formula) \
+    static void wf__ref_f32##_##name(void *to, const void *from, size_t n) \
+    { \
+        float *y = (float *)to; \
+        const float *u = (const float *)from; \
+        for (size_t i = 0; i < n; i++) { double x = (double)u[i]; y[i] = (float)(formula); } \
+    }
+WF__REF_f32(neg, -x)
+WF__REF_f32(recip, 1.0 / x)
+WF__REF_f32(exp, exp(x))
+WF__REF_f32(expm1, expm1(x))
+WF__REF_f32(log, log(x))
+WF__REF_f32(log1p, log1p(x))
+WF__REF_f32(sqrt, sqrt(x))
+WF__REF_f32(tanh, tanh(x))
+WF__REF_f32(sigmoid, x < 0.0 ? exp(x) / (1.0 + exp(x)) : 1.0 / (1.0 + exp(-x)))
+WF__REF_f32(softplus, (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x))))
+WF__REF_f32(erf, erf(x))
+WF__REF_f32(sin, sin(x))
+WF__REF_f32(cos, cos(x))
+WF__REF_f32(abs, fabs(x))
+WF__REF_f32(sign, x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : x)
+WF__REF_f32(floor, floor(x))
+WF__REF_f32(round, rint(x))
+WF__REF_f32(relu, 0.0 > x ? 0.0 : x)
+WF__REF_f32(square, x * x)
+
+/* matrix: reference for two arguments */
+#define WF__REF2_f32(name, formula) \
+    static void wf__ref_f32##_##name(void *to, const void *first, const void *second, size_t n) \
+    { \
+        float *y = (float *)to; \
+        const float *u = (const float *)first, *v = (const float *)second; \
+        for (size_t i = 0; i < n; i++) { double a = (double)u[i], b = (double)v[i]; y[i] = (float)(formula); } \
+    } \
+    static void wf__ref_right_f32##_##name(void *to, const void *first, const void *s, size_t n) \
+    { \
+        float *y = (float *)to; \
+        const float *u = (const float *)first; \
+        double b = (double)*(const float *)s; \
+        for (size_t i = 0; i < n; i++) { double a = (double)u[i]; y[i] = (float)(formula); } \
+    }
+WF__REF2_f32(add, a + b)
+WF__REF2_f32(sub, a - b)
+WF__REF2_f32(mul, a * b)
+WF__REF2_f32(div, a / b)
+WF__REF2_f32(max, b > a || b != b ? b : a)
+WF__REF2_f32(min, b < a || b != b ? b : a)
+WF__REF2_f32(lt, a < b)
+WF__REF2_f32(le, a <= b)
+WF__REF2_f32(eq, !(a < b || a > b || a != a || b != b))
+WF__REF2_f32(atan2, atan2(a, b))
+WF__REF2_f32(dtanh, a * (1.0 - b * b))
+WF__REF2_f32(dsigmoid, a * (b * (1.0 - b)))
+WF__REF2_f32(rsub, b - a)
+WF__REF2_f32(rdiv, b / a)
+
+/* matrix: reference for choices and copies */
+static void wf__ref_select_f32(void *to, const void *choice, const void *first, const void *second, size_t n)
+{
+    for (size_t i = 0; i < n; i++) ((float *)to)[i] = ((const float *)choice)[i] < 0 || ((const float *)choice)[i] > 0 || ((const float *)choice)[i] != ((const float *)choice)[i] ? ((const float *)first)[i] : ((const float *)second)[i];
+}
+
+static void wf__ref_fma_f32(void *to, const void *first, const void *second, const void *third, size_t n)
+{
+    const float *a = (const float *)first, *b = (const float *)second, *c = (const float *)third;
+    for (size_t i = 0; i < n; i++) ((float *)to)[i] = (float)((double)a[i] * (double)b[i] + (double)c[i]);
+}
+
+static void wf__ref_fill_f32(void *to, const void *s, size_t n)
+{
+    float x = *(const float *)s;
+    for (size_t i = 0; i < n; i++) ((float *)to)[i] = x;
+}
+
+static void wf__ref_splat_rows_f32(void *y, const void *x, size_t rows, size_t inner)
+{
+    for (size_t r = 0; r < rows; r++) wf__ref_fill_f32((float *)y + r * inner, (const float *)x + r, inner);
+}
+
+static void wf__ref_transpose_f32(void *y, size_t ldy, const void *x, size_t ldx, size_t rows, size_t cols)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++) ((float *)y)[c * ldy + r] = ((const float *)x)[r * ldx + c];
+}
+
+/* matrix: reference for products */
+static void wf__ref_gemm_f32(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                              const void *bias, int act)
+{
+    static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__ref_f32, wf__copy_f32) };
+    for (size_t i = 0; i < m; i++) {
+        float *c = (float *)to + i * ldc, start = bias ? ((const float *)bias)[i] : (float)0;
+        const float *a = (const float *)left + (ptrdiff_t)i * ar;
+        if (!(flags & 1)) for (size_t j = 0; j < n; j++) c[j] = start;
+        for (size_t p = 0; p < k; p++) {
+            const float *b = (const float *)right + p * ldb;
+            float s = a[(ptrdiff_t)p * ac];
+            for (size_t j = 0; j < n; j++) c[j] += s * b[j];
+        }
+        if (act) unary[act - 1](c, c, n);
+    }
+}
+
+static void wf__ref_gemm_nt_f32(void *to, size_t ldc, const void *left, size_t lda, const void *right, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
+{
+    (void)scratch;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            const float *a = (const float *)left + i * lda, *b = (const float *)right + j * ldb;
+            float *c = (float *)to + i * ldc + j, s = accumulate ? *c : (float)0;
+            for (size_t p = 0; p < k; p++) s += a[p] * b[p];
+            *c = s;
+        }
+}
+
+/* matrix: reference for sums */
+static float wf__ref_fold_f32(const float *x, size_t n, int kind)
+{
+    float t[16];
+    for (int l = 0; l < 16; l++) t[l] = kind ? (float)-HUGE_VAL : (float)0;
+    for (size_t i = 0; i < n; i++) t[i % 16] = kind ? wf__max2_f32(t[i % 16], x[i]) : t[i % 16] + x[i];
+    return wf__tree_f32(t, kind);
+}
+
+static void wf__ref_sum_rows_f32(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__ref_fold_f32((const float *)x + r * inner, valid, 0);
+}
+
+static void wf__ref_reduce_f32(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
+{
+    for (size_t o = 0; o < outer; o++)
+        for (size_t j = 0; j < inner; j++) {
+            const float *x = (const float *)from + o * n * inner + j;
+            float s = kind ? (float)-HUGE_VAL : (float)0;
+            if (inner == 1) s = wf__ref_fold_f32(x, n, kind);
+            else for (size_t p = 0; p < n; p++) s = kind ? wf__max2_f32(s, x[p * inner]) : s + x[p * inner];
+            ((float *)to)[o * inner + j] = s;
+        }
+}
+
+static void wf__ref_cumsum_f32(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
+{
+    for (size_t o = 0; o < outer; o++)
+        for (size_t j = 0; j < inner; j++) {
+            float s = (float)0;
+            for (size_t p = 0; p < n; p++) {
+                size_t at = (o * n + (flags & 2 ? n - 1 - p : p)) * inner + j;
+                float t = s + ((const float *)from)[at];
+                ((float *)to)[at] = flags & 1 ? s : t;
+                s = t;
+            }
+        }
+}
+
+/* matrix: reference for softmax and Adam */
+static void wf__ref_softmax_f32(void *to, const void *from, size_t outer, size_t n, size_t inner)
+{
+    for (size_t o = 0; o < outer; o++)
+        for (size_t j = 0; j < inner; j++) {
+            const float *x = (const float *)from + o * n * inner + j;
+            float *y = (float *)to + o * n * inner + j, most = (float)-HUGE_VAL;
+            double sum = 0.0;
+            for (size_t p = 0; p < n; p++) most = wf__max2_f32(most, x[p * inner]);
+            for (size_t p = 0; p < n; p++) sum += exp((double)x[p * inner] - (double)most);
+            for (size_t p = 0; p < n; p++) y[p * inner] = (float)(exp((double)x[p * inner] - (double)most) / sum);
+        }
+}
+
+static void wf__ref_adam_f32(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
+{
+    float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
+    for (size_t i = 0; i < n; i++) {
+        double g = c[7] * (double)((const float *)gradient)[i];
+        double mi = c[1] * (double)m[i] + (1.0 - c[1]) * g, vi = c[2] * (double)v[i] + (1.0 - c[2]) * g * g;
+        m[i] = (float)mi;
+        v[i] = (float)vi;
+        p[i] = (float)((double)p[i] * (1.0 - c[0] * c[4]) - c[0] / c[5] * mi / (sqrt(vi / c[6]) + c[3]));
+    }
+}
+
+/* matrix: the reference table */
+static const wf__kernels wf__kernels_f32 = {
+    { WF__UNARY_LIST(wf__ref_f32, wf__copy_f32) }, { WF__BINARY_LIST(wf__ref_f32) }, { WF__BINARY_LIST(wf__ref_right_f32), WF__REVERSED_LIST(wf__ref_right_f32) },
+    wf__ref_select_f32, wf__ref_fma_f32, wf__ref_fill_f32, wf__ref_splat_rows_f32, wf__copy_strided_f32, wf__ref_transpose_f32, wf__ref_gemm_f32, wf__ref_gemm_nt_f32,
+    wf__ref_sum_rows_f32, wf__ref_reduce_f32, wf__ref_cumsum_f32, wf__ref_softmax_f32, wf__ref_adam_f32, 1, "reference"
+};
+
+/* matrix: reference kernels (f64) */
+/* matrix: copy with strides */
+static void wf__copy_strided_f64(void *to, const void *from, const size_t n[4], const ptrdiff_t ys[4], const ptrdiff_t xs[4])
+{
+    for (size_t a = 0; a < n[0]; a++)
+        for (size_t b = 0; b < n[1]; b++)
+            for (size_t c = 0; c < n[2]; c++) {
+                double *y = (double *)to + (ptrdiff_t)a * ys[0] + (ptrdiff_t)b * ys[1] + (ptrdiff_t)c * ys[2];
+                const double *x = (const double *)from + (ptrdiff_t)a * xs[0] + (ptrdiff_t)b * xs[1] + (ptrdiff_t)c * xs[2];
+                if (ys[3] == 1 && xs[3] == 1) { if (n[3]) memcpy(y, x, n[3] * sizeof *y); }
+                else for (size_t d = 0; d < n[3]; d++, y += ys[3], x += xs[3]) *y = *x;
+            }
+}
+
+static void wf__copy_f64(void *y, const void *x, size_t n)
+{
+    if (n && y != x) memcpy(y, x, n * sizeof(double));
+}
+
+/* matrix: add sixteen lanes */
+WF__ALWAYS_INLINE double wf__max2_f64(double a, double b) { return b > a || b != b ? b : a; }
+WF__ALWAYS_INLINE double wf__tree_f64(const double t[16], int kind)
+{
+    return kind ? WF__TREE(wf__max2_f64, t) : WF__TREE(WF__SUM2, t);
+}
+
+/* matrix: reference for elementwise operations */
+#define WF__REF_f64(name, formula) \
+    static void wf__ref_f64##_##name(void *to, const void *from, size_t n) \
+    { \
+        double *y = (double *)to; \
+        const double *u = (const double *)from; \
+        for (size_t i = 0; i < n; i++) { double x = (double)u[i]; y[i] = (double)(formula); } \
+    }
+WF__REF_f64(neg, -x)
+WF__REF_f64(recip, 1.0 / x)
+WF__REF_f64(exp, exp(x))
+WF__REF_f64(expm1, expm1(x))
+WF__REF_f64(log, log(x))
+WF__REF_f64(log1p, log1p(x))
+WF__REF_f64(sqrt, sqrt(x))
+WF__REF_f64(tanh, tanh(x))
+WF__REF_f64(sigmoid, x < 0.0 ? exp(x) / (1.0 + exp(x)) : 1.0 / (1.0 + exp(-x)))
+WF__REF_f64(softplus, (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x))))
+WF__REF_f64(erf, erf(x))
+WF__REF_f64(sin, sin(x))
+WF__REF_f64(cos, cos(x))
+WF__REF_f64(abs, fabs(x))
+WF__REF_f64(sign, x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : x)
+WF__REF_f64(floor, floor(x))
+WF__REF_f64(round, rint(x))
+WF__REF_f64(relu, 0.0 > x ? 0.0 : x)
+WF__REF_f64(square, x * x)
+
+/* matrix: reference for two arguments */
+#define WF__REF2_f64(name, formula) \
+    static void wf__ref_f64##_##name(void *to, const void *first, const void *second, size_t n) \
+    { \
+        double *y = (double *)to; \
+        const double *u = (const double *)first, *v = (const double *)second; \
+        for (size_t i = 0; i < n; i++) { double a = (double)u[i], b = (double)v[i]; y[i] = (double)(formula); } \
+    } \
+    static void wf__ref_right_f64##_##name(void *to, const void *first, const void *s, size_t n) \
+    { \
+        double *y = (double *)to; \
+        const double *u = (const double *)first; \
+        double b = (double)*(const double *)s; \
+        for (size_t i = 0; i < n; i++) { double a = (double)u[i]; y[i] = (double)(formula); } \
+    }
+WF__REF2_f64(add, a + b)
+WF__REF2_f64(sub, a - b)
+WF__REF2_f64(mul, a * b)
+WF__REF2_f64(div, a / b)
+WF__REF2_f64(max, b > a || b != b ? b : a)
+WF__REF2_f64(min, b < a || b != b ? b : a)
+WF__REF2_f64(lt, a < b)
+WF__REF2_f64(le, a <= b)
+WF__REF2_f64(eq, !(a < b || a > b || a != a || b != b))
+WF__REF2_f64(atan2, atan2(a, b))
+WF__REF2_f64(dtanh, a * (1.0 - b * b))
+WF__REF2_f64(dsigmoid, a * (b * (1.0 - b)))
+WF__REF2_f64(rsub, b - a)
+WF__REF2_f64(rdiv, b / a)
+
+/* matrix: reference for choices and copies */
+static void wf__ref_select_f64(void *to, const void *choice, const void *first, const void *second, size_t n)
+{
+    for (size_t i = 0; i < n; i++) ((double *)to)[i] = ((const double *)choice)[i] < 0 || ((const double *)choice)[i] > 0 || ((const double *)choice)[i] != ((const double *)choice)[i] ? ((const double *)first)[i] : ((const double *)second)[i];
+}
+
+static void wf__ref_fma_f64(void *to, const void *first, const void *second, const void *third, size_t n)
+{
+    const double *a = (const double *)first, *b = (const double *)second, *c = (const double *)third;
+    for (size_t i = 0; i < n; i++) ((double *)to)[i] = (double)((double)a[i] * (double)b[i] + (double)c[i]);
+}
+
+static void wf__ref_fill_f64(void *to, const void *s, size_t n)
+{
+    double x = *(const double *)s;
+    for (size_t i = 0; i < n; i++) ((double *)to)[i] = x;
+}
+
+static void wf__ref_splat_rows_f64(void *y, const void *x, size_t rows, size_t inner)
+{
+    for (size_t r = 0; r < rows; r++) wf__ref_fill_f64((double *)y + r * inner, (const double *)x + r, inner);
+}
+
+static void wf__ref_transpose_f64(void *y, size_t ldy, const void *x, size_t ldx, size_t rows, size_t cols)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++) ((double *)y)[c * ldy + r] = ((const double *)x)[r * ldx + c];
+}
+
+/* matrix: reference for products */
+static void wf__ref_gemm_f64(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                              const void *bias, int act)
+{
+    static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__ref_f64, wf__copy_f64) };
+    for (size_t i = 0; i < m; i++) {
+        double *c = (double *)to + i * ldc, start = bias ? ((const double *)bias)[i] : (double)0;
+        const double *a = (const double *)left + (ptrdiff_t)i * ar;
+        if (!(flags & 1)) for (size_t j = 0; j < n; j++) c[j] = start;
+        for (size_t p = 0; p < k; p++) {
+            const double *b = (const double *)right + p * ldb;
+            double s = a[(ptrdiff_t)p * ac];
+            for (size_t j = 0; j < n; j++) c[j] += s * b[j];
+        }
+        if (act) unary[act - 1](c, c, n);
+    }
+}
+
+static void wf__ref_gemm_nt_f64(void *to, size_t ldc, const void *left, size_t lda, const void *right, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
+{
+    (void)scratch;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            const double *a = (const double *)left + i * lda, *b = (const double *)right + j * ldb;
+            double *c = (double *)to + i * ldc + j, s = accumulate ? *c : (double)0;
+            for (size_t p = 0; p < k; p++) s += a[p] * b[p];
+            *c = s;
+        }
+}
+
+/* matrix: reference for sums */
+static double wf__ref_fold_f64(const double *x, size_t n, int kind)
+{
+    double t[16];
+    for (int l = 0; l < 16; l++) t[l] = kind ? (double)-HUGE_VAL : (double)0;
+    for (size_t i = 0; i < n; i++) t[i % 16] = kind ? wf__max2_f64(t[i % 16], x[i]) : t[i % 16] + x[i];
+    return wf__tree_f64(t, kind);
+}
+
+static void wf__ref_sum_rows_f64(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__ref_fold_f64((const double *)x + r * inner, valid, 0);
+}
+
+static void wf__ref_reduce_f64(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
+{
+    for (size_t o = 0; o < outer; o++)
+        for (size_t j = 0; j < inner; j++) {
+            const double *x = (const double *)from + o * n * inner + j;
+            double s = kind ? (double)-HUGE_VAL : (double)0;
+            if (inner == 1) s = wf__ref_fold_f64(x, n, kind);
+            else for (size_t p = 0; p < n; p++) s = kind ? wf__max2_f64(s, x[p * inner]) : s + x[p * inner];
+            ((double *)to)[o * inner + j] = s;
+        }
+}
+
+static void wf__ref_cumsum_f64(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
+{
+    for (size_t o = 0; o < outer; o++)
+        for (size_t j = 0; j < inner; j++) {
+            double s = (double)0;
+            for (size_t p = 0; p < n; p++) {
+                size_t at = (o * n + (flags & 2 ? n - 1 - p : p)) * inner + j;
+                double t = s + ((const double *)from)[at];
+                ((double *)to)[at] = flags & 1 ? s : t;
+                s = t;
+            }
+        }
+}
+
+/* matrix: reference for softmax and Adam */
+static void wf__ref_softmax_f64(void *to, const void *from, size_t outer, size_t n, size_t inner)
+{
+    for (size_t o = 0; o < outer; o++)
+        for (size_t j = 0; j < inner; j++) {
+            const double *x = (const double *)from + o * n * inner + j;
+            double *y = (double *)to + o * n * inner + j, most = (double)-HUGE_VAL;
+            double sum = 0.0;
+            for (size_t p = 0; p < n; p++) most = wf__max2_f64(most, x[p * inner]);
+            for (size_t p = 0; p < n; p++) sum += exp((double)x[p * inner] - (double)most);
+            for (size_t p = 0; p < n; p++) y[p * inner] = (double)(exp((double)x[p * inner] - (double)most) / sum);
+        }
+}
+
+static void wf__ref_adam_f64(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
+{
+    double *p = (double *)parameter, *m = (double *)mean, *v = (double *)square;
+    for (size_t i = 0; i < n; i++) {
+        double g = c[7] * (double)((const double *)gradient)[i];
+        double mi = c[1] * (double)m[i] + (1.0 - c[1]) * g, vi = c[2] * (double)v[i] + (1.0 - c[2]) * g * g;
+        m[i] = (double)mi;
+        v[i] = (double)vi;
+        p[i] = (double)((double)p[i] * (1.0 - c[0] * c[4]) - c[0] / c[5] * mi / (sqrt(vi / c[6]) + c[3]));
+    }
+}
+
+/* matrix: the reference table */
+static const wf__kernels wf__kernels_f64 = {
+    { WF__UNARY_LIST(wf__ref_f64, wf__copy_f64) }, { WF__BINARY_LIST(wf__ref_f64) }, { WF__BINARY_LIST(wf__ref_right_f64), WF__REVERSED_LIST(wf__ref_right_f64) },
+    wf__ref_select_f64, wf__ref_fma_f64, wf__ref_fill_f64, wf__ref_splat_rows_f64, wf__copy_strided_f64, wf__ref_transpose_f64, wf__ref_gemm_f64, wf__ref_gemm_nt_f64,
+    wf__ref_sum_rows_f64, wf__ref_reduce_f64, wf__ref_cumsum_f64, wf__ref_softmax_f64, wf__ref_adam_f64, 1, "reference"
+};
+
+/* matrix: size the scratch of a product by a transpose */
+static size_t wf__gemm_nt_scratch(size_t n, size_t k)
+{
+    return (n + 15) / 16 * 16 * k;
+}
+
+/* matrix: all kernels (sse2) */
+#if defined(WF__ISA_SSE2)
+/* matrix: load and store what is left */
+#define WF__GET_sse2(p, left) ((left) >= WF__SSE2_W ? WF__SSE2_LD(p) : WF__SSE2_LDK(p, WF__SSE2_TAIL(left)))
+#define WF__PUT_sse2(p, v, left) do { if ((left) >= WF__SSE2_W) WF__SSE2_ST(p, v); else WF__SSE2_STK(p, v, WF__SSE2_TAIL(left)); } while (0)
+
+/* matrix: map one argument */
+#define WF__MAP_sse2(name, formula) \
+    WF__KERNEL_sse2 void wf__map_sse2##_##name(void *to, const void *from, size_t n) \
+    { \
+        float *y = (float *)to; \
+        const float *u = (const float *)from; \
+        for (size_t i = 0; i < n; i += WF__SSE2_W) { \
+            WF__SSE2_F x = WF__GET_sse2(u + i, n - i); \
+            WF__PUT_sse2(y + i, formula, n - i); \
+        } \
+    }
+
+/* matrix: operations with one argument */
+WF__MAP_sse2(neg, WF__SSE2_NEG(x))
+WF__MAP_sse2(recip, WF__SSE2_DIV(WF__SSE2_SET1(1.0f), x))
+WF__MAP_sse2(exp, wf__exp_sse2(x))
+WF__MAP_sse2(expm1, wf__expm1_sse2(x))
+WF__MAP_sse2(log, wf__log_sse2(x))
+WF__MAP_sse2(log1p, wf__log1p_sse2(x))
+WF__MAP_sse2(sqrt, WF__SSE2_SQRT(x))
+WF__MAP_sse2(tanh, wf__tanh_sse2(x))
+WF__MAP_sse2(sigmoid, wf__sigmoid_sse2(x))
+WF__MAP_sse2(softplus, wf__softplus_sse2(x))
+WF__MAP_sse2(erf, wf__erf_sse2(x))
+WF__MAP_sse2(sin, wf__wave_sse2(x, 0))
+WF__MAP_sse2(cos, wf__wave_sse2(x, 1))
+WF__MAP_sse2(abs, WF__SSE2_ABS(x))
+WF__MAP_sse2(sign, WF__SSE2_SEL(WF__SSE2_LT(WF__SSE2_ZERO, WF__SSE2_ABS(x)), WF__SSE2_OR(WF__SSE2_SIGN(x), WF__SSE2_SET1(1.0f)), x))
+WF__MAP_sse2(floor, WF__SSE2_FLOOR(x))
+WF__MAP_sse2(round, WF__SSE2_ROUND(x))
+WF__MAP_sse2(relu, WF__SSE2_MAX(WF__SSE2_ZERO, x))
+WF__MAP_sse2(square, WF__SSE2_MUL(x, x))
+
+/* matrix: map two arguments */
+#define WF__ZIP_sse2(name, formula) \
+    WF__KERNEL_sse2 void wf__zip_sse2##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    { \
+        for (size_t i = 0; i < n; i += WF__SSE2_W, u += us, v += vs) { \
+            WF__SSE2_F a = WF__GET_sse2(u, n - i), b = WF__GET_sse2(v, n - i); \
+            WF__PUT_sse2(y + i, formula, n - i); \
+        } \
+    } \
+    WF__KERNEL_sse2 void wf__map_sse2##_##name(void *y, const void *a, const void *b, size_t n) \
+    { \
+        wf__zip_sse2##_##name((float *)y, (const float *)a, WF__SSE2_W, (const float *)b, WF__SSE2_W, n); \
+    } \
+    WF__KERNEL_sse2 void wf__right_sse2##_##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__SSE2_W]; \
+        WF__SSE2_ST(t, WF__SSE2_SET1(*(const float *)s)); \
+        wf__zip_sse2##_##name((float *)y, (const float *)a, WF__SSE2_W, t, 0, n); \
+    }
+#define WF__LEFT_sse2(name) \
+    WF__KERNEL_sse2 void wf__left_sse2##_r##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__SSE2_W]; \
+        WF__SSE2_ST(t, WF__SSE2_SET1(*(const float *)s)); \
+        wf__zip_sse2##_##name((float *)y, t, 0, (const float *)a, WF__SSE2_W, n); \
+    }
+
+/* matrix: operations with two arguments */
+#define WF__MAXIMUM_sse2(a, b) WF__SSE2_SEL(WF__SSE2_EQ(b, b), WF__SSE2_MAX(b, a), b)
+#define WF__MINIMUM_sse2(a, b) WF__SSE2_SEL(WF__SSE2_EQ(b, b), WF__SSE2_MIN(b, a), b)
+#define WF__ONE_IF_sse2(m) WF__SSE2_SEL(m, WF__SSE2_SET1(1.0f), WF__SSE2_ZERO)
+WF__ZIP_sse2(add, WF__SSE2_ADD(a, b))
+WF__ZIP_sse2(sub, WF__SSE2_SUB(a, b))
+WF__ZIP_sse2(mul, WF__SSE2_MUL(a, b))
+WF__ZIP_sse2(div, WF__SSE2_DIV(a, b))
+WF__ZIP_sse2(max, WF__MAXIMUM_sse2(a, b))
+WF__ZIP_sse2(min, WF__MINIMUM_sse2(a, b))
+WF__ZIP_sse2(lt, WF__ONE_IF_sse2(WF__SSE2_LT(a, b)))
+WF__ZIP_sse2(le, WF__ONE_IF_sse2(WF__SSE2_LE(a, b)))
+WF__ZIP_sse2(eq, WF__ONE_IF_sse2(WF__SSE2_EQ(a, b)))
+WF__ZIP_sse2(atan2, wf__atan2_sse2(a, b))
+WF__ZIP_sse2(dtanh, WF__SSE2_MUL(a, WF__SSE2_FNMA(b, b, WF__SSE2_SET1(1.0f))))
+WF__ZIP_sse2(dsigmoid, WF__SSE2_MUL(a, WF__SSE2_MUL(b, WF__SSE2_SUB(WF__SSE2_SET1(1.0f), b))))
+WF__LEFT_sse2(sub)
+WF__LEFT_sse2(div)
+
+/* matrix: choose, multiply and add, fill */
+WF__KERNEL_sse2 void wf__select_all_sse2(void *to, const void *choice, const void *first, const void *second, size_t n)
+{
+    float *y = (float *)to;
+    const float *c = (const float *)choice, *a = (const float *)first, *b = (const float *)second;
+    for (size_t i = 0; i < n; i += WF__SSE2_W) {
+        WF__SSE2_F s = WF__GET_sse2(c + i, n - i), u = WF__GET_sse2(a + i, n - i), v = WF__GET_sse2(b + i, n - i);
+        WF__PUT_sse2(y + i, WF__SSE2_SEL(WF__SSE2_EQ(s, WF__SSE2_ZERO), v, u), n - i);
+    }
+}
+
+WF__KERNEL_sse2 void wf__fma_all_sse2(void *to, const void *first, const void *second, const void *third, size_t n)
+{
+    float *y = (float *)to;
+    const float *a = (const float *)first, *b = (const float *)second, *c = (const float *)third;
+    for (size_t i = 0; i < n; i += WF__SSE2_W) {
+        WF__SSE2_F u = WF__GET_sse2(a + i, n - i), v = WF__GET_sse2(b + i, n - i), w = WF__GET_sse2(c + i, n - i);
+        WF__PUT_sse2(y + i, WF__SSE2_FMA(u, v, w), n - i);
+    }
+}
+
+WF__KERNEL_sse2 void wf__fill_all_sse2(void *to, const void *s, size_t n)
+{
+    WF__SSE2_F x = WF__SSE2_SET1(*(const float *)s);
+    for (size_t i = 0; i < n; i += WF__SSE2_W) WF__PUT_sse2((float *)to + i, x, n - i);
+}
+
+WF__KERNEL_sse2 void wf__splat_rows_sse2(void *y, const void *x, size_t rows, size_t inner)
+{
+    for (size_t r = 0; r < rows; r++) wf__fill_all_sse2((float *)y + r * inner, (const float *)x + r, inner);
+}
+
+/* matrix: transpose */
+/* y[c][r] = x[r][c] for `WF__SSE2_W` rows and four columns */
+WF__INLINE_sse2 void wf__transpose_tile_sse2(float *y, size_t ldy, const float *x, size_t ldx)
+{
+    WF__SSE2_F a = WF__SSE2_LD4(x, ldx), b = WF__SSE2_LD4(x + ldx, ldx), c = WF__SSE2_LD4(x + 2 * ldx, ldx), d = WF__SSE2_LD4(x + 3 * ldx, ldx);
+    WF__SSE2_F ab = WF__SSE2_ZIPLO(a, b), cd = WF__SSE2_ZIPLO(c, d), AB = WF__SSE2_ZIPHI(a, b), CD = WF__SSE2_ZIPHI(c, d);
+    WF__SSE2_ST(y, WF__SSE2_PAIRLO(ab, cd));
+    WF__SSE2_ST(y + ldy, WF__SSE2_PAIRHI(ab, cd));
+    WF__SSE2_ST(y + 2 * ldy, WF__SSE2_PAIRLO(AB, CD));
+    WF__SSE2_ST(y + 3 * ldy, WF__SSE2_PAIRHI(AB, CD));
+}
+
+WF__KERNEL_sse2 void wf__transpose_sse2(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    size_t full = rows - rows % WF__SSE2_W, fours = cols - cols % 4;
+    for (size_t r = 0; r < full; r += WF__SSE2_W)
+        for (size_t c = 0; c < fours; c += 4) wf__transpose_tile_sse2(y + c * ldy + r, ldy, x + r * ldx + c, ldx);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
+}
+
+/* matrix: a row of the block */
+#define WF__ROW_OPEN_sse2(i) \
+    WF__SSE2_F c##i##0 = WF__SSE2_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
+    if (rows > i && (flags & 1)) { \
+        const float *c = C + i * ldc; \
+        c##i##0 = part ? WF__SSE2_LDK(c, tail) : WF__SSE2_LD(c); \
+        if (vecs > 1) c##i##1 = WF__SSE2_LD(c + WF__SSE2_W); \
+        if (vecs > 2) { c##i##2 = WF__SSE2_LD(c + 2 * WF__SSE2_W); c##i##3 = WF__SSE2_LD(c + 3 * WF__SSE2_W); } \
+    } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__SSE2_SET1(bias[i]);
+#define WF__ROW_STEP_sse2(i, p) \
+    if (rows > i) { \
+        WF__SSE2_F a = WF__SSE2_SET1(p); \
+        c##i##0 = WF__SSE2_FMA(a, b0, c##i##0); \
+        if (vecs > 1) c##i##1 = WF__SSE2_FMA(a, b1, c##i##1); \
+        if (vecs > 2) { c##i##2 = WF__SSE2_FMA(a, b2, c##i##2); c##i##3 = WF__SSE2_FMA(a, b3, c##i##3); } \
+    }
+#define WF__ROW_CLOSE_sse2(i) \
+    if (rows > i) { \
+        float *c = C + i * ldc; \
+        if (part) WF__SSE2_STK(c, c##i##0, tail); \
+        else WF__SSE2_ST(c, c##i##0); \
+        if (vecs > 1) WF__SSE2_ST(c + WF__SSE2_W, c##i##1); \
+        if (vecs > 2) { WF__SSE2_ST(c + 2 * WF__SSE2_W, c##i##2); WF__SSE2_ST(c + 3 * WF__SSE2_W, c##i##3); } \
+    }
+
+/* matrix: multiply one block */
+WF__INLINE_sse2 void wf__block_sse2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t k, int flags, const float *bias,
+                                  const int rows, const int vecs, const int part, WF__SSE2_K tail)
+{
+    WF__ROW_OPEN_sse2(0) WF__ROW_OPEN_sse2(1) WF__ROW_OPEN_sse2(2) WF__ROW_OPEN_sse2(3) WF__ROW_OPEN_sse2(4) WF__ROW_OPEN_sse2(5)
+    const float *A3 = A + (rows > 3 ? 3 * ar : 0);
+    for (; k; k--) {
+        WF__SSE2_F b0 = part ? WF__SSE2_LDK(B, tail) : WF__SSE2_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        if (vecs > 1) b1 = WF__SSE2_LD(B + WF__SSE2_W);
+        if (vecs > 2) { b2 = WF__SSE2_LD(B + 2 * WF__SSE2_W); b3 = WF__SSE2_LD(B + 3 * WF__SSE2_W); }
+        WF__ROW_STEP_sse2(0, A[0]) WF__ROW_STEP_sse2(1, A[ar]) WF__ROW_STEP_sse2(2, A[2 * ar])
+        WF__ROW_STEP_sse2(3, A3[0]) WF__ROW_STEP_sse2(4, A3[ar]) WF__ROW_STEP_sse2(5, A3[2 * ar])
+        A += ac;
+        A3 += ac;
+        B += ldb;
+    }
+    WF__ROW_CLOSE_sse2(0) WF__ROW_CLOSE_sse2(1) WF__ROW_CLOSE_sse2(2) WF__ROW_CLOSE_sse2(3) WF__ROW_CLOSE_sse2(4) WF__ROW_CLOSE_sse2(5)
+}
+
+/* matrix: multiply by a panel */
+#define WF__BLOCK_sse2(r, v, p) case 8 * r + v: wf__block_sse2(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
+/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
+WF__KERNEL_sse2 void wf__panel_sse2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
+                                  const float *bias, int vecs)
+{
+    WF__SSE2_K tail = WF__SSE2_TAIL(cols < WF__SSE2_W ? cols : WF__SSE2_W);
+    while (m) {
+        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        if (rows > 2 && vecs > WF__SSE2_NV) rows = 2;
+        switch (8 * rows + vecs) {
+        WF__BLOCK_sse2(6, WF__SSE2_NV, 0)
+        WF__BLOCK_sse2(4, WF__SSE2_NV, 0)
+        WF__BLOCK_sse2(2, WF__SSE2_NV, 0)
+        WF__BLOCK_sse2(1, WF__SSE2_NV, 0)
+        WF__BLOCK_sse2(6, 1, 1)
+        WF__BLOCK_sse2(4, 1, 1)
+        WF__BLOCK_sse2(2, 1, 1)
+        WF__BLOCK_sse2(1, 1, 1)
+#if WF__SSE2_NV == 2
+        WF__BLOCK_sse2(2, 4, 0)
+        WF__BLOCK_sse2(1, 4, 0)
+#endif
+        default: break;
+        }
+        C += (size_t)rows * ldc;
+        A += rows * ar;
+        if (bias) bias += rows;
+        m -= (size_t)rows;
+    }
+}
+#undef WF__BLOCK_sse2
+
+/* matrix: copy a panel */
+enum { WF__PACKED_sse2 = 4096 };
+/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
+WF__KERNEL_sse2 void wf__panel_packed_sse2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
+                                         int vecs)
+{
+    float room[WF__PACKED_sse2 + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
+    size_t cols = (size_t)vecs * WF__SSE2_W, piece = WF__PACKED_sse2 / cols;
+    while (k) {
+        if (piece > k) piece = k;
+        for (size_t p = 0; p < piece; p++)
+            for (size_t j = 0; j < cols; j += WF__SSE2_W) WF__SSE2_ST(packed + p * cols + j, WF__SSE2_LD(B + p * ldb + j));
+        wf__panel_sse2(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
+        A += (ptrdiff_t)piece * ac;
+        B += piece * ldb;
+        k -= piece;
+        flags |= 1;
+    }
+}
+
+/* matrix: multiply */
+WF__KERNEL_sse2 void wf__gemm_sse2(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                 const void *bias, int act)
+{
+    static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_sse2, wf__copy_f32) };
+    float *C = (float *)to;
+    const float *A = (const float *)left, *B = (const float *)right;
+    int wide = m <= 2 ? 4 : WF__SSE2_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
+    for (size_t j = 0; j < n;) {
+        int vecs = n - j >= (size_t)wide * WF__SSE2_W ? wide : 1;
+        size_t cols = (size_t)vecs * WF__SSE2_W < n - j ? (size_t)vecs * WF__SSE2_W : n - j;
+        if (pack && vecs > 1) wf__panel_packed_sse2(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
+        else wf__panel_sse2(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
+        j += cols;
+    }
+    if (act && ldc == n) unary[act - 1](C, C, m * n);
+    else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
+}
+
+/* matrix: multiply by a transpose */
+WF__KERNEL_sse2 void wf__gemm_nt_sse2(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
+{
+    size_t ld = (n + 15) / 16 * 16;
+    wf__transpose_sse2(scratch, ld, B, ldb, n, k);
+    wf__gemm_sse2(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
+}
+
+/* matrix: gather a row in sixteen lanes */
+/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
+WF__INLINE_sse2 float wf__fold_sse2(const float *x, size_t n, int kind)
+{
+    float t[16];
+    WF__SSE2_F a = kind ? WF__SSE2_FLT(WF__SSE2_ISET1(-8388608)) : WF__SSE2_ZERO, b = a, c = a, d = a;
+    size_t i = 0;
+#define WF__FOLD_sse2(s, at) s = kind ? WF__MAXIMUM_sse2(s, WF__SSE2_LD(at)) : WF__SSE2_ADD(s, WF__SSE2_LD(at))
+    for (; i + 16 <= n; i += 16) {
+        WF__FOLD_sse2(a, x + i);
+        if (WF__SSE2_V > 1) WF__FOLD_sse2(b, x + i + WF__SSE2_W);
+        if (WF__SSE2_V > 2) { WF__FOLD_sse2(c, x + i + 2 * WF__SSE2_W); WF__FOLD_sse2(d, x + i + 3 * WF__SSE2_W); }
+    }
+#undef WF__FOLD_sse2
+    WF__SSE2_ST(t, a);
+    if (WF__SSE2_V > 1) WF__SSE2_ST(t + WF__SSE2_W, b);
+    if (WF__SSE2_V > 2) { WF__SSE2_ST(t + 2 * WF__SSE2_W, c); WF__SSE2_ST(t + 3 * WF__SSE2_W, d); }
+    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
+    return wf__tree_f32(t, kind);
+}
+
+/* matrix: reduce */
+WF__KERNEL_sse2 void wf__sum_rows_sse2(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_sse2((const float *)x + r * inner, valid, 0);
+}
+
+WF__KERNEL_sse2 void wf__reduce_sse2(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    if (inner == 1) {
+        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_sse2(x + o * n, n, 1) : wf__fold_sse2(x + o * n, n, 0);
+        return;
+    }
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
+        for (size_t j = 0; j < inner; j += WF__SSE2_W) {
+            WF__SSE2_F s = kind ? WF__SSE2_FLT(WF__SSE2_ISET1(-8388608)) : WF__SSE2_ZERO;
+            for (size_t p = 0; p < n; p++) {
+                WF__SSE2_F v = WF__GET_sse2(x + p * inner + j, inner - j);
+                s = kind ? WF__MAXIMUM_sse2(s, v) : WF__SSE2_ADD(s, v);
+            }
+            WF__PUT_sse2(y + j, s, inner - j);
+        }
+}
+
+/* matrix: cumulative sums */
+WF__KERNEL_sse2 void wf__cumsum_sse2(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
+{
+    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
+    for (size_t o = 0; o < outer && n; o++) {
+        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
+        for (size_t j = 0; j < inner; j += inner < WF__SSE2_W ? 1 : WF__SSE2_W) {
+            const float *x = (const float *)from + start + j;
+            float *y = (float *)to + start + j, t = 0.0f;
+            WF__SSE2_F s = WF__SSE2_ZERO;
+            for (size_t p = 0; p < n; p++, x += step, y += step) {
+                if (inner < WF__SSE2_W) {
+                    float v = *x, u = t + v;
+                    *y = flags & 1 ? t : u;
+                    t = u;
+                } else {
+                    WF__SSE2_F v = WF__GET_sse2(x, inner - j), u = WF__SSE2_ADD(s, v);
+                    WF__PUT_sse2(y, flags & 1 ? s : u, inner - j);
+                    s = u;
+                }
+            }
+        }
+    }
+}
+
+/* matrix: softmax */
+WF__KERNEL_sse2 void wf__softmax_sse2(void *to, const void *from, size_t outer, size_t n, size_t inner)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
+        if (inner == 1) {
+            WF__SSE2_F most = WF__SSE2_SET1(wf__fold_sse2(x, n, 1)), scale;
+            for (size_t i = 0; i < n; i += WF__SSE2_W) WF__PUT_sse2(y + i, wf__exp_sse2(WF__SSE2_SUB(WF__GET_sse2(x + i, n - i), most)), n - i);
+            scale = WF__SSE2_SET1(1.0f / wf__fold_sse2(y, n, 0));
+            for (size_t i = 0; i < n; i += WF__SSE2_W) WF__PUT_sse2(y + i, WF__SSE2_MUL(WF__GET_sse2(y + i, n - i), scale), n - i);
+        } else for (size_t j = 0; j < inner; j += WF__SSE2_W) {
+            WF__SSE2_F most = WF__SSE2_FLT(WF__SSE2_ISET1(-8388608)), sum = WF__SSE2_ZERO;
+            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_sse2(most, WF__GET_sse2(x + p * inner + j, inner - j));
+            for (size_t p = 0; p < n; p++) {
+                WF__SSE2_F e = wf__exp_sse2(WF__SSE2_SUB(WF__GET_sse2(x + p * inner + j, inner - j), most));
+                sum = WF__SSE2_ADD(sum, e);
+                WF__PUT_sse2(y + p * inner + j, e, inner - j);
+            }
+            sum = WF__SSE2_DIV(WF__SSE2_SET1(1.0f), sum);
+            for (size_t p = 0; p < n; p++) WF__PUT_sse2(y + p * inner + j, WF__SSE2_MUL(WF__GET_sse2(y + p * inner + j, inner - j), sum), inner - j);
+        }
+    }
+}
+
+/* matrix: a step of Adam */
+WF__KERNEL_sse2 void wf__adam_sse2(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
+{
+    float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
+    const float *g = (const float *)gradient;
+    WF__SSE2_F keep_m = WF__SSE2_SET1((float)c[1]), new_m = WF__SSE2_SET1((float)(1.0 - c[1])), keep_v = WF__SSE2_SET1((float)c[2]), new_v = WF__SSE2_SET1((float)(1.0 - c[2]));
+    WF__SSE2_F decay = WF__SSE2_SET1((float)(1.0 - c[0] * c[4])), rate = WF__SSE2_SET1((float)(c[0] / c[5])), root = WF__SSE2_SET1((float)(1.0 / sqrt(c[6]))), eps = WF__SSE2_SET1((float)c[3]);
+    WF__SSE2_F factor = WF__SSE2_SET1((float)c[7]);
+    for (size_t i = 0; i < n; i += WF__SSE2_W) {
+        WF__SSE2_F d = WF__SSE2_MUL(factor, WF__GET_sse2(g + i, n - i)), mi, vi, pi;
+        mi = WF__SSE2_FMA(keep_m, WF__GET_sse2(m + i, n - i), WF__SSE2_MUL(new_m, d));
+        vi = WF__SSE2_FMA(keep_v, WF__GET_sse2(v + i, n - i), WF__SSE2_MUL(WF__SSE2_MUL(new_v, d), d));
+        pi = WF__SSE2_MUL(decay, WF__GET_sse2(p + i, n - i));
+        WF__PUT_sse2(m + i, mi, n - i);
+        WF__PUT_sse2(v + i, vi, n - i);
+        WF__PUT_sse2(p + i, WF__SSE2_FNMA(rate, WF__SSE2_DIV(mi, WF__SSE2_FMA(WF__SSE2_SQRT(vi), root, eps)), pi), n - i);
+    }
+}
+
+/* matrix: the table of a vector set */
+static const wf__kernels wf__kernels_sse2 = {
+    { WF__UNARY_LIST(wf__map_sse2, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_sse2) }, { WF__BINARY_LIST(wf__right_sse2), WF__REVERSED_LIST(wf__left_sse2) },
+    wf__select_all_sse2, wf__fma_all_sse2, wf__fill_all_sse2, wf__splat_rows_sse2, wf__copy_strided_f32, wf__transpose_sse2, wf__gemm_sse2, wf__gemm_nt_sse2, wf__sum_rows_sse2,
+    wf__reduce_sse2, wf__cumsum_sse2, wf__softmax_sse2, wf__adam_sse2, WF__SSE2_W, WF__SSE2_NAME
+};
+#endif
+
+/* matrix: all kernels (avx2) */
+#if defined(WF__ISA_AVX2)
+/* matrix: load and store what is left */
+#define WF__GET_avx2(p, left) ((left) >= WF__AVX2_W ? WF__AVX2_LD(p) : WF__AVX2_LDK(p, WF__AVX2_TAIL(left)))
+#define WF__PUT_avx2(p, v, left) do { if ((left) >= WF__AVX2_W) WF__AVX2_ST(p, v); else WF__AVX2_STK(p, v, WF__AVX2_TAIL(left)); } while (0)
+
+/* matrix: map one argument */
+#define WF__MAP_avx2(name, formula) \
+    WF__KERNEL_avx2 void wf__map_avx2##_##name(void *to, const void *from, size_t n) \
+    { \
+        float *y = (float *)to; \
+        const float *u = (const float *)from; \
+        for (size_t i = 0; i < n; i += WF__AVX2_W) { \
+            WF__AVX2_F x = WF__GET_avx2(u + i, n - i); \
+            WF__PUT_avx2(y + i, formula, n - i); \
+        } \
+    }
+
+/* matrix: operations with one argument */
+WF__MAP_avx2(neg, WF__AVX2_NEG(x))
+WF__MAP_avx2(recip, WF__AVX2_DIV(WF__AVX2_SET1(1.0f), x))
+WF__MAP_avx2(exp, wf__exp_avx2(x))
+WF__MAP_avx2(expm1, wf__expm1_avx2(x))
+WF__MAP_avx2(log, wf__log_avx2(x))
+WF__MAP_avx2(log1p, wf__log1p_avx2(x))
+WF__MAP_avx2(sqrt, WF__AVX2_SQRT(x))
+WF__MAP_avx2(tanh, wf__tanh_avx2(x))
+WF__MAP_avx2(sigmoid, wf__sigmoid_avx2(x))
+WF__MAP_avx2(softplus, wf__softplus_avx2(x))
+WF__MAP_avx2(erf, wf__erf_avx2(x))
+WF__MAP_avx2(sin, wf__wave_avx2(x, 0))
+WF__MAP_avx2(cos, wf__wave_avx2(x, 1))
+WF__MAP_avx2(abs, WF__AVX2_ABS(x))
+WF__MAP_avx2(sign, WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_ZERO, WF__AVX2_ABS(x)), WF__AVX2_OR(WF__AVX2_SIGN(x), WF__AVX2_SET1(1.0f)), x))
+WF__MAP_avx2(floor, WF__AVX2_FLOOR(x))
+WF__MAP_avx2(round, WF__AVX2_ROUND(x))
+WF__MAP_avx2(relu, WF__AVX2_MAX(WF__AVX2_ZERO, x))
+WF__MAP_avx2(square, WF__AVX2_MUL(x, x))
+
+/* matrix: map two arguments */
+#define WF__ZIP_avx2(name, formula) \
+    WF__KERNEL_avx2 void wf__zip_avx2##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    { \
+        for (size_t i = 0; i < n; i += WF__AVX2_W, u += us, v += vs) { \
+            WF__AVX2_F a = WF__GET_avx2(u, n - i), b = WF__GET_avx2(v, n - i); \
+            WF__PUT_avx2(y + i, formula, n - i); \
+        } \
+    } \
+    WF__KERNEL_avx2 void wf__map_avx2##_##name(void *y, const void *a, const void *b, size_t n) \
+    { \
+        wf__zip_avx2##_##name((float *)y, (const float *)a, WF__AVX2_W, (const float *)b, WF__AVX2_W, n); \
+    } \
+    WF__KERNEL_avx2 void wf__right_avx2##_##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__AVX2_W]; \
+        WF__AVX2_ST(t, WF__AVX2_SET1(*(const float *)s)); \
+        wf__zip_avx2##_##name((float *)y, (const float *)a, WF__AVX2_W, t, 0, n); \
+    }
+#define WF__LEFT_avx2(name) \
+    WF__KERNEL_avx2 void wf__left_avx2##_r##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__AVX2_W]; \
+        WF__AVX2_ST(t, WF__AVX2_SET1(*(const float *)s)); \
+        wf__zip_avx2##_##name((float *)y, t, 0, (const float *)a, WF__AVX2_W, n); \
+    }
+
+/* matrix: operations with two arguments */
+#define WF__MAXIMUM_avx2(a, b) WF__AVX2_SEL(WF__AVX2_EQ(b, b), WF__AVX2_MAX(b, a), b)
+#define WF__MINIMUM_avx2(a, b) WF__AVX2_SEL(WF__AVX2_EQ(b, b), WF__AVX2_MIN(b, a), b)
+#define WF__ONE_IF_avx2(m) WF__AVX2_SEL(m, WF__AVX2_SET1(1.0f), WF__AVX2_ZERO)
+WF__ZIP_avx2(add, WF__AVX2_ADD(a, b))
+WF__ZIP_avx2(sub, WF__AVX2_SUB(a, b))
+WF__ZIP_avx2(mul, WF__AVX2_MUL(a, b))
+WF__ZIP_avx2(div, WF__AVX2_DIV(a, b))
+WF__ZIP_avx2(max, WF__MAXIMUM_avx2(a, b))
+WF__ZIP_avx2(min, WF__MINIMUM_avx2(a, b))
+WF__ZIP_avx2(lt, WF__ONE_IF_avx2(WF__AVX2_LT(a, b)))
+WF__ZIP_avx2(le, WF__ONE_IF_avx2(WF__AVX2_LE(a, b)))
+WF__ZIP_avx2(eq, WF__ONE_IF_avx2(WF__AVX2_EQ(a, b)))
+WF__ZIP_avx2(atan2, wf__atan2_avx2(a, b))
+WF__ZIP_avx2(dtanh, WF__AVX2_MUL(a, WF__AVX2_FNMA(b, b, WF__AVX2_SET1(1.0f))))
+WF__ZIP_avx2(dsigmoid, WF__AVX2_MUL(a, WF__AVX2_MUL(b, WF__AVX2_SUB(WF__AVX2_SET1(1.0f), b))))
+WF__LEFT_avx2(sub)
+WF__LEFT_avx2(div)
+
+/* matrix: choose, multiply and add, fill */
+WF__KERNEL_avx2 void wf__select_all_avx2(void *to, const void *choice, const void *first, const void *second, size_t n)
+{
+    float *y = (float *)to;
+    const float *c = (const float *)choice, *a = (const float *)first, *b = (const float *)second;
+    for (size_t i = 0; i < n; i += WF__AVX2_W) {
+        WF__AVX2_F s = WF__GET_avx2(c + i, n - i), u = WF__GET_avx2(a + i, n - i), v = WF__GET_avx2(b + i, n - i);
+        WF__PUT_avx2(y + i, WF__AVX2_SEL(WF__AVX2_EQ(s, WF__AVX2_ZERO), v, u), n - i);
+    }
+}
+
+WF__KERNEL_avx2 void wf__fma_all_avx2(void *to, const void *first, const void *second, const void *third, size_t n)
+{
+    float *y = (float *)to;
+    const float *a = (const float *)first, *b = (const float *)second, *c = (const float *)third;
+    for (size_t i = 0; i < n; i += WF__AVX2_W) {
+        WF__AVX2_F u = WF__GET_avx2(a + i, n - i), v = WF__GET_avx2(b + i, n - i), w = WF__GET_avx2(c + i, n - i);
+        WF__PUT_avx2(y + i, WF__AVX2_FMA(u, v, w), n - i);
+    }
+}
+
+WF__KERNEL_avx2 void wf__fill_all_avx2(void *to, const void *s, size_t n)
+{
+    WF__AVX2_F x = WF__AVX2_SET1(*(const float *)s);
+    for (size_t i = 0; i < n; i += WF__AVX2_W) WF__PUT_avx2((float *)to + i, x, n - i);
+}
+
+WF__KERNEL_avx2 void wf__splat_rows_avx2(void *y, const void *x, size_t rows, size_t inner)
+{
+    for (size_t r = 0; r < rows; r++) wf__fill_all_avx2((float *)y + r * inner, (const float *)x + r, inner);
+}
+
+/* matrix: transpose */
+/* y[c][r] = x[r][c] for `WF__AVX2_W` rows and four columns */
+WF__INLINE_avx2 void wf__transpose_tile_avx2(float *y, size_t ldy, const float *x, size_t ldx)
+{
+    WF__AVX2_F a = WF__AVX2_LD4(x, ldx), b = WF__AVX2_LD4(x + ldx, ldx), c = WF__AVX2_LD4(x + 2 * ldx, ldx), d = WF__AVX2_LD4(x + 3 * ldx, ldx);
+    WF__AVX2_F ab = WF__AVX2_ZIPLO(a, b), cd = WF__AVX2_ZIPLO(c, d), AB = WF__AVX2_ZIPHI(a, b), CD = WF__AVX2_ZIPHI(c, d);
+    WF__AVX2_ST(y, WF__AVX2_PAIRLO(ab, cd));
+    WF__AVX2_ST(y + ldy, WF__AVX2_PAIRHI(ab, cd));
+    WF__AVX2_ST(y + 2 * ldy, WF__AVX2_PAIRLO(AB, CD));
+    WF__AVX2_ST(y + 3 * ldy, WF__AVX2_PAIRHI(AB, CD));
+}
+
+WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    size_t full = rows - rows % WF__AVX2_W, fours = cols - cols % 4;
+    for (size_t r = 0; r < full; r += WF__AVX2_W)
+        for (size_t c = 0; c < fours; c += 4) wf__transpose_tile_avx2(y + c * ldy + r, ldy, x + r * ldx + c, ldx);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
+}
+
+/* matrix: a row of the block */
+#define WF__ROW_OPEN_avx2(i) \
+    WF__AVX2_F c##i##0 = WF__AVX2_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
+    if (rows > i && (flags & 1)) { \
+        const float *c = C + i * ldc; \
+        c##i##0 = part ? WF__AVX2_LDK(c, tail) : WF__AVX2_LD(c); \
+        if (vecs > 1) c##i##1 = WF__AVX2_LD(c + WF__AVX2_W); \
+        if (vecs > 2) { c##i##2 = WF__AVX2_LD(c + 2 * WF__AVX2_W); c##i##3 = WF__AVX2_LD(c + 3 * WF__AVX2_W); } \
+    } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__AVX2_SET1(bias[i]);
+#define WF__ROW_STEP_avx2(i, p) \
+    if (rows > i) { \
+        WF__AVX2_F a = WF__AVX2_SET1(p); \
+        c##i##0 = WF__AVX2_FMA(a, b0, c##i##0); \
+        if (vecs > 1) c##i##1 = WF__AVX2_FMA(a, b1, c##i##1); \
+        if (vecs > 2) { c##i##2 = WF__AVX2_FMA(a, b2, c##i##2); c##i##3 = WF__AVX2_FMA(a, b3, c##i##3); } \
+    }
+#define WF__ROW_CLOSE_avx2(i) \
+    if (rows > i) { \
+        float *c = C + i * ldc; \
+        if (part) WF__AVX2_STK(c, c##i##0, tail); \
+        else WF__AVX2_ST(c, c##i##0); \
+        if (vecs > 1) WF__AVX2_ST(c + WF__AVX2_W, c##i##1); \
+        if (vecs > 2) { WF__AVX2_ST(c + 2 * WF__AVX2_W, c##i##2); WF__AVX2_ST(c + 3 * WF__AVX2_W, c##i##3); } \
+    }
+
+/* matrix: multiply one block */
+WF__INLINE_avx2 void wf__block_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t k, int flags, const float *bias,
+                                  const int rows, const int vecs, const int part, WF__AVX2_K tail)
+{
+    WF__ROW_OPEN_avx2(0) WF__ROW_OPEN_avx2(1) WF__ROW_OPEN_avx2(2) WF__ROW_OPEN_avx2(3) WF__ROW_OPEN_avx2(4) WF__ROW_OPEN_avx2(5)
+    const float *A3 = A + (rows > 3 ? 3 * ar : 0);
+    for (; k; k--) {
+        WF__AVX2_F b0 = part ? WF__AVX2_LDK(B, tail) : WF__AVX2_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        if (vecs > 1) b1 = WF__AVX2_LD(B + WF__AVX2_W);
+        if (vecs > 2) { b2 = WF__AVX2_LD(B + 2 * WF__AVX2_W); b3 = WF__AVX2_LD(B + 3 * WF__AVX2_W); }
+        WF__ROW_STEP_avx2(0, A[0]) WF__ROW_STEP_avx2(1, A[ar]) WF__ROW_STEP_avx2(2, A[2 * ar])
+        WF__ROW_STEP_avx2(3, A3[0]) WF__ROW_STEP_avx2(4, A3[ar]) WF__ROW_STEP_avx2(5, A3[2 * ar])
+        A += ac;
+        A3 += ac;
+        B += ldb;
+    }
+    WF__ROW_CLOSE_avx2(0) WF__ROW_CLOSE_avx2(1) WF__ROW_CLOSE_avx2(2) WF__ROW_CLOSE_avx2(3) WF__ROW_CLOSE_avx2(4) WF__ROW_CLOSE_avx2(5)
+}
+
+/* matrix: multiply by a panel */
+#define WF__BLOCK_avx2(r, v, p) case 8 * r + v: wf__block_avx2(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
+/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
+WF__KERNEL_avx2 void wf__panel_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
+                                  const float *bias, int vecs)
+{
+    WF__AVX2_K tail = WF__AVX2_TAIL(cols < WF__AVX2_W ? cols : WF__AVX2_W);
+    while (m) {
+        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        if (rows > 2 && vecs > WF__AVX2_NV) rows = 2;
+        switch (8 * rows + vecs) {
+        WF__BLOCK_avx2(6, WF__AVX2_NV, 0)
+        WF__BLOCK_avx2(4, WF__AVX2_NV, 0)
+        WF__BLOCK_avx2(2, WF__AVX2_NV, 0)
+        WF__BLOCK_avx2(1, WF__AVX2_NV, 0)
+        WF__BLOCK_avx2(6, 1, 1)
+        WF__BLOCK_avx2(4, 1, 1)
+        WF__BLOCK_avx2(2, 1, 1)
+        WF__BLOCK_avx2(1, 1, 1)
+#if WF__AVX2_NV == 2
+        WF__BLOCK_avx2(2, 4, 0)
+        WF__BLOCK_avx2(1, 4, 0)
+#endif
+        default: break;
+        }
+        C += (size_t)rows * ldc;
+        A += rows * ar;
+        if (bias) bias += rows;
+        m -= (size_t)rows;
+    }
+}
+#undef WF__BLOCK_avx2
+
+/* matrix: copy a panel */
+enum { WF__PACKED_avx2 = 4096 };
+/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
+WF__KERNEL_avx2 void wf__panel_packed_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
+                                         int vecs)
+{
+    float room[WF__PACKED_avx2 + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
+    size_t cols = (size_t)vecs * WF__AVX2_W, piece = WF__PACKED_avx2 / cols;
+    while (k) {
+        if (piece > k) piece = k;
+        for (size_t p = 0; p < piece; p++)
+            for (size_t j = 0; j < cols; j += WF__AVX2_W) WF__AVX2_ST(packed + p * cols + j, WF__AVX2_LD(B + p * ldb + j));
+        wf__panel_avx2(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
+        A += (ptrdiff_t)piece * ac;
+        B += piece * ldb;
+        k -= piece;
+        flags |= 1;
+    }
+}
+
+/* matrix: multiply */
+WF__KERNEL_avx2 void wf__gemm_avx2(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                 const void *bias, int act)
+{
+    static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_avx2, wf__copy_f32) };
+    float *C = (float *)to;
+    const float *A = (const float *)left, *B = (const float *)right;
+    int wide = m <= 2 ? 4 : WF__AVX2_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
+    for (size_t j = 0; j < n;) {
+        int vecs = n - j >= (size_t)wide * WF__AVX2_W ? wide : 1;
+        size_t cols = (size_t)vecs * WF__AVX2_W < n - j ? (size_t)vecs * WF__AVX2_W : n - j;
+        if (pack && vecs > 1) wf__panel_packed_avx2(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
+        else wf__panel_avx2(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
+        j += cols;
+    }
+    if (act && ldc == n) unary[act - 1](C, C, m * n);
+    else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
+}
+
+/* matrix: multiply by a transpose */
+WF__KERNEL_avx2 void wf__gemm_nt_avx2(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
+{
+    size_t ld = (n + 15) / 16 * 16;
+    wf__transpose_avx2(scratch, ld, B, ldb, n, k);
+    wf__gemm_avx2(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
+}
+
+/* matrix: gather a row in sixteen lanes */
+/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
+WF__INLINE_avx2 float wf__fold_avx2(const float *x, size_t n, int kind)
+{
+    float t[16];
+    WF__AVX2_F a = kind ? WF__AVX2_FLT(WF__AVX2_ISET1(-8388608)) : WF__AVX2_ZERO, b = a, c = a, d = a;
+    size_t i = 0;
+#define WF__FOLD_avx2(s, at) s = kind ? WF__MAXIMUM_avx2(s, WF__AVX2_LD(at)) : WF__AVX2_ADD(s, WF__AVX2_LD(at))
+    for (; i + 16 <= n; i += 16) {
+        WF__FOLD_avx2(a, x + i);
+        if (WF__AVX2_V > 1) WF__FOLD_avx2(b, x + i + WF__AVX2_W);
+        if (WF__AVX2_V > 2) { WF__FOLD_avx2(c, x + i + 2 * WF__AVX2_W); WF__FOLD_avx2(d, x + i + 3 * WF__AVX2_W); }
+    }
+#undef WF__FOLD_avx2
+    WF__AVX2_ST(t, a);
+    if (WF__AVX2_V > 1) WF__AVX2_ST(t + WF__AVX2_W, b);
+    if (WF__AVX2_V > 2) { WF__AVX2_ST(t + 2 * WF__AVX2_W, c); WF__AVX2_ST(t + 3 * WF__AVX2_W, d); }
+    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
+    return wf__tree_f32(t, kind);
+}
+
+/* matrix: reduce */
+WF__KERNEL_avx2 void wf__sum_rows_avx2(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_avx2((const float *)x + r * inner, valid, 0);
+}
+
+WF__KERNEL_avx2 void wf__reduce_avx2(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    if (inner == 1) {
+        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_avx2(x + o * n, n, 1) : wf__fold_avx2(x + o * n, n, 0);
+        return;
+    }
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
+        for (size_t j = 0; j < inner; j += WF__AVX2_W) {
+            WF__AVX2_F s = kind ? WF__AVX2_FLT(WF__AVX2_ISET1(-8388608)) : WF__AVX2_ZERO;
+            for (size_t p = 0; p < n; p++) {
+                WF__AVX2_F v = WF__GET_avx2(x + p * inner + j, inner - j);
+                s = kind ? WF__MAXIMUM_avx2(s, v) : WF__AVX2_ADD(s, v);
+            }
+            WF__PUT_avx2(y + j, s, inner - j);
+        }
+}
+
+/* matrix: cumulative sums */
+WF__KERNEL_avx2 void wf__cumsum_avx2(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
+{
+    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
+    for (size_t o = 0; o < outer && n; o++) {
+        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
+        for (size_t j = 0; j < inner; j += inner < WF__AVX2_W ? 1 : WF__AVX2_W) {
+            const float *x = (const float *)from + start + j;
+            float *y = (float *)to + start + j, t = 0.0f;
+            WF__AVX2_F s = WF__AVX2_ZERO;
+            for (size_t p = 0; p < n; p++, x += step, y += step) {
+                if (inner < WF__AVX2_W) {
+                    float v = *x, u = t + v;
+                    *y = flags & 1 ? t : u;
+                    t = u;
+                } else {
+                    WF__AVX2_F v = WF__GET_avx2(x, inner - j), u = WF__AVX2_ADD(s, v);
+                    WF__PUT_avx2(y, flags & 1 ? s : u, inner - j);
+                    s = u;
+                }
+            }
+        }
+    }
+}
+
+/* matrix: softmax */
+WF__KERNEL_avx2 void wf__softmax_avx2(void *to, const void *from, size_t outer, size_t n, size_t inner)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
+        if (inner == 1) {
+            WF__AVX2_F most = WF__AVX2_SET1(wf__fold_avx2(x, n, 1)), scale;
+            for (size_t i = 0; i < n; i += WF__AVX2_W) WF__PUT_avx2(y + i, wf__exp_avx2(WF__AVX2_SUB(WF__GET_avx2(x + i, n - i), most)), n - i);
+            scale = WF__AVX2_SET1(1.0f / wf__fold_avx2(y, n, 0));
+            for (size_t i = 0; i < n; i += WF__AVX2_W) WF__PUT_avx2(y + i, WF__AVX2_MUL(WF__GET_avx2(y + i, n - i), scale), n - i);
+        } else for (size_t j = 0; j < inner; j += WF__AVX2_W) {
+            WF__AVX2_F most = WF__AVX2_FLT(WF__AVX2_ISET1(-8388608)), sum = WF__AVX2_ZERO;
+            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_avx2(most, WF__GET_avx2(x + p * inner + j, inner - j));
+            for (size_t p = 0; p < n; p++) {
+                WF__AVX2_F e = wf__exp_avx2(WF__AVX2_SUB(WF__GET_avx2(x + p * inner + j, inner - j), most));
+                sum = WF__AVX2_ADD(sum, e);
+                WF__PUT_avx2(y + p * inner + j, e, inner - j);
+            }
+            sum = WF__AVX2_DIV(WF__AVX2_SET1(1.0f), sum);
+            for (size_t p = 0; p < n; p++) WF__PUT_avx2(y + p * inner + j, WF__AVX2_MUL(WF__GET_avx2(y + p * inner + j, inner - j), sum), inner - j);
+        }
+    }
+}
+
+/* matrix: a step of Adam */
+WF__KERNEL_avx2 void wf__adam_avx2(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
+{
+    float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
+    const float *g = (const float *)gradient;
+    WF__AVX2_F keep_m = WF__AVX2_SET1((float)c[1]), new_m = WF__AVX2_SET1((float)(1.0 - c[1])), keep_v = WF__AVX2_SET1((float)c[2]), new_v = WF__AVX2_SET1((float)(1.0 - c[2]));
+    WF__AVX2_F decay = WF__AVX2_SET1((float)(1.0 - c[0] * c[4])), rate = WF__AVX2_SET1((float)(c[0] / c[5])), root = WF__AVX2_SET1((float)(1.0 / sqrt(c[6]))), eps = WF__AVX2_SET1((float)c[3]);
+    WF__AVX2_F factor = WF__AVX2_SET1((float)c[7]);
+    for (size_t i = 0; i < n; i += WF__AVX2_W) {
+        WF__AVX2_F d = WF__AVX2_MUL(factor, WF__GET_avx2(g + i, n - i)), mi, vi, pi;
+        mi = WF__AVX2_FMA(keep_m, WF__GET_avx2(m + i, n - i), WF__AVX2_MUL(new_m, d));
+        vi = WF__AVX2_FMA(keep_v, WF__GET_avx2(v + i, n - i), WF__AVX2_MUL(WF__AVX2_MUL(new_v, d), d));
+        pi = WF__AVX2_MUL(decay, WF__GET_avx2(p + i, n - i));
+        WF__PUT_avx2(m + i, mi, n - i);
+        WF__PUT_avx2(v + i, vi, n - i);
+        WF__PUT_avx2(p + i, WF__AVX2_FNMA(rate, WF__AVX2_DIV(mi, WF__AVX2_FMA(WF__AVX2_SQRT(vi), root, eps)), pi), n - i);
+    }
+}
+
+/* matrix: the table of a vector set */
+static const wf__kernels wf__kernels_avx2 = {
+    { WF__UNARY_LIST(wf__map_avx2, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_avx2) }, { WF__BINARY_LIST(wf__right_avx2), WF__REVERSED_LIST(wf__left_avx2) },
+    wf__select_all_avx2, wf__fma_all_avx2, wf__fill_all_avx2, wf__splat_rows_avx2, wf__copy_strided_f32, wf__transpose_avx2, wf__gemm_avx2, wf__gemm_nt_avx2, wf__sum_rows_avx2,
+    wf__reduce_avx2, wf__cumsum_avx2, wf__softmax_avx2, wf__adam_avx2, WF__AVX2_W, WF__AVX2_NAME
+};
+#endif
+
+/* matrix: all kernels (avx512) */
+#if defined(WF__ISA_AVX512)
+/* matrix: load and store what is left */
+#define WF__GET_avx512(p, left) ((left) >= WF__AVX512_W ? WF__AVX512_LD(p) : WF__AVX512_LDK(p, WF__AVX512_TAIL(left)))
+#define WF__PUT_avx512(p, v, left) do { if ((left) >= WF__AVX512_W) WF__AVX512_ST(p, v); else WF__AVX512_STK(p, v, WF__AVX512_TAIL(left)); } while (0)
+
+/* matrix: map one argument */
+#define WF__MAP_avx512(name, formula) \
+    WF__KERNEL_avx512 void wf__map_avx512##_##name(void *to, const void *from, size_t n) \
+    { \
+        float *y = (float *)to; \
+        const float *u = (const float *)from; \
+        for (size_t i = 0; i < n; i += WF__AVX512_W) { \
+            WF__AVX512_F x = WF__GET_avx512(u + i, n - i); \
+            WF__PUT_avx512(y + i, formula, n - i); \
+        } \
+    }
+
+/* matrix: operations with one argument */
+WF__MAP_avx512(neg, WF__AVX512_NEG(x))
+WF__MAP_avx512(recip, WF__AVX512_DIV(WF__AVX512_SET1(1.0f), x))
+WF__MAP_avx512(exp, wf__exp_avx512(x))
+WF__MAP_avx512(expm1, wf__expm1_avx512(x))
+WF__MAP_avx512(log, wf__log_avx512(x))
+WF__MAP_avx512(log1p, wf__log1p_avx512(x))
+WF__MAP_avx512(sqrt, WF__AVX512_SQRT(x))
+WF__MAP_avx512(tanh, wf__tanh_avx512(x))
+WF__MAP_avx512(sigmoid, wf__sigmoid_avx512(x))
+WF__MAP_avx512(softplus, wf__softplus_avx512(x))
+WF__MAP_avx512(erf, wf__erf_avx512(x))
+WF__MAP_avx512(sin, wf__wave_avx512(x, 0))
+WF__MAP_avx512(cos, wf__wave_avx512(x, 1))
+WF__MAP_avx512(abs, WF__AVX512_ABS(x))
+WF__MAP_avx512(sign, WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_ZERO, WF__AVX512_ABS(x)), WF__AVX512_OR(WF__AVX512_SIGN(x), WF__AVX512_SET1(1.0f)), x))
+WF__MAP_avx512(floor, WF__AVX512_FLOOR(x))
+WF__MAP_avx512(round, WF__AVX512_ROUND(x))
+WF__MAP_avx512(relu, WF__AVX512_MAX(WF__AVX512_ZERO, x))
+WF__MAP_avx512(square, WF__AVX512_MUL(x, x))
+
+/* matrix: map two arguments */
+#define WF__ZIP_avx512(name, formula) \
+    WF__KERNEL_avx512 void wf__zip_avx512##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    { \
+        for (size_t i = 0; i < n; i += WF__AVX512_W, u += us, v += vs) { \
+            WF__AVX512_F a = WF__GET_avx512(u, n - i), b = WF__GET_avx512(v, n - i); \
+            WF__PUT_avx512(y + i, formula, n - i); \
+        } \
+    } \
+    WF__KERNEL_avx512 void wf__map_avx512##_##name(void *y, const void *a, const void *b, size_t n) \
+    { \
+        wf__zip_avx512##_##name((float *)y, (const float *)a, WF__AVX512_W, (const float *)b, WF__AVX512_W, n); \
+    } \
+    WF__KERNEL_avx512 void wf__right_avx512##_##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__AVX512_W]; \
+        WF__AVX512_ST(t, WF__AVX512_SET1(*(const float *)s)); \
+        wf__zip_avx512##_##name((float *)y, (const float *)a, WF__AVX512_W, t, 0, n); \
+    }
+#define WF__LEFT_avx512(name) \
+    WF__KERNEL_avx512 void wf__left_avx512##_r##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__AVX512_W]; \
+        WF__AVX512_ST(t, WF__AVX512_SET1(*(const float *)s)); \
+        wf__zip_avx512##_##name((float *)y, t, 0, (const float *)a, WF__AVX512_W, n); \
+    }
+
+/* matrix: operations with two arguments */
+#define WF__MAXIMUM_avx512(a, b) WF__AVX512_SEL(WF__AVX512_EQ(b, b), WF__AVX512_MAX(b, a), b)
+#define WF__MINIMUM_avx512(a, b) WF__AVX512_SEL(WF__AVX512_EQ(b, b), WF__AVX512_MIN(b, a), b)
+#define WF__ONE_IF_avx512(m) WF__AVX512_SEL(m, WF__AVX512_SET1(1.0f), WF__AVX512_ZERO)
+WF__ZIP_avx512(add, WF__AVX512_ADD(a, b))
+WF__ZIP_avx512(sub, WF__AVX512_SUB(a, b))
+WF__ZIP_avx512(mul, WF__AVX512_MUL(a, b))
+WF__ZIP_avx512(div, WF__AVX512_DIV(a, b))
+WF__ZIP_avx512(max, WF__MAXIMUM_avx512(a, b))
+WF__ZIP_avx512(min, WF__MINIMUM_avx512(a, b))
+WF__ZIP_avx512(lt, WF__ONE_IF_avx512(WF__AVX512_LT(a, b)))
+WF__ZIP_avx512(le, WF__ONE_IF_avx512(WF__AVX512_LE(a, b)))
+WF__ZIP_avx512(eq, WF__ONE_IF_avx512(WF__AVX512_EQ(a, b)))
+WF__ZIP_avx512(atan2, wf__atan2_avx512(a, b))
+WF__ZIP_avx512(dtanh, WF__AVX512_MUL(a, WF__AVX512_FNMA(b, b, WF__AVX512_SET1(1.0f))))
+WF__ZIP_avx512(dsigmoid, WF__AVX512_MUL(a, WF__AVX512_MUL(b, WF__AVX512_SUB(WF__AVX512_SET1(1.0f), b))))
+WF__LEFT_avx512(sub)
+WF__LEFT_avx512(div)
+
+/* matrix: choose, multiply and add, fill */
+WF__KERNEL_avx512 void wf__select_all_avx512(void *to, const void *choice, const void *first, const void *second, size_t n)
+{
+    float *y = (float *)to;
+    const float *c = (const float *)choice, *a = (const float *)first, *b = (const float *)second;
+    for (size_t i = 0; i < n; i += WF__AVX512_W) {
+        WF__AVX512_F s = WF__GET_avx512(c + i, n - i), u = WF__GET_avx512(a + i, n - i), v = WF__GET_avx512(b + i, n - i);
+        WF__PUT_avx512(y + i, WF__AVX512_SEL(WF__AVX512_EQ(s, WF__AVX512_ZERO), v, u), n - i);
+    }
+}
+
+WF__KERNEL_avx512 void wf__fma_all_avx512(void *to, const void *first, const void *second, const void *third, size_t n)
+{
+    float *y = (float *)to;
+    const float *a = (const float *)first, *b = (const float *)second, *c = (const float *)third;
+    for (size_t i = 0; i < n; i += WF__AVX512_W) {
+        WF__AVX512_F u = WF__GET_avx512(a + i, n - i), v = WF__GET_avx512(b + i, n - i), w = WF__GET_avx512(c + i, n - i);
+        WF__PUT_avx512(y + i, WF__AVX512_FMA(u, v, w), n - i);
+    }
+}
+
+WF__KERNEL_avx512 void wf__fill_all_avx512(void *to, const void *s, size_t n)
+{
+    WF__AVX512_F x = WF__AVX512_SET1(*(const float *)s);
+    for (size_t i = 0; i < n; i += WF__AVX512_W) WF__PUT_avx512((float *)to + i, x, n - i);
+}
+
+WF__KERNEL_avx512 void wf__splat_rows_avx512(void *y, const void *x, size_t rows, size_t inner)
+{
+    for (size_t r = 0; r < rows; r++) wf__fill_all_avx512((float *)y + r * inner, (const float *)x + r, inner);
+}
+
+/* matrix: transpose */
+/* y[c][r] = x[r][c] for `WF__AVX512_W` rows and four columns */
+WF__INLINE_avx512 void wf__transpose_tile_avx512(float *y, size_t ldy, const float *x, size_t ldx)
+{
+    WF__AVX512_F a = WF__AVX512_LD4(x, ldx), b = WF__AVX512_LD4(x + ldx, ldx), c = WF__AVX512_LD4(x + 2 * ldx, ldx), d = WF__AVX512_LD4(x + 3 * ldx, ldx);
+    WF__AVX512_F ab = WF__AVX512_ZIPLO(a, b), cd = WF__AVX512_ZIPLO(c, d), AB = WF__AVX512_ZIPHI(a, b), CD = WF__AVX512_ZIPHI(c, d);
+    WF__AVX512_ST(y, WF__AVX512_PAIRLO(ab, cd));
+    WF__AVX512_ST(y + ldy, WF__AVX512_PAIRHI(ab, cd));
+    WF__AVX512_ST(y + 2 * ldy, WF__AVX512_PAIRLO(AB, CD));
+    WF__AVX512_ST(y + 3 * ldy, WF__AVX512_PAIRHI(AB, CD));
+}
+
+WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    size_t full = rows - rows % WF__AVX512_W, fours = cols - cols % 4;
+    for (size_t r = 0; r < full; r += WF__AVX512_W)
+        for (size_t c = 0; c < fours; c += 4) wf__transpose_tile_avx512(y + c * ldy + r, ldy, x + r * ldx + c, ldx);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
+}
+
+/* matrix: a row of the block */
+#define WF__ROW_OPEN_avx512(i) \
+    WF__AVX512_F c##i##0 = WF__AVX512_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
+    if (rows > i && (flags & 1)) { \
+        const float *c = C + i * ldc; \
+        c##i##0 = part ? WF__AVX512_LDK(c, tail) : WF__AVX512_LD(c); \
+        if (vecs > 1) c##i##1 = WF__AVX512_LD(c + WF__AVX512_W); \
+        if (vecs > 2) { c##i##2 = WF__AVX512_LD(c + 2 * WF__AVX512_W); c##i##3 = WF__AVX512_LD(c + 3 * WF__AVX512_W); } \
+    } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__AVX512_SET1(bias[i]);
+#define WF__ROW_STEP_avx512(i, p) \
+    if (rows > i) { \
+        WF__AVX512_F a = WF__AVX512_SET1(p); \
+        c##i##0 = WF__AVX512_FMA(a, b0, c##i##0); \
+        if (vecs > 1) c##i##1 = WF__AVX512_FMA(a, b1, c##i##1); \
+        if (vecs > 2) { c##i##2 = WF__AVX512_FMA(a, b2, c##i##2); c##i##3 = WF__AVX512_FMA(a, b3, c##i##3); } \
+    }
+#define WF__ROW_CLOSE_avx512(i) \
+    if (rows > i) { \
+        float *c = C + i * ldc; \
+        if (part) WF__AVX512_STK(c, c##i##0, tail); \
+        else WF__AVX512_ST(c, c##i##0); \
+        if (vecs > 1) WF__AVX512_ST(c + WF__AVX512_W, c##i##1); \
+        if (vecs > 2) { WF__AVX512_ST(c + 2 * WF__AVX512_W, c##i##2); WF__AVX512_ST(c + 3 * WF__AVX512_W, c##i##3); } \
+    }
+
+/* matrix: multiply one block */
+WF__INLINE_avx512 void wf__block_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t k, int flags, const float *bias,
+                                  const int rows, const int vecs, const int part, WF__AVX512_K tail)
+{
+    WF__ROW_OPEN_avx512(0) WF__ROW_OPEN_avx512(1) WF__ROW_OPEN_avx512(2) WF__ROW_OPEN_avx512(3) WF__ROW_OPEN_avx512(4) WF__ROW_OPEN_avx512(5)
+    const float *A3 = A + (rows > 3 ? 3 * ar : 0);
+    for (; k; k--) {
+        WF__AVX512_F b0 = part ? WF__AVX512_LDK(B, tail) : WF__AVX512_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        if (vecs > 1) b1 = WF__AVX512_LD(B + WF__AVX512_W);
+        if (vecs > 2) { b2 = WF__AVX512_LD(B + 2 * WF__AVX512_W); b3 = WF__AVX512_LD(B + 3 * WF__AVX512_W); }
+        WF__ROW_STEP_avx512(0, A[0]) WF__ROW_STEP_avx512(1, A[ar]) WF__ROW_STEP_avx512(2, A[2 * ar])
+        WF__ROW_STEP_avx512(3, A3[0]) WF__ROW_STEP_avx512(4, A3[ar]) WF__ROW_STEP_avx512(5, A3[2 * ar])
+        A += ac;
+        A3 += ac;
+        B += ldb;
+    }
+    WF__ROW_CLOSE_avx512(0) WF__ROW_CLOSE_avx512(1) WF__ROW_CLOSE_avx512(2) WF__ROW_CLOSE_avx512(3) WF__ROW_CLOSE_avx512(4) WF__ROW_CLOSE_avx512(5)
+}
+
+/* matrix: multiply by a panel */
+#define WF__BLOCK_avx512(r, v, p) case 8 * r + v: wf__block_avx512(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
+/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
+WF__KERNEL_avx512 void wf__panel_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
+                                  const float *bias, int vecs)
+{
+    WF__AVX512_K tail = WF__AVX512_TAIL(cols < WF__AVX512_W ? cols : WF__AVX512_W);
+    while (m) {
+        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        if (rows > 2 && vecs > WF__AVX512_NV) rows = 2;
+        switch (8 * rows + vecs) {
+        WF__BLOCK_avx512(6, WF__AVX512_NV, 0)
+        WF__BLOCK_avx512(4, WF__AVX512_NV, 0)
+        WF__BLOCK_avx512(2, WF__AVX512_NV, 0)
+        WF__BLOCK_avx512(1, WF__AVX512_NV, 0)
+        WF__BLOCK_avx512(6, 1, 1)
+        WF__BLOCK_avx512(4, 1, 1)
+        WF__BLOCK_avx512(2, 1, 1)
+        WF__BLOCK_avx512(1, 1, 1)
+#if WF__AVX512_NV == 2
+        WF__BLOCK_avx512(2, 4, 0)
+        WF__BLOCK_avx512(1, 4, 0)
+#endif
+        default: break;
+        }
+        C += (size_t)rows * ldc;
+        A += rows * ar;
+        if (bias) bias += rows;
+        m -= (size_t)rows;
+    }
+}
+#undef WF__BLOCK_avx512
+
+/* matrix: copy a panel */
+enum { WF__PACKED_avx512 = 4096 };
+/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
+WF__KERNEL_avx512 void wf__panel_packed_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
+                                         int vecs)
+{
+    float room[WF__PACKED_avx512 + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
+    size_t cols = (size_t)vecs * WF__AVX512_W, piece = WF__PACKED_avx512 / cols;
+    while (k) {
+        if (piece > k) piece = k;
+        for (size_t p = 0; p < piece; p++)
+            for (size_t j = 0; j < cols; j += WF__AVX512_W) WF__AVX512_ST(packed + p * cols + j, WF__AVX512_LD(B + p * ldb + j));
+        wf__panel_avx512(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
+        A += (ptrdiff_t)piece * ac;
+        B += piece * ldb;
+        k -= piece;
+        flags |= 1;
+    }
+}
+
+/* matrix: multiply */
+WF__KERNEL_avx512 void wf__gemm_avx512(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                 const void *bias, int act)
+{
+    static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_avx512, wf__copy_f32) };
+    float *C = (float *)to;
+    const float *A = (const float *)left, *B = (const float *)right;
+    int wide = m <= 2 ? 4 : WF__AVX512_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
+    for (size_t j = 0; j < n;) {
+        int vecs = n - j >= (size_t)wide * WF__AVX512_W ? wide : 1;
+        size_t cols = (size_t)vecs * WF__AVX512_W < n - j ? (size_t)vecs * WF__AVX512_W : n - j;
+        if (pack && vecs > 1) wf__panel_packed_avx512(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
+        else wf__panel_avx512(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
+        j += cols;
+    }
+    if (act && ldc == n) unary[act - 1](C, C, m * n);
+    else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
+}
+
+/* matrix: multiply by a transpose */
+WF__KERNEL_avx512 void wf__gemm_nt_avx512(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
+{
+    size_t ld = (n + 15) / 16 * 16;
+    wf__transpose_avx512(scratch, ld, B, ldb, n, k);
+    wf__gemm_avx512(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
+}
+
+/* matrix: gather a row in sixteen lanes */
+/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
+WF__INLINE_avx512 float wf__fold_avx512(const float *x, size_t n, int kind)
+{
+    float t[16];
+    WF__AVX512_F a = kind ? WF__AVX512_FLT(WF__AVX512_ISET1(-8388608)) : WF__AVX512_ZERO, b = a, c = a, d = a;
+    size_t i = 0;
+#define WF__FOLD_avx512(s, at) s = kind ? WF__MAXIMUM_avx512(s, WF__AVX512_LD(at)) : WF__AVX512_ADD(s, WF__AVX512_LD(at))
+    for (; i + 16 <= n; i += 16) {
+        WF__FOLD_avx512(a, x + i);
+        if (WF__AVX512_V > 1) WF__FOLD_avx512(b, x + i + WF__AVX512_W);
+        if (WF__AVX512_V > 2) { WF__FOLD_avx512(c, x + i + 2 * WF__AVX512_W); WF__FOLD_avx512(d, x + i + 3 * WF__AVX512_W); }
+    }
+#undef WF__FOLD_avx512
+    WF__AVX512_ST(t, a);
+    if (WF__AVX512_V > 1) WF__AVX512_ST(t + WF__AVX512_W, b);
+    if (WF__AVX512_V > 2) { WF__AVX512_ST(t + 2 * WF__AVX512_W, c); WF__AVX512_ST(t + 3 * WF__AVX512_W, d); }
+    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
+    return wf__tree_f32(t, kind);
+}
+
+/* matrix: reduce */
+WF__KERNEL_avx512 void wf__sum_rows_avx512(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_avx512((const float *)x + r * inner, valid, 0);
+}
+
+WF__KERNEL_avx512 void wf__reduce_avx512(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    if (inner == 1) {
+        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_avx512(x + o * n, n, 1) : wf__fold_avx512(x + o * n, n, 0);
+        return;
+    }
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
+        for (size_t j = 0; j < inner; j += WF__AVX512_W) {
+            WF__AVX512_F s = kind ? WF__AVX512_FLT(WF__AVX512_ISET1(-8388608)) : WF__AVX512_ZERO;
+            for (size_t p = 0; p < n; p++) {
+                WF__AVX512_F v = WF__GET_avx512(x + p * inner + j, inner - j);
+                s = kind ? WF__MAXIMUM_avx512(s, v) : WF__AVX512_ADD(s, v);
+            }
+            WF__PUT_avx512(y + j, s, inner - j);
+        }
+}
+
+/* matrix: cumulative sums */
+WF__KERNEL_avx512 void wf__cumsum_avx512(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
+{
+    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
+    for (size_t o = 0; o < outer && n; o++) {
+        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
+        for (size_t j = 0; j < inner; j += inner < WF__AVX512_W ? 1 : WF__AVX512_W) {
+            const float *x = (const float *)from + start + j;
+            float *y = (float *)to + start + j, t = 0.0f;
+            WF__AVX512_F s = WF__AVX512_ZERO;
+            for (size_t p = 0; p < n; p++, x += step, y += step) {
+                if (inner < WF__AVX512_W) {
+                    float v = *x, u = t + v;
+                    *y = flags & 1 ? t : u;
+                    t = u;
+                } else {
+                    WF__AVX512_F v = WF__GET_avx512(x, inner - j), u = WF__AVX512_ADD(s, v);
+                    WF__PUT_avx512(y, flags & 1 ? s : u, inner - j);
+                    s = u;
+                }
+            }
+        }
+    }
+}
+
+/* matrix: softmax */
+WF__KERNEL_avx512 void wf__softmax_avx512(void *to, const void *from, size_t outer, size_t n, size_t inner)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
+        if (inner == 1) {
+            WF__AVX512_F most = WF__AVX512_SET1(wf__fold_avx512(x, n, 1)), scale;
+            for (size_t i = 0; i < n; i += WF__AVX512_W) WF__PUT_avx512(y + i, wf__exp_avx512(WF__AVX512_SUB(WF__GET_avx512(x + i, n - i), most)), n - i);
+            scale = WF__AVX512_SET1(1.0f / wf__fold_avx512(y, n, 0));
+            for (size_t i = 0; i < n; i += WF__AVX512_W) WF__PUT_avx512(y + i, WF__AVX512_MUL(WF__GET_avx512(y + i, n - i), scale), n - i);
+        } else for (size_t j = 0; j < inner; j += WF__AVX512_W) {
+            WF__AVX512_F most = WF__AVX512_FLT(WF__AVX512_ISET1(-8388608)), sum = WF__AVX512_ZERO;
+            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_avx512(most, WF__GET_avx512(x + p * inner + j, inner - j));
+            for (size_t p = 0; p < n; p++) {
+                WF__AVX512_F e = wf__exp_avx512(WF__AVX512_SUB(WF__GET_avx512(x + p * inner + j, inner - j), most));
+                sum = WF__AVX512_ADD(sum, e);
+                WF__PUT_avx512(y + p * inner + j, e, inner - j);
+            }
+            sum = WF__AVX512_DIV(WF__AVX512_SET1(1.0f), sum);
+            for (size_t p = 0; p < n; p++) WF__PUT_avx512(y + p * inner + j, WF__AVX512_MUL(WF__GET_avx512(y + p * inner + j, inner - j), sum), inner - j);
+        }
+    }
+}
+
+/* matrix: a step of Adam */
+WF__KERNEL_avx512 void wf__adam_avx512(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
+{
+    float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
+    const float *g = (const float *)gradient;
+    WF__AVX512_F keep_m = WF__AVX512_SET1((float)c[1]), new_m = WF__AVX512_SET1((float)(1.0 - c[1])), keep_v = WF__AVX512_SET1((float)c[2]), new_v = WF__AVX512_SET1((float)(1.0 - c[2]));
+    WF__AVX512_F decay = WF__AVX512_SET1((float)(1.0 - c[0] * c[4])), rate = WF__AVX512_SET1((float)(c[0] / c[5])), root = WF__AVX512_SET1((float)(1.0 / sqrt(c[6]))), eps = WF__AVX512_SET1((float)c[3]);
+    WF__AVX512_F factor = WF__AVX512_SET1((float)c[7]);
+    for (size_t i = 0; i < n; i += WF__AVX512_W) {
+        WF__AVX512_F d = WF__AVX512_MUL(factor, WF__GET_avx512(g + i, n - i)), mi, vi, pi;
+        mi = WF__AVX512_FMA(keep_m, WF__GET_avx512(m + i, n - i), WF__AVX512_MUL(new_m, d));
+        vi = WF__AVX512_FMA(keep_v, WF__GET_avx512(v + i, n - i), WF__AVX512_MUL(WF__AVX512_MUL(new_v, d), d));
+        pi = WF__AVX512_MUL(decay, WF__GET_avx512(p + i, n - i));
+        WF__PUT_avx512(m + i, mi, n - i);
+        WF__PUT_avx512(v + i, vi, n - i);
+        WF__PUT_avx512(p + i, WF__AVX512_FNMA(rate, WF__AVX512_DIV(mi, WF__AVX512_FMA(WF__AVX512_SQRT(vi), root, eps)), pi), n - i);
+    }
+}
+
+/* matrix: the table of a vector set */
+static const wf__kernels wf__kernels_avx512 = {
+    { WF__UNARY_LIST(wf__map_avx512, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_avx512) }, { WF__BINARY_LIST(wf__right_avx512), WF__REVERSED_LIST(wf__left_avx512) },
+    wf__select_all_avx512, wf__fma_all_avx512, wf__fill_all_avx512, wf__splat_rows_avx512, wf__copy_strided_f32, wf__transpose_avx512, wf__gemm_avx512, wf__gemm_nt_avx512, wf__sum_rows_avx512,
+    wf__reduce_avx512, wf__cumsum_avx512, wf__softmax_avx512, wf__adam_avx512, WF__AVX512_W, WF__AVX512_NAME
+};
+#endif
+
+/* matrix: all kernels (neon) */
+#if defined(WF__ISA_NEON)
+/* matrix: load and store what is left */
+#define WF__GET_neon(p, left) ((left) >= WF__NEON_W ? WF__NEON_LD(p) : WF__NEON_LDK(p, WF__NEON_TAIL(left)))
+#define WF__PUT_neon(p, v, left) do { if ((left) >= WF__NEON_W) WF__NEON_ST(p, v); else WF__NEON_STK(p, v, WF__NEON_TAIL(left)); } while (0)
+
+/* matrix: map one argument */
+#define WF__MAP_neon(name, formula) \
+    WF__KERNEL_neon void wf__map_neon##_##name(void *to, const void *from, size_t n) \
+    { \
+        float *y = (float *)to; \
+        const float *u = (const float *)from; \
+        for (size_t i = 0; i < n; i += WF__NEON_W) { \
+            WF__NEON_F x = WF__GET_neon(u + i, n - i); \
+            WF__PUT_neon(y + i, formula, n - i); \
+        } \
+    }
+
+/* matrix: operations with one argument */
+WF__MAP_neon(neg, WF__NEON_NEG(x))
+WF__MAP_neon(recip, WF__NEON_DIV(WF__NEON_SET1(1.0f), x))
+WF__MAP_neon(exp, wf__exp_neon(x))
+WF__MAP_neon(expm1, wf__expm1_neon(x))
+WF__MAP_neon(log, wf__log_neon(x))
+WF__MAP_neon(log1p, wf__log1p_neon(x))
+WF__MAP_neon(sqrt, WF__NEON_SQRT(x))
+WF__MAP_neon(tanh, wf__tanh_neon(x))
+WF__MAP_neon(sigmoid, wf__sigmoid_neon(x))
+WF__MAP_neon(softplus, wf__softplus_neon(x))
+WF__MAP_neon(erf, wf__erf_neon(x))
+WF__MAP_neon(sin, wf__wave_neon(x, 0))
+WF__MAP_neon(cos, wf__wave_neon(x, 1))
+WF__MAP_neon(abs, WF__NEON_ABS(x))
+WF__MAP_neon(sign, WF__NEON_SEL(WF__NEON_LT(WF__NEON_ZERO, WF__NEON_ABS(x)), WF__NEON_OR(WF__NEON_SIGN(x), WF__NEON_SET1(1.0f)), x))
+WF__MAP_neon(floor, WF__NEON_FLOOR(x))
+WF__MAP_neon(round, WF__NEON_ROUND(x))
+WF__MAP_neon(relu, WF__NEON_MAX(WF__NEON_ZERO, x))
+WF__MAP_neon(square, WF__NEON_MUL(x, x))
+
+/* matrix: map two arguments */
+#define WF__ZIP_neon(name, formula) \
+    WF__KERNEL_neon void wf__zip_neon##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    { \
+        for (size_t i = 0; i < n; i += WF__NEON_W, u += us, v += vs) { \
+            WF__NEON_F a = WF__GET_neon(u, n - i), b = WF__GET_neon(v, n - i); \
+            WF__PUT_neon(y + i, formula, n - i); \
+        } \
+    } \
+    WF__KERNEL_neon void wf__map_neon##_##name(void *y, const void *a, const void *b, size_t n) \
+    { \
+        wf__zip_neon##_##name((float *)y, (const float *)a, WF__NEON_W, (const float *)b, WF__NEON_W, n); \
+    } \
+    WF__KERNEL_neon void wf__right_neon##_##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__NEON_W]; \
+        WF__NEON_ST(t, WF__NEON_SET1(*(const float *)s)); \
+        wf__zip_neon##_##name((float *)y, (const float *)a, WF__NEON_W, t, 0, n); \
+    }
+#define WF__LEFT_neon(name) \
+    WF__KERNEL_neon void wf__left_neon##_r##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__NEON_W]; \
+        WF__NEON_ST(t, WF__NEON_SET1(*(const float *)s)); \
+        wf__zip_neon##_##name((float *)y, t, 0, (const float *)a, WF__NEON_W, n); \
+    }
+
+/* matrix: operations with two arguments */
+#define WF__MAXIMUM_neon(a, b) WF__NEON_SEL(WF__NEON_EQ(b, b), WF__NEON_MAX(b, a), b)
+#define WF__MINIMUM_neon(a, b) WF__NEON_SEL(WF__NEON_EQ(b, b), WF__NEON_MIN(b, a), b)
+#define WF__ONE_IF_neon(m) WF__NEON_SEL(m, WF__NEON_SET1(1.0f), WF__NEON_ZERO)
+WF__ZIP_neon(add, WF__NEON_ADD(a, b))
+WF__ZIP_neon(sub, WF__NEON_SUB(a, b))
+WF__ZIP_neon(mul, WF__NEON_MUL(a, b))
+WF__ZIP_neon(div, WF__NEON_DIV(a, b))
+WF__ZIP_neon(max, WF__MAXIMUM_neon(a, b))
+WF__ZIP_neon(min, WF__MINIMUM_neon(a, b))
+WF__ZIP_neon(lt, WF__ONE_IF_neon(WF__NEON_LT(a, b)))
+WF__ZIP_neon(le, WF__ONE_IF_neon(WF__NEON_LE(a, b)))
+WF__ZIP_neon(eq, WF__ONE_IF_neon(WF__NEON_EQ(a, b)))
+WF__ZIP_neon(atan2, wf__atan2_neon(a, b))
+WF__ZIP_neon(dtanh, WF__NEON_MUL(a, WF__NEON_FNMA(b, b, WF__NEON_SET1(1.0f))))
+WF__ZIP_neon(dsigmoid, WF__NEON_MUL(a, WF__NEON_MUL(b, WF__NEON_SUB(WF__NEON_SET1(1.0f), b))))
+WF__LEFT_neon(sub)
+WF__LEFT_neon(div)
+
+/* matrix: choose, multiply and add, fill */
+WF__KERNEL_neon void wf__select_all_neon(void *to, const void *choice, const void *first, const void *second, size_t n)
+{
+    float *y = (float *)to;
+    const float *c = (const float *)choice, *a = (const float *)first, *b = (const float *)second;
+    for (size_t i = 0; i < n; i += WF__NEON_W) {
+        WF__NEON_F s = WF__GET_neon(c + i, n - i), u = WF__GET_neon(a + i, n - i), v = WF__GET_neon(b + i, n - i);
+        WF__PUT_neon(y + i, WF__NEON_SEL(WF__NEON_EQ(s, WF__NEON_ZERO), v, u), n - i);
+    }
+}
+
+WF__KERNEL_neon void wf__fma_all_neon(void *to, const void *first, const void *second, const void *third, size_t n)
+{
+    float *y = (float *)to;
+    const float *a = (const float *)first, *b = (const float *)second, *c = (const float *)third;
+    for (size_t i = 0; i < n; i += WF__NEON_W) {
+        WF__NEON_F u = WF__GET_neon(a + i, n - i), v = WF__GET_neon(b + i, n - i), w = WF__GET_neon(c + i, n - i);
+        WF__PUT_neon(y + i, WF__NEON_FMA(u, v, w), n - i);
+    }
+}
+
+WF__KERNEL_neon void wf__fill_all_neon(void *to, const void *s, size_t n)
+{
+    WF__NEON_F x = WF__NEON_SET1(*(const float *)s);
+    for (size_t i = 0; i < n; i += WF__NEON_W) WF__PUT_neon((float *)to + i, x, n - i);
+}
+
+WF__KERNEL_neon void wf__splat_rows_neon(void *y, const void *x, size_t rows, size_t inner)
+{
+    for (size_t r = 0; r < rows; r++) wf__fill_all_neon((float *)y + r * inner, (const float *)x + r, inner);
+}
+
+/* matrix: transpose */
+/* y[c][r] = x[r][c] for `WF__NEON_W` rows and four columns */
+WF__INLINE_neon void wf__transpose_tile_neon(float *y, size_t ldy, const float *x, size_t ldx)
+{
+    WF__NEON_F a = WF__NEON_LD4(x, ldx), b = WF__NEON_LD4(x + ldx, ldx), c = WF__NEON_LD4(x + 2 * ldx, ldx), d = WF__NEON_LD4(x + 3 * ldx, ldx);
+    WF__NEON_F ab = WF__NEON_ZIPLO(a, b), cd = WF__NEON_ZIPLO(c, d), AB = WF__NEON_ZIPHI(a, b), CD = WF__NEON_ZIPHI(c, d);
+    WF__NEON_ST(y, WF__NEON_PAIRLO(ab, cd));
+    WF__NEON_ST(y + ldy, WF__NEON_PAIRHI(ab, cd));
+    WF__NEON_ST(y + 2 * ldy, WF__NEON_PAIRLO(AB, CD));
+    WF__NEON_ST(y + 3 * ldy, WF__NEON_PAIRHI(AB, CD));
+}
+
+WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    size_t full = rows - rows % WF__NEON_W, fours = cols - cols % 4;
+    for (size_t r = 0; r < full; r += WF__NEON_W)
+        for (size_t c = 0; c < fours; c += 4) wf__transpose_tile_neon(y + c * ldy + r, ldy, x + r * ldx + c, ldx);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
+}
+
+/* matrix: a row of the block */
+#define WF__ROW_OPEN_neon(i) \
+    WF__NEON_F c##i##0 = WF__NEON_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
+    if (rows > i && (flags & 1)) { \
+        const float *c = C + i * ldc; \
+        c##i##0 = part ? WF__NEON_LDK(c, tail) : WF__NEON_LD(c); \
+        if (vecs > 1) c##i##1 = WF__NEON_LD(c + WF__NEON_W); \
+        if (vecs > 2) { c##i##2 = WF__NEON_LD(c + 2 * WF__NEON_W); c##i##3 = WF__NEON_LD(c + 3 * WF__NEON_W); } \
+    } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__NEON_SET1(bias[i]);
+#define WF__ROW_STEP_neon(i, p) \
+    if (rows > i) { \
+        WF__NEON_F a = WF__NEON_SET1(p); \
+        c##i##0 = WF__NEON_FMA(a, b0, c##i##0); \
+        if (vecs > 1) c##i##1 = WF__NEON_FMA(a, b1, c##i##1); \
+        if (vecs > 2) { c##i##2 = WF__NEON_FMA(a, b2, c##i##2); c##i##3 = WF__NEON_FMA(a, b3, c##i##3); } \
+    }
+#define WF__ROW_CLOSE_neon(i) \
+    if (rows > i) { \
+        float *c = C + i * ldc; \
+        if (part) WF__NEON_STK(c, c##i##0, tail); \
+        else WF__NEON_ST(c, c##i##0); \
+        if (vecs > 1) WF__NEON_ST(c + WF__NEON_W, c##i##1); \
+        if (vecs > 2) { WF__NEON_ST(c + 2 * WF__NEON_W, c##i##2); WF__NEON_ST(c + 3 * WF__NEON_W, c##i##3); } \
+    }
+
+/* matrix: multiply one block */
+WF__INLINE_neon void wf__block_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t k, int flags, const float *bias,
+                                  const int rows, const int vecs, const int part, WF__NEON_K tail)
+{
+    WF__ROW_OPEN_neon(0) WF__ROW_OPEN_neon(1) WF__ROW_OPEN_neon(2) WF__ROW_OPEN_neon(3) WF__ROW_OPEN_neon(4) WF__ROW_OPEN_neon(5)
+    const float *A3 = A + (rows > 3 ? 3 * ar : 0);
+    for (; k; k--) {
+        WF__NEON_F b0 = part ? WF__NEON_LDK(B, tail) : WF__NEON_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        if (vecs > 1) b1 = WF__NEON_LD(B + WF__NEON_W);
+        if (vecs > 2) { b2 = WF__NEON_LD(B + 2 * WF__NEON_W); b3 = WF__NEON_LD(B + 3 * WF__NEON_W); }
+        WF__ROW_STEP_neon(0, A[0]) WF__ROW_STEP_neon(1, A[ar]) WF__ROW_STEP_neon(2, A[2 * ar])
+        WF__ROW_STEP_neon(3, A3[0]) WF__ROW_STEP_neon(4, A3[ar]) WF__ROW_STEP_neon(5, A3[2 * ar])
+        A += ac;
+        A3 += ac;
+        B += ldb;
+    }
+    WF__ROW_CLOSE_neon(0) WF__ROW_CLOSE_neon(1) WF__ROW_CLOSE_neon(2) WF__ROW_CLOSE_neon(3) WF__ROW_CLOSE_neon(4) WF__ROW_CLOSE_neon(5)
+}
+
+/* matrix: multiply by a panel */
+#define WF__BLOCK_neon(r, v, p) case 8 * r + v: wf__block_neon(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
+/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
+WF__KERNEL_neon void wf__panel_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
+                                  const float *bias, int vecs)
+{
+    WF__NEON_K tail = WF__NEON_TAIL(cols < WF__NEON_W ? cols : WF__NEON_W);
+    while (m) {
+        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        if (rows > 2 && vecs > WF__NEON_NV) rows = 2;
+        switch (8 * rows + vecs) {
+        WF__BLOCK_neon(6, WF__NEON_NV, 0)
+        WF__BLOCK_neon(4, WF__NEON_NV, 0)
+        WF__BLOCK_neon(2, WF__NEON_NV, 0)
+        WF__BLOCK_neon(1, WF__NEON_NV, 0)
+        WF__BLOCK_neon(6, 1, 1)
+        WF__BLOCK_neon(4, 1, 1)
+        WF__BLOCK_neon(2, 1, 1)
+        WF__BLOCK_neon(1, 1, 1)
+#if WF__NEON_NV == 2
+        WF__BLOCK_neon(2, 4, 0)
+        WF__BLOCK_neon(1, 4, 0)
+#endif
+        default: break;
+        }
+        C += (size_t)rows * ldc;
+        A += rows * ar;
+        if (bias) bias += rows;
+        m -= (size_t)rows;
+    }
+}
+#undef WF__BLOCK_neon
+
+/* matrix: copy a panel */
+enum { WF__PACKED_neon = 4096 };
+/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
+WF__KERNEL_neon void wf__panel_packed_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
+                                         int vecs)
+{
+    float room[WF__PACKED_neon + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
+    size_t cols = (size_t)vecs * WF__NEON_W, piece = WF__PACKED_neon / cols;
+    while (k) {
+        if (piece > k) piece = k;
+        for (size_t p = 0; p < piece; p++)
+            for (size_t j = 0; j < cols; j += WF__NEON_W) WF__NEON_ST(packed + p * cols + j, WF__NEON_LD(B + p * ldb + j));
+        wf__panel_neon(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
+        A += (ptrdiff_t)piece * ac;
+        B += piece * ldb;
+        k -= piece;
+        flags |= 1;
+    }
+}
+
+/* matrix: multiply */
+WF__KERNEL_neon void wf__gemm_neon(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                 const void *bias, int act)
+{
+    static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_neon, wf__copy_f32) };
+    float *C = (float *)to;
+    const float *A = (const float *)left, *B = (const float *)right;
+    int wide = m <= 2 ? 4 : WF__NEON_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
+    for (size_t j = 0; j < n;) {
+        int vecs = n - j >= (size_t)wide * WF__NEON_W ? wide : 1;
+        size_t cols = (size_t)vecs * WF__NEON_W < n - j ? (size_t)vecs * WF__NEON_W : n - j;
+        if (pack && vecs > 1) wf__panel_packed_neon(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
+        else wf__panel_neon(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
+        j += cols;
+    }
+    if (act && ldc == n) unary[act - 1](C, C, m * n);
+    else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
+}
+
+/* matrix: multiply by a transpose */
+WF__KERNEL_neon void wf__gemm_nt_neon(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
+{
+    size_t ld = (n + 15) / 16 * 16;
+    wf__transpose_neon(scratch, ld, B, ldb, n, k);
+    wf__gemm_neon(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
+}
+
+/* matrix: gather a row in sixteen lanes */
+/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
+WF__INLINE_neon float wf__fold_neon(const float *x, size_t n, int kind)
+{
+    float t[16];
+    WF__NEON_F a = kind ? WF__NEON_FLT(WF__NEON_ISET1(-8388608)) : WF__NEON_ZERO, b = a, c = a, d = a;
+    size_t i = 0;
+#define WF__FOLD_neon(s, at) s = kind ? WF__MAXIMUM_neon(s, WF__NEON_LD(at)) : WF__NEON_ADD(s, WF__NEON_LD(at))
+    for (; i + 16 <= n; i += 16) {
+        WF__FOLD_neon(a, x + i);
+        if (WF__NEON_V > 1) WF__FOLD_neon(b, x + i + WF__NEON_W);
+        if (WF__NEON_V > 2) { WF__FOLD_neon(c, x + i + 2 * WF__NEON_W); WF__FOLD_neon(d, x + i + 3 * WF__NEON_W); }
+    }
+#undef WF__FOLD_neon
+    WF__NEON_ST(t, a);
+    if (WF__NEON_V > 1) WF__NEON_ST(t + WF__NEON_W, b);
+    if (WF__NEON_V > 2) { WF__NEON_ST(t + 2 * WF__NEON_W, c); WF__NEON_ST(t + 3 * WF__NEON_W, d); }
+    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
+    return wf__tree_f32(t, kind);
+}
+
+/* matrix: reduce */
+WF__KERNEL_neon void wf__sum_rows_neon(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_neon((const float *)x + r * inner, valid, 0);
+}
+
+WF__KERNEL_neon void wf__reduce_neon(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    if (inner == 1) {
+        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_neon(x + o * n, n, 1) : wf__fold_neon(x + o * n, n, 0);
+        return;
+    }
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
+        for (size_t j = 0; j < inner; j += WF__NEON_W) {
+            WF__NEON_F s = kind ? WF__NEON_FLT(WF__NEON_ISET1(-8388608)) : WF__NEON_ZERO;
+            for (size_t p = 0; p < n; p++) {
+                WF__NEON_F v = WF__GET_neon(x + p * inner + j, inner - j);
+                s = kind ? WF__MAXIMUM_neon(s, v) : WF__NEON_ADD(s, v);
+            }
+            WF__PUT_neon(y + j, s, inner - j);
+        }
+}
+
+/* matrix: cumulative sums */
+WF__KERNEL_neon void wf__cumsum_neon(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
+{
+    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
+    for (size_t o = 0; o < outer && n; o++) {
+        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
+        for (size_t j = 0; j < inner; j += inner < WF__NEON_W ? 1 : WF__NEON_W) {
+            const float *x = (const float *)from + start + j;
+            float *y = (float *)to + start + j, t = 0.0f;
+            WF__NEON_F s = WF__NEON_ZERO;
+            for (size_t p = 0; p < n; p++, x += step, y += step) {
+                if (inner < WF__NEON_W) {
+                    float v = *x, u = t + v;
+                    *y = flags & 1 ? t : u;
+                    t = u;
+                } else {
+                    WF__NEON_F v = WF__GET_neon(x, inner - j), u = WF__NEON_ADD(s, v);
+                    WF__PUT_neon(y, flags & 1 ? s : u, inner - j);
+                    s = u;
+                }
+            }
+        }
+    }
+}
+
+/* matrix: softmax */
+WF__KERNEL_neon void wf__softmax_neon(void *to, const void *from, size_t outer, size_t n, size_t inner)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
+        if (inner == 1) {
+            WF__NEON_F most = WF__NEON_SET1(wf__fold_neon(x, n, 1)), scale;
+            for (size_t i = 0; i < n; i += WF__NEON_W) WF__PUT_neon(y + i, wf__exp_neon(WF__NEON_SUB(WF__GET_neon(x + i, n - i), most)), n - i);
+            scale = WF__NEON_SET1(1.0f / wf__fold_neon(y, n, 0));
+            for (size_t i = 0; i < n; i += WF__NEON_W) WF__PUT_neon(y + i, WF__NEON_MUL(WF__GET_neon(y + i, n - i), scale), n - i);
+        } else for (size_t j = 0; j < inner; j += WF__NEON_W) {
+            WF__NEON_F most = WF__NEON_FLT(WF__NEON_ISET1(-8388608)), sum = WF__NEON_ZERO;
+            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_neon(most, WF__GET_neon(x + p * inner + j, inner - j));
+            for (size_t p = 0; p < n; p++) {
+                WF__NEON_F e = wf__exp_neon(WF__NEON_SUB(WF__GET_neon(x + p * inner + j, inner - j), most));
+                sum = WF__NEON_ADD(sum, e);
+                WF__PUT_neon(y + p * inner + j, e, inner - j);
+            }
+            sum = WF__NEON_DIV(WF__NEON_SET1(1.0f), sum);
+            for (size_t p = 0; p < n; p++) WF__PUT_neon(y + p * inner + j, WF__NEON_MUL(WF__GET_neon(y + p * inner + j, inner - j), sum), inner - j);
+        }
+    }
+}
+
+/* matrix: a step of Adam */
+WF__KERNEL_neon void wf__adam_neon(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
+{
+    float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
+    const float *g = (const float *)gradient;
+    WF__NEON_F keep_m = WF__NEON_SET1((float)c[1]), new_m = WF__NEON_SET1((float)(1.0 - c[1])), keep_v = WF__NEON_SET1((float)c[2]), new_v = WF__NEON_SET1((float)(1.0 - c[2]));
+    WF__NEON_F decay = WF__NEON_SET1((float)(1.0 - c[0] * c[4])), rate = WF__NEON_SET1((float)(c[0] / c[5])), root = WF__NEON_SET1((float)(1.0 / sqrt(c[6]))), eps = WF__NEON_SET1((float)c[3]);
+    WF__NEON_F factor = WF__NEON_SET1((float)c[7]);
+    for (size_t i = 0; i < n; i += WF__NEON_W) {
+        WF__NEON_F d = WF__NEON_MUL(factor, WF__GET_neon(g + i, n - i)), mi, vi, pi;
+        mi = WF__NEON_FMA(keep_m, WF__GET_neon(m + i, n - i), WF__NEON_MUL(new_m, d));
+        vi = WF__NEON_FMA(keep_v, WF__GET_neon(v + i, n - i), WF__NEON_MUL(WF__NEON_MUL(new_v, d), d));
+        pi = WF__NEON_MUL(decay, WF__GET_neon(p + i, n - i));
+        WF__PUT_neon(m + i, mi, n - i);
+        WF__PUT_neon(v + i, vi, n - i);
+        WF__PUT_neon(p + i, WF__NEON_FNMA(rate, WF__NEON_DIV(mi, WF__NEON_FMA(WF__NEON_SQRT(vi), root, eps)), pi), n - i);
+    }
+}
+
+/* matrix: the table of a vector set */
+static const wf__kernels wf__kernels_neon = {
+    { WF__UNARY_LIST(wf__map_neon, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_neon) }, { WF__BINARY_LIST(wf__right_neon), WF__REVERSED_LIST(wf__left_neon) },
+    wf__select_all_neon, wf__fma_all_neon, wf__fill_all_neon, wf__splat_rows_neon, wf__copy_strided_f32, wf__transpose_neon, wf__gemm_neon, wf__gemm_nt_neon, wf__sum_rows_neon,
+    wf__reduce_neon, wf__cumsum_neon, wf__softmax_neon, wf__adam_neon, WF__NEON_W, WF__NEON_NAME
+};
+#endif
+
+/* matrix: all kernels (wasm) */
+#if defined(WF__ISA_WASM)
+/* matrix: load and store what is left */
+#define WF__GET_wasm(p, left) ((left) >= WF__WASM_W ? WF__WASM_LD(p) : WF__WASM_LDK(p, WF__WASM_TAIL(left)))
+#define WF__PUT_wasm(p, v, left) do { if ((left) >= WF__WASM_W) WF__WASM_ST(p, v); else WF__WASM_STK(p, v, WF__WASM_TAIL(left)); } while (0)
+
+/* matrix: map one argument */
+#define WF__MAP_wasm(name, formula) \
+    WF__KERNEL_wasm void wf__map_wasm##_##name(void *to, const void *from, size_t n) \
+    { \
+        float *y = (float *)to; \
+        const float *u = (const float *)from; \
+        for (size_t i = 0; i < n; i += WF__WASM_W) { \
+            WF__WASM_F x = WF__GET_wasm(u + i, n - i); \
+            WF__PUT_wasm(y + i, formula, n - i); \
+        } \
+    }
+
+/* matrix: operations with one argument */
+WF__MAP_wasm(neg, WF__WASM_NEG(x))
+WF__MAP_wasm(recip, WF__WASM_DIV(WF__WASM_SET1(1.0f), x))
+WF__MAP_wasm(exp, wf__exp_wasm(x))
+WF__MAP_wasm(expm1, wf__expm1_wasm(x))
+WF__MAP_wasm(log, wf__log_wasm(x))
+WF__MAP_wasm(log1p, wf__log1p_wasm(x))
+WF__MAP_wasm(sqrt, WF__WASM_SQRT(x))
+WF__MAP_wasm(tanh, wf__tanh_wasm(x))
+WF__MAP_wasm(sigmoid, wf__sigmoid_wasm(x))
+WF__MAP_wasm(softplus, wf__softplus_wasm(x))
+WF__MAP_wasm(erf, wf__erf_wasm(x))
+WF__MAP_wasm(sin, wf__wave_wasm(x, 0))
+WF__MAP_wasm(cos, wf__wave_wasm(x, 1))
+WF__MAP_wasm(abs, WF__WASM_ABS(x))
+WF__MAP_wasm(sign, WF__WASM_SEL(WF__WASM_LT(WF__WASM_ZERO, WF__WASM_ABS(x)), WF__WASM_OR(WF__WASM_SIGN(x), WF__WASM_SET1(1.0f)), x))
+WF__MAP_wasm(floor, WF__WASM_FLOOR(x))
+WF__MAP_wasm(round, WF__WASM_ROUND(x))
+WF__MAP_wasm(relu, WF__WASM_MAX(WF__WASM_ZERO, x))
+WF__MAP_wasm(square, WF__WASM_MUL(x, x))
+
+/* matrix: map two arguments */
+#define WF__ZIP_wasm(name, formula) \
+    WF__KERNEL_wasm void wf__zip_wasm##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    { \
+        for (size_t i = 0; i < n; i += WF__WASM_W, u += us, v += vs) { \
+            WF__WASM_F a = WF__GET_wasm(u, n - i), b = WF__GET_wasm(v, n - i); \
+            WF__PUT_wasm(y + i, formula, n - i); \
+        } \
+    } \
+    WF__KERNEL_wasm void wf__map_wasm##_##name(void *y, const void *a, const void *b, size_t n) \
+    { \
+        wf__zip_wasm##_##name((float *)y, (const float *)a, WF__WASM_W, (const float *)b, WF__WASM_W, n); \
+    } \
+    WF__KERNEL_wasm void wf__right_wasm##_##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__WASM_W]; \
+        WF__WASM_ST(t, WF__WASM_SET1(*(const float *)s)); \
+        wf__zip_wasm##_##name((float *)y, (const float *)a, WF__WASM_W, t, 0, n); \
+    }
+#define WF__LEFT_wasm(name) \
+    WF__KERNEL_wasm void wf__left_wasm##_r##name(void *y, const void *a, const void *s, size_t n) \
+    { \
+        float t[WF__WASM_W]; \
+        WF__WASM_ST(t, WF__WASM_SET1(*(const float *)s)); \
+        wf__zip_wasm##_##name((float *)y, t, 0, (const float *)a, WF__WASM_W, n); \
+    }
+
+/* matrix: operations with two arguments */
+#define WF__MAXIMUM_wasm(a, b) WF__WASM_SEL(WF__WASM_EQ(b, b), WF__WASM_MAX(b, a), b)
+#define WF__MINIMUM_wasm(a, b) WF__WASM_SEL(WF__WASM_EQ(b, b), WF__WASM_MIN(b, a), b)
+#define WF__ONE_IF_wasm(m) WF__WASM_SEL(m, WF__WASM_SET1(1.0f), WF__WASM_ZERO)
+WF__ZIP_wasm(add, WF__WASM_ADD(a, b))
+WF__ZIP_wasm(sub, WF__WASM_SUB(a, b))
+WF__ZIP_wasm(mul, WF__WASM_MUL(a, b))
+WF__ZIP_wasm(div, WF__WASM_DIV(a, b))
+WF__ZIP_wasm(max, WF__MAXIMUM_wasm(a, b))
+WF__ZIP_wasm(min, WF__MINIMUM_wasm(a, b))
+WF__ZIP_wasm(lt, WF__ONE_IF_wasm(WF__WASM_LT(a, b)))
+WF__ZIP_wasm(le, WF__ONE_IF_wasm(WF__WASM_LE(a, b)))
+WF__ZIP_wasm(eq, WF__ONE_IF_wasm(WF__WASM_EQ(a, b)))
+WF__ZIP_wasm(atan2, wf__atan2_wasm(a, b))
+WF__ZIP_wasm(dtanh, WF__WASM_MUL(a, WF__WASM_FNMA(b, b, WF__WASM_SET1(1.0f))))
+WF__ZIP_wasm(dsigmoid, WF__WASM_MUL(a, WF__WASM_MUL(b, WF__WASM_SUB(WF__WASM_SET1(1.0f), b))))
+WF__LEFT_wasm(sub)
+WF__LEFT_wasm(div)
+
+/* matrix: choose, multiply and add, fill */
+WF__KERNEL_wasm void wf__select_all_wasm(void *to, const void *choice, const void *first, const void *second, size_t n)
+{
+    float *y = (float *)to;
+    const float *c = (const float *)choice, *a = (const float *)first, *b = (const float *)second;
+    for (size_t i = 0; i < n; i += WF__WASM_W) {
+        WF__WASM_F s = WF__GET_wasm(c + i, n - i), u = WF__GET_wasm(a + i, n - i), v = WF__GET_wasm(b + i, n - i);
+        WF__PUT_wasm(y + i, WF__WASM_SEL(WF__WASM_EQ(s, WF__WASM_ZERO), v, u), n - i);
+    }
+}
+
+WF__KERNEL_wasm void wf__fma_all_wasm(void *to, const void *first, const void *second, const void *third, size_t n)
+{
+    float *y = (float *)to;
+    const float *a = (const float *)first, *b = (const float *)second, *c = (const float *)third;
+    for (size_t i = 0; i < n; i += WF__WASM_W) {
+        WF__WASM_F u = WF__GET_wasm(a + i, n - i), v = WF__GET_wasm(b + i, n - i), w = WF__GET_wasm(c + i, n - i);
+        WF__PUT_wasm(y + i, WF__WASM_FMA(u, v, w), n - i);
+    }
+}
+
+WF__KERNEL_wasm void wf__fill_all_wasm(void *to, const void *s, size_t n)
+{
+    WF__WASM_F x = WF__WASM_SET1(*(const float *)s);
+    for (size_t i = 0; i < n; i += WF__WASM_W) WF__PUT_wasm((float *)to + i, x, n - i);
+}
+
+WF__KERNEL_wasm void wf__splat_rows_wasm(void *y, const void *x, size_t rows, size_t inner)
+{
+    for (size_t r = 0; r < rows; r++) wf__fill_all_wasm((float *)y + r * inner, (const float *)x + r, inner);
+}
+
+/* matrix: transpose */
+/* y[c][r] = x[r][c] for `WF__WASM_W` rows and four columns */
+WF__INLINE_wasm void wf__transpose_tile_wasm(float *y, size_t ldy, const float *x, size_t ldx)
+{
+    WF__WASM_F a = WF__WASM_LD4(x, ldx), b = WF__WASM_LD4(x + ldx, ldx), c = WF__WASM_LD4(x + 2 * ldx, ldx), d = WF__WASM_LD4(x + 3 * ldx, ldx);
+    WF__WASM_F ab = WF__WASM_ZIPLO(a, b), cd = WF__WASM_ZIPLO(c, d), AB = WF__WASM_ZIPHI(a, b), CD = WF__WASM_ZIPHI(c, d);
+    WF__WASM_ST(y, WF__WASM_PAIRLO(ab, cd));
+    WF__WASM_ST(y + ldy, WF__WASM_PAIRHI(ab, cd));
+    WF__WASM_ST(y + 2 * ldy, WF__WASM_PAIRLO(AB, CD));
+    WF__WASM_ST(y + 3 * ldy, WF__WASM_PAIRHI(AB, CD));
+}
+
+WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    size_t full = rows - rows % WF__WASM_W, fours = cols - cols % 4;
+    for (size_t r = 0; r < full; r += WF__WASM_W)
+        for (size_t c = 0; c < fours; c += 4) wf__transpose_tile_wasm(y + c * ldy + r, ldy, x + r * ldx + c, ldx);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
+}
+
+/* matrix: a row of the block */
+#define WF__ROW_OPEN_wasm(i) \
+    WF__WASM_F c##i##0 = WF__WASM_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
+    if (rows > i && (flags & 1)) { \
+        const float *c = C + i * ldc; \
+        c##i##0 = part ? WF__WASM_LDK(c, tail) : WF__WASM_LD(c); \
+        if (vecs > 1) c##i##1 = WF__WASM_LD(c + WF__WASM_W); \
+        if (vecs > 2) { c##i##2 = WF__WASM_LD(c + 2 * WF__WASM_W); c##i##3 = WF__WASM_LD(c + 3 * WF__WASM_W); } \
+    } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__WASM_SET1(bias[i]);
+#define WF__ROW_STEP_wasm(i, p) \
+    if (rows > i) { \
+        WF__WASM_F a = WF__WASM_SET1(p); \
+        c##i##0 = WF__WASM_FMA(a, b0, c##i##0); \
+        if (vecs > 1) c##i##1 = WF__WASM_FMA(a, b1, c##i##1); \
+        if (vecs > 2) { c##i##2 = WF__WASM_FMA(a, b2, c##i##2); c##i##3 = WF__WASM_FMA(a, b3, c##i##3); } \
+    }
+#define WF__ROW_CLOSE_wasm(i) \
+    if (rows > i) { \
+        float *c = C + i * ldc; \
+        if (part) WF__WASM_STK(c, c##i##0, tail); \
+        else WF__WASM_ST(c, c##i##0); \
+        if (vecs > 1) WF__WASM_ST(c + WF__WASM_W, c##i##1); \
+        if (vecs > 2) { WF__WASM_ST(c + 2 * WF__WASM_W, c##i##2); WF__WASM_ST(c + 3 * WF__WASM_W, c##i##3); } \
+    }
+
+/* matrix: multiply one block */
+WF__INLINE_wasm void wf__block_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t k, int flags, const float *bias,
+                                  const int rows, const int vecs, const int part, WF__WASM_K tail)
+{
+    WF__ROW_OPEN_wasm(0) WF__ROW_OPEN_wasm(1) WF__ROW_OPEN_wasm(2) WF__ROW_OPEN_wasm(3) WF__ROW_OPEN_wasm(4) WF__ROW_OPEN_wasm(5)
+    const float *A3 = A + (rows > 3 ? 3 * ar : 0);
+    for (; k; k--) {
+        WF__WASM_F b0 = part ? WF__WASM_LDK(B, tail) : WF__WASM_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        if (vecs > 1) b1 = WF__WASM_LD(B + WF__WASM_W);
+        if (vecs > 2) { b2 = WF__WASM_LD(B + 2 * WF__WASM_W); b3 = WF__WASM_LD(B + 3 * WF__WASM_W); }
+        WF__ROW_STEP_wasm(0, A[0]) WF__ROW_STEP_wasm(1, A[ar]) WF__ROW_STEP_wasm(2, A[2 * ar])
+        WF__ROW_STEP_wasm(3, A3[0]) WF__ROW_STEP_wasm(4, A3[ar]) WF__ROW_STEP_wasm(5, A3[2 * ar])
+        A += ac;
+        A3 += ac;
+        B += ldb;
+    }
+    WF__ROW_CLOSE_wasm(0) WF__ROW_CLOSE_wasm(1) WF__ROW_CLOSE_wasm(2) WF__ROW_CLOSE_wasm(3) WF__ROW_CLOSE_wasm(4) WF__ROW_CLOSE_wasm(5)
+}
+
+/* matrix: multiply by a panel */
+#define WF__BLOCK_wasm(r, v, p) case 8 * r + v: wf__block_wasm(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
+/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
+WF__KERNEL_wasm void wf__panel_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
+                                  const float *bias, int vecs)
+{
+    WF__WASM_K tail = WF__WASM_TAIL(cols < WF__WASM_W ? cols : WF__WASM_W);
+    while (m) {
+        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        if (rows > 2 && vecs > WF__WASM_NV) rows = 2;
+        switch (8 * rows + vecs) {
+        WF__BLOCK_wasm(6, WF__WASM_NV, 0)
+        WF__BLOCK_wasm(4, WF__WASM_NV, 0)
+        WF__BLOCK_wasm(2, WF__WASM_NV, 0)
+        WF__BLOCK_wasm(1, WF__WASM_NV, 0)
+        WF__BLOCK_wasm(6, 1, 1)
+        WF__BLOCK_wasm(4, 1, 1)
+        WF__BLOCK_wasm(2, 1, 1)
+        WF__BLOCK_wasm(1, 1, 1)
+#if WF__WASM_NV == 2
+        WF__BLOCK_wasm(2, 4, 0)
+        WF__BLOCK_wasm(1, 4, 0)
+#endif
+        default: break;
+        }
+        C += (size_t)rows * ldc;
+        A += rows * ar;
+        if (bias) bias += rows;
+        m -= (size_t)rows;
+    }
+}
+#undef WF__BLOCK_wasm
+
+/* matrix: copy a panel */
+enum { WF__PACKED_wasm = 4096 };
+/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
+WF__KERNEL_wasm void wf__panel_packed_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
+                                         int vecs)
+{
+    float room[WF__PACKED_wasm + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
+    size_t cols = (size_t)vecs * WF__WASM_W, piece = WF__PACKED_wasm / cols;
+    while (k) {
+        if (piece > k) piece = k;
+        for (size_t p = 0; p < piece; p++)
+            for (size_t j = 0; j < cols; j += WF__WASM_W) WF__WASM_ST(packed + p * cols + j, WF__WASM_LD(B + p * ldb + j));
+        wf__panel_wasm(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
+        A += (ptrdiff_t)piece * ac;
+        B += piece * ldb;
+        k -= piece;
+        flags |= 1;
+    }
+}
+
+/* matrix: multiply */
+WF__KERNEL_wasm void wf__gemm_wasm(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                 const void *bias, int act)
+{
+    static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_wasm, wf__copy_f32) };
+    float *C = (float *)to;
+    const float *A = (const float *)left, *B = (const float *)right;
+    int wide = m <= 2 ? 4 : WF__WASM_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
+    for (size_t j = 0; j < n;) {
+        int vecs = n - j >= (size_t)wide * WF__WASM_W ? wide : 1;
+        size_t cols = (size_t)vecs * WF__WASM_W < n - j ? (size_t)vecs * WF__WASM_W : n - j;
+        if (pack && vecs > 1) wf__panel_packed_wasm(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
+        else wf__panel_wasm(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
+        j += cols;
+    }
+    if (act && ldc == n) unary[act - 1](C, C, m * n);
+    else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
+}
+
+/* matrix: multiply by a transpose */
+WF__KERNEL_wasm void wf__gemm_nt_wasm(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
+{
+    size_t ld = (n + 15) / 16 * 16;
+    wf__transpose_wasm(scratch, ld, B, ldb, n, k);
+    wf__gemm_wasm(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
+}
+
+/* matrix: gather a row in sixteen lanes */
+/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
+WF__INLINE_wasm float wf__fold_wasm(const float *x, size_t n, int kind)
+{
+    float t[16];
+    WF__WASM_F a = kind ? WF__WASM_FLT(WF__WASM_ISET1(-8388608)) : WF__WASM_ZERO, b = a, c = a, d = a;
+    size_t i = 0;
+#define WF__FOLD_wasm(s, at) s = kind ? WF__MAXIMUM_wasm(s, WF__WASM_LD(at)) : WF__WASM_ADD(s, WF__WASM_LD(at))
+    for (; i + 16 <= n; i += 16) {
+        WF__FOLD_wasm(a, x + i);
+        if (WF__WASM_V > 1) WF__FOLD_wasm(b, x + i + WF__WASM_W);
+        if (WF__WASM_V > 2) { WF__FOLD_wasm(c, x + i + 2 * WF__WASM_W); WF__FOLD_wasm(d, x + i + 3 * WF__WASM_W); }
+    }
+#undef WF__FOLD_wasm
+    WF__WASM_ST(t, a);
+    if (WF__WASM_V > 1) WF__WASM_ST(t + WF__WASM_W, b);
+    if (WF__WASM_V > 2) { WF__WASM_ST(t + 2 * WF__WASM_W, c); WF__WASM_ST(t + 3 * WF__WASM_W, d); }
+    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
+    return wf__tree_f32(t, kind);
+}
+
+/* matrix: reduce */
+WF__KERNEL_wasm void wf__sum_rows_wasm(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_wasm((const float *)x + r * inner, valid, 0);
+}
+
+WF__KERNEL_wasm void wf__reduce_wasm(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    if (inner == 1) {
+        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_wasm(x + o * n, n, 1) : wf__fold_wasm(x + o * n, n, 0);
+        return;
+    }
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
+        for (size_t j = 0; j < inner; j += WF__WASM_W) {
+            WF__WASM_F s = kind ? WF__WASM_FLT(WF__WASM_ISET1(-8388608)) : WF__WASM_ZERO;
+            for (size_t p = 0; p < n; p++) {
+                WF__WASM_F v = WF__GET_wasm(x + p * inner + j, inner - j);
+                s = kind ? WF__MAXIMUM_wasm(s, v) : WF__WASM_ADD(s, v);
+            }
+            WF__PUT_wasm(y + j, s, inner - j);
+        }
+}
+
+/* matrix: cumulative sums */
+WF__KERNEL_wasm void wf__cumsum_wasm(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
+{
+    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
+    for (size_t o = 0; o < outer && n; o++) {
+        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
+        for (size_t j = 0; j < inner; j += inner < WF__WASM_W ? 1 : WF__WASM_W) {
+            const float *x = (const float *)from + start + j;
+            float *y = (float *)to + start + j, t = 0.0f;
+            WF__WASM_F s = WF__WASM_ZERO;
+            for (size_t p = 0; p < n; p++, x += step, y += step) {
+                if (inner < WF__WASM_W) {
+                    float v = *x, u = t + v;
+                    *y = flags & 1 ? t : u;
+                    t = u;
+                } else {
+                    WF__WASM_F v = WF__GET_wasm(x, inner - j), u = WF__WASM_ADD(s, v);
+                    WF__PUT_wasm(y, flags & 1 ? s : u, inner - j);
+                    s = u;
+                }
+            }
+        }
+    }
+}
+
+/* matrix: softmax */
+WF__KERNEL_wasm void wf__softmax_wasm(void *to, const void *from, size_t outer, size_t n, size_t inner)
+{
+    float *y = (float *)to;
+    const float *x = (const float *)from;
+    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
+        if (inner == 1) {
+            WF__WASM_F most = WF__WASM_SET1(wf__fold_wasm(x, n, 1)), scale;
+            for (size_t i = 0; i < n; i += WF__WASM_W) WF__PUT_wasm(y + i, wf__exp_wasm(WF__WASM_SUB(WF__GET_wasm(x + i, n - i), most)), n - i);
+            scale = WF__WASM_SET1(1.0f / wf__fold_wasm(y, n, 0));
+            for (size_t i = 0; i < n; i += WF__WASM_W) WF__PUT_wasm(y + i, WF__WASM_MUL(WF__GET_wasm(y + i, n - i), scale), n - i);
+        } else for (size_t j = 0; j < inner; j += WF__WASM_W) {
+            WF__WASM_F most = WF__WASM_FLT(WF__WASM_ISET1(-8388608)), sum = WF__WASM_ZERO;
+            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_wasm(most, WF__GET_wasm(x + p * inner + j, inner - j));
+            for (size_t p = 0; p < n; p++) {
+                WF__WASM_F e = wf__exp_wasm(WF__WASM_SUB(WF__GET_wasm(x + p * inner + j, inner - j), most));
+                sum = WF__WASM_ADD(sum, e);
+                WF__PUT_wasm(y + p * inner + j, e, inner - j);
+            }
+            sum = WF__WASM_DIV(WF__WASM_SET1(1.0f), sum);
+            for (size_t p = 0; p < n; p++) WF__PUT_wasm(y + p * inner + j, WF__WASM_MUL(WF__GET_wasm(y + p * inner + j, inner - j), sum), inner - j);
+        }
+    }
+}
+
+/* matrix: a step of Adam */
+WF__KERNEL_wasm void wf__adam_wasm(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
+{
+    float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
+    const float *g = (const float *)gradient;
+    WF__WASM_F keep_m = WF__WASM_SET1((float)c[1]), new_m = WF__WASM_SET1((float)(1.0 - c[1])), keep_v = WF__WASM_SET1((float)c[2]), new_v = WF__WASM_SET1((float)(1.0 - c[2]));
+    WF__WASM_F decay = WF__WASM_SET1((float)(1.0 - c[0] * c[4])), rate = WF__WASM_SET1((float)(c[0] / c[5])), root = WF__WASM_SET1((float)(1.0 / sqrt(c[6]))), eps = WF__WASM_SET1((float)c[3]);
+    WF__WASM_F factor = WF__WASM_SET1((float)c[7]);
+    for (size_t i = 0; i < n; i += WF__WASM_W) {
+        WF__WASM_F d = WF__WASM_MUL(factor, WF__GET_wasm(g + i, n - i)), mi, vi, pi;
+        mi = WF__WASM_FMA(keep_m, WF__GET_wasm(m + i, n - i), WF__WASM_MUL(new_m, d));
+        vi = WF__WASM_FMA(keep_v, WF__GET_wasm(v + i, n - i), WF__WASM_MUL(WF__WASM_MUL(new_v, d), d));
+        pi = WF__WASM_MUL(decay, WF__GET_wasm(p + i, n - i));
+        WF__PUT_wasm(m + i, mi, n - i);
+        WF__PUT_wasm(v + i, vi, n - i);
+        WF__PUT_wasm(p + i, WF__WASM_FNMA(rate, WF__WASM_DIV(mi, WF__WASM_FMA(WF__WASM_SQRT(vi), root, eps)), pi), n - i);
+    }
+}
+
+/* matrix: the table of a vector set */
+static const wf__kernels wf__kernels_wasm = {
+    { WF__UNARY_LIST(wf__map_wasm, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_wasm) }, { WF__BINARY_LIST(wf__right_wasm), WF__REVERSED_LIST(wf__left_wasm) },
+    wf__select_all_wasm, wf__fma_all_wasm, wf__fill_all_wasm, wf__splat_rows_wasm, wf__copy_strided_f32, wf__transpose_wasm, wf__gemm_wasm, wf__gemm_nt_wasm, wf__sum_rows_wasm,
+    wf__reduce_wasm, wf__cumsum_wasm, wf__softmax_wasm, wf__adam_wasm, WF__WASM_W, WF__WASM_NAME
+};
+#endif
+
+/* matrix: find a table */
+/* The kernels of an instruction set for float (dtype 0) or double (1); the reference where there are no others. NULL if `isa` does not run here. */
+static const wf__kernels *wf__kernels_for(int isa, int dtype)
+{
+    if (!wf_isa_available(isa)) return NULL;
+    if (dtype) return &wf__kernels_f64;
+    if (isa == WF_ISA_AUTO) isa = wf_isa_best();
+#if defined(WF__ISA_SSE2)
+    if (isa == WF_ISA_SSE2) return &wf__kernels_sse2;
+#endif
+#if defined(WF__ISA_AVX2)
+    if (isa == WF_ISA_AVX2) return &wf__kernels_avx2;
+#endif
+#if defined(WF__ISA_AVX512)
+    if (isa == WF_ISA_AVX512) return &wf__kernels_avx512;
+#endif
+#if defined(WF__ISA_NEON)
+    if (isa == WF_ISA_NEON) return &wf__kernels_neon;
+#endif
+#if defined(WF__ISA_WASM)
+    if (isa == WF_ISA_WASM) return &wf__kernels_wasm;
+#endif
+    return &wf__kernels_f32;
+}
+
+/* ---- Randomness ---- */
+/* random: declare purposes and kinds */
+enum { WF__PURPOSE_RUNNING = 255, WF__PURPOSE_SIMULATION = 254, WF__PURPOSE_INIT = 253 };
+enum { WF__RANDOM_UNIFORM = 0, WF__RANDOM_NORMAL = 1 };
+
+/* random: scramble four words once */
+static void wf__philox_round(uint32_t c[4], uint32_t k0, uint32_t k1)
+{
+    uint64_t a = (uint64_t)0xD2511F53u * c[0];
+    uint64_t b = (uint64_t)0xCD9E8D57u * c[2];
+    uint32_t high_a = (uint32_t)(a >> 32), high_b = (uint32_t)(b >> 32);
+    c[0] = high_b ^ c[1] ^ k0;
+    c[1] = (uint32_t)b;
+    c[2] = high_a ^ c[3] ^ k1;
+    c[3] = (uint32_t)a;
+}
+
+/* random: four words from a counter and a key */
+static void wf__philox(const uint32_t counter[4], uint64_t key, int rounds, uint32_t out[4])
+{
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int i = 0; i < 4; i++) out[i] = counter[i];
+    for (int round = 0; round < rounds; round++) {
+        wf__philox_round(out, k0, k1);
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+}
+
+void wf_philox(const uint32_t counter[4], uint64_t key, uint32_t out[4]) { wf__philox(counter, key, 10, out); }
+
+/* random: put coordinates into a counter */
+static void wf__coordinates(uint32_t c[4], uint64_t slot, uint32_t step, uint32_t block, uint32_t purpose)
+{
+    c[0] = (uint32_t)slot;
+    c[1] = step;
+    c[2] = (block & 0xFFFFFFu) | purpose << 24;
+    c[3] = purpose >> 8 | (uint32_t)(slot >> 32) << 24;
+}
+
+/* random: a uniform from a word */
+static double wf__unit_of(uint32_t word) { return ((double)word + 0.5) * (1.0 / 4294967296.0); }
+
+/* random: the logarithm */
+static double wf__log(double u)   /* of a positive normal number */
+{
+    uint64_t bits;
+    double m;
+    memcpy(&bits, &u, sizeof bits);
+    int e = (int)(bits >> 52) - 1023;
+    bits = (bits & 0x000FFFFFFFFFFFFFull) | 0x3FF0000000000000ull;   /* keep the fraction, exponent of 1 */
+    memcpy(&m, &bits, sizeof m);
+    if (m > 1.4142135623730951) { m *= 0.5; e++; }
+    double s = (m - 1.0) / (m + 1.0), q = s * s, p = 1.0 / 19;
+    p = p * q + 1.0 / 17;
+    p = p * q + 1.0 / 15;
+    p = p * q + 1.0 / 13;
+    p = p * q + 1.0 / 11;
+    p = p * q + 1.0 / 9;
+    p = p * q + 1.0 / 7;
+    p = p * q + 1.0 / 5;
+    p = p * q + 1.0 / 3;
+    return (double)e * 0.6931471805599453 + 2.0 * (s + s * q * p);
+}
+
+/* random: cosine and sine of a part of a turn */
+static void wf__turn(double v, double *cosine, double *sine)   /* 0 <= v < 1 */
+{
+    double quarters = 4.0 * v;
+    int k = (int)(quarters + 0.5);
+    double a = (quarters - (double)k) * 1.5707963267948966, t = a * a;
+    double s = -1.0 / 1307674368000.0, c = 1.0 / 20922789888000.0;     /* 15!, 16! */
+    s = s * t + 1.0 / 6227020800.0;   c = c * t - 1.0 / 87178291200.0;
+    s = s * t - 1.0 / 39916800.0;     c = c * t + 1.0 / 479001600.0;
+    s = s * t + 1.0 / 362880.0;       c = c * t - 1.0 / 3628800.0;
+    s = s * t - 1.0 / 5040.0;         c = c * t + 1.0 / 40320.0;
+    s = s * t + 1.0 / 120.0;          c = c * t - 1.0 / 720.0;
+    s = s * t - 1.0 / 6.0;            c = c * t + 1.0 / 24.0;
+    c = c * t - 0.5;
+    s = a + a * t * s;
+    c = 1.0 + t * c;
+    double x = k & 1 ? s : c, y = k & 1 ? c : s;
+    *cosine = (k + 1) & 2 ? -x : x;
+    *sine = k & 2 ? -y : y;
+}
+
+/* random: two normals from two uniforms */
+static void wf__normal_pair(double u, double v, double z[2])
+{
+    double r = sqrt(-2.0 * wf__log(u)), c, s;
+    wf__turn(v, &c, &s);
+    z[0] = r * c;
+    z[1] = r * s;
+}
+
+/* random: four numbers from a counter */
+static void wf__four(const uint32_t counter[4], uint64_t key, int kind, double v[4])
+{
+    uint32_t word[4];
+    wf_philox(counter, key, word);
+    for (int i = 0; i < 4; i++) v[i] = wf__unit_of(word[i]);
+    if (kind == WF__RANDOM_NORMAL) {
+        wf__normal_pair(v[0], v[1], v);
+        wf__normal_pair(v[2], v[3], v + 2);
+    }
+}
+
+/* random: a number by its coordinates */
+static double wf__random_at(uint64_t seed, uint64_t slot, uint32_t step, uint32_t dimension, uint32_t purpose, int kind)
+{
+    uint32_t c[4];
+    double v[4];
+    wf__coordinates(c, slot, step, dimension / 4, purpose);
+    wf__four(c, seed, kind, v);
+    return v[dimension % 4];
+}
+
+double wf_uniform_at(uint64_t seed, uint64_t slot, uint32_t step, uint32_t dimension, uint32_t purpose)
+{
+    return wf__random_at(seed, slot, step, dimension, purpose, WF__RANDOM_UNIFORM);
+}
+
+double wf_normal_at(uint64_t seed, uint64_t slot, uint32_t step, uint32_t dimension, uint32_t purpose)
+{
+    return wf__random_at(seed, slot, step, dimension, purpose, WF__RANDOM_NORMAL);
+}
+
+/* random: fill a tile (f32) */
+/* out[f * lanes + l] belongs to feature f of sample first + l */
+static void wf__fill_random_f32(float *out, int kind, size_t features, size_t lanes, uint64_t seed, uint64_t first, uint32_t step, uint32_t purpose)
+{
+    const float below_one = (float)(1.0 - 1.0 / 16777216.0);
+    for (size_t f = 0; f < features; f += 4)
+        for (size_t l = 0; l < lanes; l++) {
+            uint32_t c[4];
+            double v[4];
+            wf__coordinates(c, first + l, step, (uint32_t)(f / 4), purpose);
+            wf__four(c, seed, kind, v);
+            for (size_t i = 0; i < 4 && f + i < features; i++) {
+                float x = (float)v[i];
+                if (kind == WF__RANDOM_UNIFORM && !(x < (float)1)) x = below_one;
+                out[(f + i) * lanes + l] = x;
+            }
+        }
+}
+
+/* random: fill a tile (f64) */
+/* out[f * lanes + l] belongs to feature f of sample first + l */
+static void wf__fill_random_f64(double *out, int kind, size_t features, size_t lanes, uint64_t seed, uint64_t first, uint32_t step, uint32_t purpose)
+{
+    const double below_one = (double)(1.0 - 1.0 / 16777216.0);
+    for (size_t f = 0; f < features; f += 4)
+        for (size_t l = 0; l < lanes; l++) {
+            uint32_t c[4];
+            double v[4];
+            wf__coordinates(c, first + l, step, (uint32_t)(f / 4), purpose);
+            wf__four(c, seed, kind, v);
+            for (size_t i = 0; i < 4 && f + i < features; i++) {
+                double x = (double)v[i];
+                if (kind == WF__RANDOM_UNIFORM && !(x < (double)1)) x = below_one;
+                out[(f + i) * lanes + l] = x;
+            }
+        }
+}
+
+/* random: fill a tile of either type */
+static void wf__fill_random(void *out, int type, int kind, size_t features, size_t lanes, uint64_t seed, uint64_t first, uint32_t step, uint32_t purpose)
+{
+    if (type) wf__fill_random_f64((double *)out, kind, features, lanes, seed, first, step, purpose);
+    else wf__fill_random_f32((float *)out, kind, features, lanes, seed, first, step, purpose);
+}
+
+/* random: a running generator */
+static void wf__rng_start(wf_rng *rng, uint64_t seed, uint32_t stream, uint32_t purpose)
+{
+    memset(rng, 0, sizeof *rng);
+    rng->key = seed;
+    rng->counter[2] = purpose << 24;
+    rng->counter[3] = stream;
+    rng->used = 4;
+}
+
+void wf_rng_init(wf_rng *rng, uint64_t seed, uint32_t stream) { wf__rng_start(rng, seed, stream, WF__PURPOSE_RUNNING); }
+
+uint32_t wf_rng_u32(wf_rng *rng)
+{
+    if (rng->used >= 4) {
+        wf_philox(rng->counter, rng->key, rng->buffer);
+        if (++rng->counter[0] == 0) rng->counter[1]++;
+        rng->used = 0;
+    }
+    return rng->buffer[rng->used++];
+}
+
+/* random: numbers from a running generator */
+double wf_rng_uniform(wf_rng *rng)
+{
+    uint64_t high = wf_rng_u32(rng) >> 6, low = wf_rng_u32(rng) >> 6;
+    return ((double)(high << 26 | low) + 0.5) * (1.0 / 4503599627370496.0);
+}
+
+double wf_rng_normal(wf_rng *rng)
+{
+    double u = wf_rng_uniform(rng), v = wf_rng_uniform(rng), z[2];
+    wf__normal_pair(u, v, z);
+    return z[0];
+}
+
+/* random: a fair integer and a fair order */
+uint32_t wf_rng_below(wf_rng *rng, uint32_t n)
+{
+    if (n == 0) return 0;
+    uint64_t product = (uint64_t)wf_rng_u32(rng) * n;
+    uint32_t surplus = (0u - n) % n;   /* 2^32 mod n */
+    while ((uint32_t)product < surplus) product = (uint64_t)wf_rng_u32(rng) * n;
+    return (uint32_t)(product >> 32);
+}
+
+void wf_rng_shuffle(wf_rng *rng, int *values, size_t n)
+{
+    for (size_t i = n; i > 1; i--) {
+        size_t j = wf_rng_below(rng, (uint32_t)i);
+        int swap = values[i - 1];
+        values[i - 1] = values[j];
+        values[j] = swap;
+    }
+}
+
+/* ---- Files ---- */
+#include <float.h>
+
+/* files: read and write memory */
+size_t wf_memory_read(void *reader, void *data, size_t size)
+{
+    wf_memory_reader *r = (wf_memory_reader *)reader;
+    size_t left = r->size - r->at;
+    if (size > left) size = left;
+    if (size) memcpy(data, (const char *)r->data + r->at, size);
+    r->at += size;
+    return size;
+}
+
+int wf_memory_write(void *writer, const void *data, size_t size)
+{
+    wf_memory_writer *w = (wf_memory_writer *)writer;
+    if (size > w->capacity - w->size) {
+        size_t capacity = size > (size_t)-1 / 4 || w->size > (size_t)-1 / 4 ? 0 : 2 * (w->size + size);
+        void *larger = w->arena && capacity ? wf_alloc(w->arena, capacity, 1) : NULL;
+        if (!larger) return 1;
+        if (w->size) memcpy(larger, w->data, w->size);
+        w->data = larger;
+        w->capacity = capacity;
+    }
+    if (size) memcpy((char *)w->data + w->size, data, size);
+    w->size += size;
+    return 0;
+}
+
+/* files: read a stream to its end */
+void *wf_read_all(wf_arena *A, wf_read_fn read, void *user, size_t expected, size_t *size)
+{
+    wf_mark mark = wf_arena_mark(A);
+    size_t capacity = expected < 4096 || expected > (size_t)-1 / 4 ? 4096 : expected + 1, used = 0;
+    char *data = (char *)wf_alloc(A, capacity + 1, 1);
+    *size = 0;
+    while (data) {
+        size_t got = read(user, data + used, capacity - used);
+        if (got > capacity - used) { wf__fail(A, WF_ERROR_IO, "files: the read callback delivered more than asked for"); break; }
+        used += got;
+        if (used < capacity) { data[used] = 0; *size = used; return data; }
+        char *larger = capacity > (size_t)-1 / 4 ? NULL : (char *)wf_alloc(A, 2 * capacity + 1, 1);
+        if (!larger) { wf__fail(A, WF_ERROR_MEMORY, "files: no room for more than %z bytes", capacity); break; }
+        memcpy(larger, data, used);
+        data = larger;
+        capacity *= 2;
+    }
+    wf_arena_reset(A, mark);
+    return NULL;
+}
+
+/* files: collect output in a sink */
+typedef struct wf__sink { wf_write_fn write; void *user; int failed; } wf__sink;
+typedef wf_result (*wf__put_fn)(wf_arena *A, const void *what, wf__sink *sink);
+
+static void wf__emit(wf__sink *s, const void *data, size_t size)
+{
+    if (!s->failed && size) s->failed = s->write(s->user, data, size) != 0;
+}
+
+static void wf__emit_text(wf__sink *s, const char *text) { wf__emit(s, text, strlen(text)); }
+
+static wf_result wf__send(wf_arena *A, wf__put_fn put, const void *what, wf_write_fn write, void *user)
+{
+    wf__sink sink = { write, user, 0 };
+    wf_result r = put(A, what, &sink);
+    if (r == WF_OK && sink.failed) r = wf__fail(A, WF_ERROR_IO, "files: the write callback failed");
+    return r;
+}
+#ifndef WF_NO_STDIO
+#include <stdio.h>
+
+/* files: read a file */
+static size_t wf__stdio_read(void *user, void *data, size_t size) { return fread(data, 1, size, (FILE *)user); }
+
+void *wf_file_read(wf_arena *A, const char *path, size_t *size)
+{
+    FILE *f = path ? fopen(path, "rb") : NULL;
+    *size = 0;
+    if (!f) { wf__fail(A, WF_ERROR_IO, "%s: cannot be opened for reading", path); return NULL; }
+    wf_mark mark = wf_arena_mark(A);
+    long length = fseek(f, 0, SEEK_END) ? 0 : ftell(f);
+    if (fseek(f, 0, SEEK_SET)) clearerr(f);
+    int first = fgetc(f);
+    if (first == EOF || ungetc(first, f) == EOF) length = 0;
+    void *data = wf_read_all(A, wf__stdio_read, f, length > 0 ? (size_t)length : 0, size);
+    if (data && ferror(f)) {
+        wf__fail(A, WF_ERROR_IO, "%s: reading failed", path);
+        wf_arena_reset(A, mark);
+        *size = 0;
+        data = NULL;
+    }
+    fclose(f);
+    return data;
+}
+
+/* files: rename over an existing file */
+static int wf__rename(const char *from, const char *to)
+{
+#ifdef _WIN32
+    if (!rename(from, to)) return 0;
+    remove(to);
+#endif
+    return rename(from, to);
+}
+
+/* files: replace a file when its successor is complete */
+static int wf__stdio_write(void *user, const void *data, size_t size) { return fwrite(data, 1, size, (FILE *)user) != size; }
+
+static wf_result wf__save(wf_arena *A, const char *path, wf__put_fn put, const void *what)
+{
+    wf_mark mark = wf_arena_mark(A);
+    size_t room = (path ? strlen(path) : 0) + 32;
+    char *part = (char *)wf_alloc(A, room, 1);
+    FILE *f = NULL;
+    if (!part) return WF_ERROR_MEMORY;
+    for (int i = 0; path && i < 100 && !f; i++) {
+        wf__format(part, room, "%s.%d.part", path, i);
+        f = fopen(part, "wbx");
+    }
+    wf_result r = f ? WF_OK : wf__fail(A, WF_ERROR_IO, "%s: cannot be opened for writing", path);
+    if (f) {
+        wf__sink sink = { wf__stdio_write, f, 0 };
+        r = put(A, what, &sink);
+        int failed = (fflush(f) != 0) | sink.failed;
+        failed |= fclose(f) != 0;
+        if (r == WF_OK && (failed || wf__rename(part, path))) r = wf__fail(A, WF_ERROR_IO, "%s: writing failed", path);
+        if (r != WF_OK) remove(part);
+    }
+    wf_arena_reset(A, mark);
+    return r;
+}
+
+/* files: write a file */
+typedef struct wf__bytes { const void *data; size_t size; } wf__bytes;
+
+static wf_result wf__bytes_put(wf_arena *A, const void *what, wf__sink *s)
+{
+    const wf__bytes *b = (const wf__bytes *)what;
+    (void)A;
+    wf__emit(s, b->data, b->size);
+    return WF_OK;
+}
+
+wf_result wf_file_write(wf_arena *A, const char *path, const void *data, size_t size)
+{
+    wf__bytes b = { data, size };
+    return wf__save(A, path, wf__bytes_put, &b);
+}
+
+/* files: hold a file while it is parsed */
+static void *wf__load(wf_arena *A, const char *path, wf_arena **scratch, size_t *size)
+{
+    *scratch = A && A->allocator.alloc ? wf_arena_new(&A->allocator) : A;
+    if (!*scratch) { wf__fail(A, WF_ERROR_MEMORY, "%s: no memory to read it", path); return NULL; }
+    void *bytes = wf_file_read(*scratch, path, size);
+    if (!bytes && *scratch != A) wf__fail(A, (*scratch)->report.code, "%s", (*scratch)->report.text);
+    return bytes;
+}
+
+static void wf__unload(wf_arena *A, wf_arena *scratch)
+{
+    if (scratch != A) wf_arena_free(scratch);
+}
+#endif
+
+/* files: tabulate the types */
+typedef struct wf__dtype { const char *name; char letter; unsigned char size; } wf__dtype;
+
+static const wf__dtype *wf__dtype_of(int dtype)
+{
+    static const wf__dtype table[] = {
+        { NULL, 0, 0 }, { "F64", 'f', 8 }, { "F32", 'f', 4 }, { "F16", 'f', 2 }, { "BF16", 0, 2 },
+        { "I64", 'i', 8 }, { "I32", 'i', 4 }, { "I16", 'i', 2 }, { "I8", 'i', 1 },
+        { "U64", 'u', 8 }, { "U32", 'u', 4 }, { "U16", 'u', 2 }, { "U8", 'u', 1 }, { "BOOL", 'b', 1 }
+    };
+    return &table[dtype >= WF_DTYPE_F64 && dtype <= WF_DTYPE_BOOL ? dtype : 0];
+}
+
+size_t wf_dtype_size(int dtype) { return wf__dtype_of(dtype)->size; }
+const char *wf_dtype_name(int dtype) { return wf__dtype_of(dtype)->name; }
+
+/* files: count the elements of a shape */
+static int wf__array_shape(wf_array *a, size_t *bytes)
+{
+    size_t product = 1;
+    int empty = 0;
+    if (a->nd < 0 || a->nd > 8 || !wf_dtype_size(a->dtype)) return 0;
+    for (int i = 0; i < a->nd; i++) {
+        if (a->shape[i] == 0) empty = 1;
+        else if (!wf__mul_size(product, a->shape[i], &product)) return 0;
+    }
+    if (!wf__mul_size(product, wf_dtype_size(a->dtype), bytes)) return 0;
+    a->count = empty ? 0 : product;
+    if (empty) *bytes = 0;
+    return 1;
+}
+
+wf_array wf_array_of(void *data, int dtype, int nd, const size_t *shape)
+{
+    wf_array a;
+    size_t bytes;
+    memset(&a, 0, sizeof a);
+    a.data = data;
+    a.dtype = dtype;
+    a.nd = nd;
+    for (int i = 0; i < nd && i < 8; i++) a.shape[i] = shape[i];
+    if (!wf__array_shape(&a, &bytes) || (a.count && !data)) a.nd = -1;
+    return a;
+}
+
+/* files: turn bytes around */
+static int wf__little_endian(void)
+{
+    uint16_t one = 1;
+    unsigned char first;
+    memcpy(&first, &one, 1);
+    return first;
+}
+
+static void wf__swap(void *data, size_t count, size_t size)
+{
+    for (unsigned char *p = (unsigned char *)data; count--; p += size)
+        for (size_t i = 0; i < size / 2; i++) {
+            unsigned char byte = p[i];
+            p[i] = p[size - 1 - i];
+            p[size - 1 - i] = byte;
+        }
+}
+
+/* files: emit an array in little-endian bytes */
+static void wf__emit_array(wf__sink *s, const wf_array *a)
+{
+    size_t size = wf_dtype_size(a->dtype), step = wf__little_endian() ? a->count : 1;
+    for (size_t i = 0; i < a->count && !s->failed; i += step) {
+        const char *from = (const char *)a->data + i * size;
+        unsigned char number[8];
+        if (step > 1 || size == 1 || wf__little_endian()) { wf__emit(s, from, step * size); continue; }
+        memcpy(number, from, size);
+        wf__swap(number, 1, size);
+        wf__emit(s, number, size);
+    }
+}
+
+/* files: widen a half */
+static double wf__half(unsigned half)
+{
+    unsigned exponent = half >> 10 & 31, fraction = half & 1023;
+    uint32_t bits = (uint32_t)(half >> 15) << 31 | (uint32_t)fraction << 13;
+    float f;
+    if (exponent == 0) return (half >> 15 ? -1.0 : 1.0) * (double)fraction * (1.0 / 16777216.0);
+    bits |= (uint32_t)(exponent == 31 ? 255 : exponent + 112) << 23;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
+}
+
+/* files: convert one element */
+#define WF__ELEMENT(type) { type v; memcpy(&v, p, sizeof v); return (double)v; }
+static double wf__element(const wf_array *a, size_t i)
+{
+    const char *p = (const char *)a->data + i * wf_dtype_size(a->dtype);
+    uint16_t half = 0;
+    uint32_t bits;
+    float f;
+    switch (a->dtype) {
+    case WF_DTYPE_F64: WF__ELEMENT(double)
+    case WF_DTYPE_F32: WF__ELEMENT(float)
+    case WF_DTYPE_I64: WF__ELEMENT(int64_t)
+    case WF_DTYPE_I32: WF__ELEMENT(int32_t)
+    case WF_DTYPE_I16: WF__ELEMENT(int16_t)
+    case WF_DTYPE_I8: WF__ELEMENT(int8_t)
+    case WF_DTYPE_U64: WF__ELEMENT(uint64_t)
+    case WF_DTYPE_U32: WF__ELEMENT(uint32_t)
+    case WF_DTYPE_U16: WF__ELEMENT(uint16_t)
+    case WF_DTYPE_U8: WF__ELEMENT(uint8_t)
+    case WF_DTYPE_BOOL: return *p != 0;
+    default: break;
+    }
+    memcpy(&half, p, sizeof half);
+    if (a->dtype == WF_DTYPE_F16) return wf__half(half);
+    bits = (uint32_t)half << 16;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
+}
+#undef WF__ELEMENT
+
+/* files: convert an array */
+static int wf__array_ready(wf_arena *A, const wf_array *a)
+{
+    if (a && a->nd >= 0 && wf_dtype_size(a->dtype) && (a->data || !a->count)) return 1;
+    wf__fail(A, WF_ERROR_ARGUMENT, "array: its type, its shape or its data are missing");
+    return 0;
+}
+
+double *wf_array_f64(wf_arena *A, const wf_array *a)
+{
+    if (!wf__array_ready(A, a)) return NULL;
+    if (a->dtype == WF_DTYPE_F64 && a->data) return (double *)a->data;
+    double *x = (double *)wf_alloc(A, a->count, sizeof *x);
+    for (size_t i = 0; x && i < a->count; i++) x[i] = wf__element(a, i);
+    return x;
+}
+
+float *wf_array_f32(wf_arena *A, const wf_array *a)
+{
+    if (!wf__array_ready(A, a)) return NULL;
+    if (a->dtype == WF_DTYPE_F32 && a->data) return (float *)a->data;
+    wf_mark mark = wf_arena_mark(A);
+    float *x = (float *)wf_alloc(A, a->count, sizeof *x);
+    for (size_t i = 0; x && i < a->count; i++) {
+        double v = wf__element(a, i);
+        x[i] = (float)v;
+        if (wf__finite_f32(x[i]) || !wf__finite(v)) continue;
+        wf__fail(A, WF_ERROR_NUMERIC, "array: element %z is %g, too large for a float", i, v);
+        wf_arena_reset(A, mark);
+        return NULL;
+    }
+    return x;
+}
+
+/* files: scan a header */
+typedef struct wf__scan {
+    wf_arena *A;
+    const char *file;
+    const unsigned char *begin, *at, *end;
+    char *out; /* where decoded strings go */
+} wf__scan;
+
+static wf_result wf__expected(const wf__scan *s, const char *what)
+{
+    return wf__fail(s->A, WF_ERROR_FORMAT, "%s: %s expected at byte %z of the header", s->file, what, (size_t)(s->at - s->begin));
+}
+
+static void wf__scan_space(wf__scan *s)
+{
+    while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\r' || *s->at == '\t')) s->at++;
+}
+
+static int wf__scan_is(wf__scan *s, int c)
+{
+    wf__scan_space(s);
+    if (s->at == s->end || *s->at != c) return 0;
+    s->at++;
+    return 1;
+}
+
+/* files: scan a size */
+static wf_result wf__scan_size(wf__scan *s, size_t *value)
+{
+    size_t v = 0;
+    if (wf__scan_is(s, '0')) { *value = 0; return s->at < s->end && *s->at >= '0' && *s->at <= '9' ? wf__expected(s, "a size without leading zeros") : WF_OK; }
+    const unsigned char *first = s->at;
+    for (; s->at < s->end && *s->at >= '0' && *s->at <= '9'; s->at++) {
+        if (!wf__mul_size(v, 10, &v) || v > (size_t)-1 - (size_t)(*s->at - '0'))
+            return wf__fail(s->A, WF_ERROR_LIMIT, "%s: a size in the header has too many digits", s->file);
+        v += (size_t)(*s->at - '0');
+    }
+    *value = v;
+    return s->at == first ? wf__expected(s, "a size") : WF_OK;
+}
+
+static wf_result wf__scan_shape(wf__scan *s, int open, int close, wf_array *a)
+{
+    wf_result r;
+    a->nd = 0;
+    if (!wf__scan_is(s, open)) return wf__expected(s, "a shape");
+    while (!wf__scan_is(s, close)) {
+        if (a->nd == 8) return wf__fail(s->A, WF_ERROR_UNSUPPORTED, "%s: an array has more than 8 dimensions", s->file);
+        if ((r = wf__scan_size(s, &a->shape[a->nd])) != WF_OK) return r;
+        a->nd++;
+        if (wf__scan_is(s, ',')) { if (close == ')' || !wf__scan_is(s, close)) continue; }
+        else if (wf__scan_is(s, close)) break;
+        return wf__expected(s, "a comma or the end of the shape");
+    }
+    return WF_OK;
+}
+
+/* files: scan a python string */
+static wf_result wf__scan_word(wf__scan *s, char word[32])
+{
+    int quote = wf__scan_is(s, '\'') ? '\'' : wf__scan_is(s, '"') ? '"' : 0, n = 0;
+    while (quote && n < 31 && s->at < s->end && *s->at != quote && *s->at >= ' ' && *s->at != '\\') word[n++] = (char)*s->at++;
+    word[n] = 0;
+    return quote && s->at < s->end && *s->at++ == quote ? WF_OK : wf__expected(s, "a short string");
+}
+
+static int wf__scan_text(wf__scan *s, const char *text)
+{
+    size_t n = strlen(text);
+    wf__scan_space(s);
+    if ((size_t)(s->end - s->at) < n || memcmp(s->at, text, n)) return 0;
+    s->at += n;
+    return 1;
+}
+
+/* files: understand a type of npy */
+static wf_result wf__npy_type(wf__scan *s, wf_array *a, int *swap)
+{
+    char word[32];
+    if (wf__scan_is(s, '[')) return wf__fail(s->A, WF_ERROR_UNSUPPORTED, "%s: an array of records is not supported", s->file);
+    wf_result r = wf__scan_word(s, word);
+    if (r != WF_OK) return r;
+    const char *type = word[0] && strchr("<>|=", word[0]) ? word + 1 : word;
+    *swap = word[0] == (wf__little_endian() ? '>' : '<');
+    for (a->dtype = WF_DTYPE_BOOL; a->dtype; a->dtype--) {
+        const wf__dtype *d = wf__dtype_of(a->dtype);
+        if (d->letter && type[0] == d->letter && type[1] == (char)('0' + d->size) && !type[2]) return WF_OK;
+    }
+    return wf__fail(s->A, WF_ERROR_UNSUPPORTED, "%s: numbers of type '%s' are not supported", s->file, word);
+}
+
+/* files: understand the header of npy */
+static wf_result wf__npy_header(wf__scan *s, wf_array *a, int *swap, int *fortran)
+{
+    static const char *const keys[] = { "descr", "fortran_order", "shape" };
+    unsigned seen = 0;
+    char key[32];
+    wf_result r;
+    if (!wf__scan_is(s, '{')) return wf__expected(s, "a dictionary");
+    while (!wf__scan_is(s, '}')) {
+        int k = 0;
+        if ((r = wf__scan_word(s, key)) != WF_OK) return r;
+        while (k < 3 && strcmp(key, keys[k])) k++;
+        if (k == 3 || seen >> k & 1) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: the key '%s' is unknown or comes twice", s->file, key);
+        seen |= 1u << k;
+        if (!wf__scan_is(s, ':')) return wf__expected(s, "a colon");
+        if (k == 0) r = wf__npy_type(s, a, swap);
+        else if (k == 2) r = wf__scan_shape(s, '(', ')', a);
+        else if ((*fortran = wf__scan_text(s, "True")) == 0 && !wf__scan_text(s, "False")) r = wf__expected(s, "True or False");
+        if (r != WF_OK) return r;
+        if (wf__scan_is(s, ',')) continue;
+        if (wf__scan_is(s, '}')) break;
+        return wf__expected(s, "a comma or the end of the dictionary");
+    }
+    if (seen != 7) return wf__expected(s, "a dictionary with descr, fortran_order and shape");
+    wf__scan_space(s);
+    return s->at == s->end ? WF_OK : wf__expected(s, "nothing more");
+}
+
+/* files: copy from fortran order */
+static void wf__from_fortran(const wf_array *a, const char *from)
+{
+    size_t size = wf_dtype_size(a->dtype), index[8] = { 0 }, stride[8], at = 0;
+    for (int d = 0; d < a->nd; d++) stride[d] = d ? stride[d - 1] * a->shape[d - 1] : 1;
+    for (size_t i = 0; i < a->count; i++) {
+        memcpy((char *)a->data + i * size, from + at * size, size);
+        for (int d = a->nd - 1; d >= 0; d--) {
+            at += stride[d];
+            if (++index[d] < a->shape[d]) break;
+            at -= stride[d] * a->shape[d];
+            index[d] = 0;
+        }
+    }
+}
+
+/* files: check an npy file */
+static wf_result wf__npy_open(wf__scan *s, const unsigned char *p, size_t size, wf_array *a, int *swap, int *fortran)
+{
+    size_t length = 0, bytes, start = size > 6 && p[6] > 1 ? 12 : 10;
+    if (size < start || memcmp(p, "\x93NUMPY", 6)) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: this is not a .npy file", s->file);
+    if (p[6] < 1 || p[6] > 3 || p[7]) return wf__fail(s->A, WF_ERROR_UNSUPPORTED, "%s: version %d.%d of .npy is not supported", s->file, (int)p[6], (int)p[7]);
+    for (size_t i = start; i-- > 8;) length = length << 8 | p[i];
+    if (length > size - start) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: the header should be %z bytes, the file holds %z", s->file, length, size - start);
+    s->begin = s->at = p + start;
+    s->end = s->begin + length;
+    wf_result r = wf__npy_header(s, a, swap, fortran);
+    if (r != WF_OK) return r;
+    if (!wf__array_shape(a, &bytes)) return wf__fail(s->A, WF_ERROR_LIMIT, "%s: the shape has too many elements", s->file);
+    size -= start + length;
+    if (bytes != size) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: header says %z bytes of data, file holds %z", s->file, bytes, size);
+    return WF_OK;
+}
+
+/* files: read npy */
+wf_array *wf_npy_parse(wf_arena *A, const void *bytes, size_t size, const char *name)
+{
+    wf__scan s = { A, name, NULL, NULL, NULL, NULL };
+    int swap = 0, fortran = 0;
+    wf_array a;
+    memset(&a, 0, sizeof a);
+    if (wf__npy_open(&s, (const unsigned char *)bytes, size, &a, &swap, &fortran) != WF_OK) return NULL;
+    wf_mark mark = wf_arena_mark(A);
+    wf_array *result = (wf_array *)wf_alloc(A, 1, sizeof *result);
+    if (result) a.data = wf_alloc(A, a.count, wf_dtype_size(a.dtype));
+    if (!a.data) { wf_arena_reset(A, mark); return NULL; }
+    if (fortran && a.nd > 1) wf__from_fortran(&a, (const char *)s.end);
+    else if (a.count) memcpy(a.data, s.end, a.count * wf_dtype_size(a.dtype));
+    if (swap) wf__swap(a.data, a.count, wf_dtype_size(a.dtype));
+    *result = a;
+    return result;
+}
+
+/* files: write npy */
+static wf_result wf__npy_put(wf_arena *A, const void *what, wf__sink *s)
+{
+    const wf_array *a = (const wf_array *)what;
+    char text[320] = { 0 };
+    wf__text t = { text, text + sizeof text - 1 };
+    if (!wf__array_ready(A, a)) return WF_ERROR_ARGUMENT;
+    const wf__dtype *d = wf__dtype_of(a->dtype);
+    if (!d->letter) return wf__fail(A, WF_ERROR_UNSUPPORTED, "npy: the format has no type for %s", d->name);
+    char descr[4] = { d->size > 1 ? '<' : '|', d->letter, (char)('0' + d->size), 0 };
+    wf__put(&t, "{'descr': '");
+    wf__put(&t, descr);
+    wf__put(&t, "', 'fortran_order': False, 'shape': (");
+    for (int i = 0; i < a->nd; i++) {
+        wf__put_size(&t, a->shape[i]);
+        wf__put(&t, a->nd == 1 ? "," : i + 1 < a->nd ? ", " : "");
+    }
+    wf__put(&t, "), }");
+    while ((t.at - text + 11) % 64) wf__put(&t, " ");
+    wf__put(&t, "\n");
+    size_t length = (size_t)(t.at - text);
+    unsigned char head[10] = { 0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(length & 255), (unsigned char)(length >> 8) };
+    wf__emit(s, head, sizeof head);
+    wf__emit(s, text, length);
+    wf__emit_array(s, a);
+    return WF_OK;
+}
+
+/* files: offer npy */
+wf_result wf_npy_write(wf_arena *A, const wf_array *a, wf_write_fn write, void *user) { return wf__send(A, wf__npy_put, a, write, user); }
+#ifndef WF_NO_STDIO
+wf_result wf_npy_save(wf_arena *A, const char *path, const wf_array *a) { return wf__save(A, path, wf__npy_put, a); }
+
+wf_array *wf_npy_read(wf_arena *A, const char *path)
+{
+    wf_arena *scratch;
+    size_t size;
+    void *bytes = wf__load(A, path, &scratch, &size);
+    wf_array *a = bytes ? wf_npy_parse(A, bytes, size, path) : NULL;
+    wf__unload(A, scratch);
+    return a;
+}
+#endif
+
+/* files: check a character of utf-8 */
+static size_t wf__utf8(const unsigned char *p, size_t size)
+{
+    static const uint32_t least[] = { 0, 0x20, 0x80, 0x800, 0x10000 };
+    size_t n = !size ? 0 : p[0] < 0x80 ? 1 : p[0] < 0xC0 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF8 ? 4 : 0;
+    if (n == 0 || n > size) return 0;
+    uint32_t code = n == 1 ? p[0] : p[0] & (0xFFu >> (n + 1));
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xC0) != 0x80) return 0;
+        code = code << 6 | (p[i] & 0x3F);
+    }
+    return code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000) ? 0 : n;
+}
+
+/* files: encode a character */
+static void wf__put_utf8(wf__scan *s, uint32_t code)
+{
+    int n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (int i = n - 1; i > 0; i--) {
+        s->out[i] = (char)(0x80 | (code & 0x3F));
+        code >>= 6;
+    }
+    s->out[0] = (char)(n == 1 ? code : (0xF00u >> n & 0xF0) | code);
+    s->out += n;
+}
+
+/* files: decode an escape */
+static int wf__scan_hex(wf__scan *s, uint32_t *code)
+{
+    uint32_t v = 0;
+    if (s->end - s->at < 4) return 0;
+    for (int i = 0; i < 4; i++) {
+        unsigned c = *s->at++, letter = (c | 32u) - 'a';
+        if (c - '0' < 10u) v = v << 4 | (c - '0');
+        else if (letter < 6u) v = v << 4 | (letter + 10u);
+        else return 0;
+    }
+    *code = v;
+    return 1;
+}
+
+static int wf__scan_escape(wf__scan *s)
+{
+    static const char names[] = "\"\\/bfnrt", codes[] = "\"\\/\b\f\n\r\t";
+    uint32_t code = 0, low = 0;
+    int c = s->at < s->end ? *s->at++ : 0;
+    const char *plain = c ? strchr(names, c) : NULL;
+    if (plain) { *s->out++ = codes[plain - names]; return 1; }
+    if (c != 'u' || !wf__scan_hex(s, &code) || code == 0 || (code >= 0xDC00 && code < 0xE000)) return 0;
+    if (code >= 0xD800 && code < 0xDC00) {
+        if (s->end - s->at < 6 || s->at[0] != '\\' || s->at[1] != 'u') return 0;
+        s->at += 2;
+        if (!wf__scan_hex(s, &low) || low < 0xDC00 || low >= 0xE000) return 0;
+        code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+    }
+    wf__put_utf8(s, code);
+    return 1;
+}
+
+/* files: scan a json string */
+static char *wf__scan_string(wf__scan *s)
+{
+    char *text = s->out;
+    if (!wf__scan_is(s, '"')) { wf__expected(s, "a string"); return NULL; }
+    while (s->at < s->end && *s->at != '"') {
+        if (*s->at == '\\') {
+            s->at++;
+            if (!wf__scan_escape(s)) { wf__expected(s, "a valid escape"); return NULL; }
+            continue;
+        }
+        size_t n = wf__utf8(s->at, (size_t)(s->end - s->at));
+        if (!n) { wf__expected(s, "UTF-8 text"); return NULL; }
+        memcpy(s->out, s->at, n);
+        s->out += n;
+        s->at += n;
+    }
+    if (s->at == s->end) { wf__expected(s, "the end of a string"); return NULL; }
+    s->at++;
+    *s->out++ = 0;
+    return text;
+}
+
+/* files: make room in a list */
+static void *wf__grow(wf_arena *A, void *list, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity) return list;
+    size_t larger = count ? 2 * count : 8;
+    void *copy = wf_alloc(A, larger, size);
+    if (!copy) return NULL;
+    if (count) memcpy(copy, list, count * size);
+    *capacity = larger;
+    return copy;
+}
+
+/* files: append an entry or a note */
+static wf_result wf__tensors_push(wf_tensors *t, const char *name, const wf_array *a)
+{
+    void *list = wf__grow(t->arena, t->entry, t->count, &t->capacity, sizeof *t->entry);
+    if (!list) return WF_ERROR_MEMORY;
+    t->entry = (wf_tensor_entry *)list;
+    t->entry[t->count].name = name;
+    t->entry[t->count++].array = *a;
+    return WF_OK;
+}
+
+static wf_result wf__tensors_push_note(wf_tensors *t, const char *key, const char *value)
+{
+    void *list = wf__grow(t->arena, t->note, t->notes, &t->note_capacity, sizeof *t->note);
+    if (!list) return WF_ERROR_MEMORY;
+    t->note = (wf_tensor_note *)list;
+    t->note[t->notes].key = key;
+    t->note[t->notes++].value = value;
+    return WF_OK;
+}
+
+/* files: sort spans */
+typedef struct wf__span { const char *name; size_t begin, end, index; } wf__span;
+
+static int wf__span_by_name(const wf__span *a, const wf__span *b) { return strcmp(a->name, b->name) < 0; }
+static int wf__span_by_place(const wf__span *a, const wf__span *b) { return a->begin != b->begin ? a->begin < b->begin : a->end < b->end; }
+
+static void wf__span_sort(wf__span *list, size_t n, int (*less)(const wf__span *, const wf__span *))
+{
+    for (size_t root = n / 2, last = n; last > 1;) {
+        if (root) root--;
+        else { wf__span swap = list[--last]; list[last] = list[0]; list[0] = swap; }
+        for (size_t parent = root, child; (child = 2 * parent + 1) < last; parent = child) {
+            if (child + 1 < last && less(&list[child], &list[child + 1])) child++;
+            if (!less(&list[parent], &list[child])) break;
+            wf__span swap = list[parent]; list[parent] = list[child]; list[child] = swap;
+        }
+    }
+}
+
+static wf_result wf__span_unique(const wf__scan *s, wf__span *list, size_t n)
+{
+    wf__span_sort(list, n, wf__span_by_name);
+    for (size_t i = 1; i < n; i++)
+        if (!strcmp(list[i - 1].name, list[i].name)) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: the name '%s' comes twice", s->file, list[i].name);
+    return WF_OK;
+}
+
+/* files: scan the name of a type */
+static wf_result wf__scan_dtype(wf__scan *s, const char *name, int *dtype)
+{
+    const char *type = wf__scan_string(s);
+    if (!type) return WF_ERROR_FORMAT;
+    for (*dtype = WF_DTYPE_F64; wf_dtype_name(*dtype); ++*dtype)
+        if (!strcmp(type, wf_dtype_name(*dtype))) return WF_OK;
+    return wf__fail(s->A, WF_ERROR_UNSUPPORTED, "%s: tensor '%s' has numbers of type '%s', which is not supported", s->file, name, type);
+}
+
+/* files: scan one tensor's description */
+static wf_result wf__scan_tensor(wf__scan *s, const char *name, wf_array *a, wf__span *span)
+{
+    static const char *const keys[] = { "dtype", "shape", "data_offsets" };
+    unsigned seen = 0;
+    if (!wf__scan_is(s, '{')) return wf__expected(s, "a tensor's description");
+    do {
+        wf_result r = WF_OK;
+        int k = 0;
+        const char *key = wf__scan_string(s);
+        if (!key) return WF_ERROR_FORMAT;
+        while (k < 3 && strcmp(key, keys[k])) k++;
+        if (k == 3 || seen >> k & 1) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: the key '%s' of tensor '%s' is unknown or comes twice", s->file, key, name);
+        seen |= 1u << k;
+        if (!wf__scan_is(s, ':')) return wf__expected(s, "a colon");
+        if (k == 0) r = wf__scan_dtype(s, name, &a->dtype);
+        else if (k == 1) r = wf__scan_shape(s, '[', ']', a);
+        else if (!wf__scan_is(s, '[')) r = wf__expected(s, "[begin, end]");
+        else if ((r = wf__scan_size(s, &span->begin)) == WF_OK && !wf__scan_is(s, ',')) r = wf__expected(s, "a comma");
+        else if (r == WF_OK && (r = wf__scan_size(s, &span->end)) == WF_OK && !wf__scan_is(s, ']')) r = wf__expected(s, "]");
+        if (r != WF_OK) return r;
+    } while (wf__scan_is(s, ','));
+    if (!wf__scan_is(s, '}')) return wf__expected(s, "a comma or the end of a description");
+    return seen == 7 ? WF_OK : wf__fail(s->A, WF_ERROR_FORMAT, "%s: tensor '%s' lacks dtype, shape or data_offsets", s->file, name);
+}
+
+/* files: scan the metadata */
+static wf_result wf__scan_notes(wf__scan *s, wf_tensors *t)
+{
+    if (!wf__scan_is(s, '{')) return wf__expected(s, "an object of strings");
+    if (wf__scan_is(s, '}')) return WF_OK;
+    do {
+        const char *key = wf__scan_string(s), *value;
+        if (!key) return WF_ERROR_FORMAT;
+        if (!wf__scan_is(s, ':')) return wf__expected(s, "a colon");
+        if (!(value = wf__scan_string(s))) return WF_ERROR_FORMAT;
+        if (wf__tensors_push_note(t, key, value) != WF_OK) return WF_ERROR_MEMORY;
+    } while (wf__scan_is(s, ','));
+    return wf__scan_is(s, '}') ? WF_OK : wf__expected(s, "a comma or the end of the metadata");
+}
+
+/* files: scan the whole header */
+static wf_result wf__scan_tensors(wf__scan *s, wf_tensors *t, wf__span **spans)
+{
+    size_t capacity = 0;
+    int notes = 0;
+    wf_result r = WF_OK;
+    if (!wf__scan_is(s, '{')) return wf__expected(s, "a JSON object");
+    for (int more = !wf__scan_is(s, '}'); more;) {
+        const char *name = wf__scan_string(s);
+        if (!name) return WF_ERROR_FORMAT;
+        if (!wf__scan_is(s, ':')) return wf__expected(s, "a colon");
+        if (!strcmp(name, "__metadata__")) {
+            if (notes++) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: there are two blocks of metadata", s->file);
+            r = wf__scan_notes(s, t);
+        } else {
+            wf_array a;
+            memset(&a, 0, sizeof a);
+            *spans = (wf__span *)wf__grow(s->A, *spans, t->count, &capacity, sizeof **spans);
+            if (!*spans) return WF_ERROR_MEMORY;
+            (*spans)[t->count].name = name;
+            (*spans)[t->count].index = t->count;
+            r = wf__scan_tensor(s, name, &a, &(*spans)[t->count]);
+            if (r == WF_OK) r = wf__tensors_push(t, name, &a);
+        }
+        if (r != WF_OK) return r;
+        more = wf__scan_is(s, ',');
+        if (!more && !wf__scan_is(s, '}')) return wf__expected(s, "a comma or the end of the header");
+    }
+    wf__scan_space(s);
+    return s->at == s->end ? WF_OK : wf__expected(s, "nothing more");
+}
+
+/* files: check where tensors lie */
+static wf_result wf__span_check(const wf__scan *s, wf_tensors *t, wf__span *list, size_t size)
+{
+    size_t at = 0, bytes;
+    wf__span_sort(list, t->count, wf__span_by_place);
+    for (size_t i = 0; i < t->count; i++) {
+        wf__span p = list[i];
+        if (!wf__array_shape(&t->entry[p.index].array, &bytes)) return wf__fail(s->A, WF_ERROR_LIMIT, "%s: tensor '%s' has too many elements", s->file, p.name);
+        if (p.end < p.begin || p.end - p.begin != bytes)
+            return wf__fail(s->A, WF_ERROR_FORMAT, "%s: tensor '%s' needs %z bytes, its place is %z to %z", s->file, p.name, bytes, p.begin, p.end);
+        if (p.begin != at) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: tensor '%s' begins at %z, where %z is expected: a gap or an overlap", s->file, p.name, p.begin, at);
+        at = p.end;
+    }
+    if (at != size) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: header says %z bytes of data, file holds %z", s->file, at, size);
+    return WF_OK;
+}
+
+/* files: fill tensors from checked bytes */
+static wf_result wf__tensors_fill(wf_arena *A, wf__scan *s, wf_tensors *t, size_t size)
+{
+    wf__span *list = NULL, *notes = NULL;
+    wf_result r = wf__scan_tensors(s, t, &list);
+    if (r == WF_OK) r = wf__span_unique(s, list, t->count);
+    if (r == WF_OK) r = wf__span_check(s, t, list, size);
+    if (r == WF_OK && !(notes = (wf__span *)wf_alloc(A, t->notes, sizeof *notes))) r = WF_ERROR_MEMORY;
+    for (size_t i = 0; r == WF_OK && i < t->notes; i++) notes[i].name = t->note[i].key;
+    if (r == WF_OK) r = wf__span_unique(s, notes, t->notes);
+    for (size_t i = 0; r == WF_OK && i < t->count; i++) {
+        wf_array *a = &t->entry[list[i].index].array;
+        size_t bytes = list[i].end - list[i].begin;
+        if (!(a->data = wf_alloc(A, bytes, 1))) return WF_ERROR_MEMORY;
+        if (bytes) memcpy(a->data, s->end + list[i].begin, bytes);
+        if (!wf__little_endian()) wf__swap(a->data, a->count, wf_dtype_size(a->dtype));
+    }
+    return r;
+}
+
+/* files: read safetensors */
+wf_tensors *wf_tensors_new(wf_arena *A)
+{
+    wf_tensors *t = (wf_tensors *)wf_alloc(A, 1, sizeof *t);
+    if (t) t->arena = A;
+    return t;
+}
+
+wf_tensors *wf_tensors_parse(wf_arena *A, const void *bytes, size_t size, const char *name)
+{
+    const unsigned char *p = (const unsigned char *)bytes;
+    uint64_t length = 0;
+    for (int i = 7; i >= 0 && size >= 8; i--) length = length << 8 | p[i];
+    if (size < 8) wf__fail(A, WF_ERROR_FORMAT, "%s: too short for a safetensors file", name);
+    else if (length > 100000000) wf__fail(A, WF_ERROR_LIMIT, "%s: a header of more than 100 million bytes is not allowed (or this is no safetensors file)", name);
+    else if (length > size - 8) wf__fail(A, WF_ERROR_FORMAT, "%s: the header should be %z bytes, the file holds %z", name, (size_t)length, size - 8);
+    if (size < 8 || length > 100000000 || length > size - 8) return NULL;
+    wf_mark mark = wf_arena_mark(A);
+    wf_tensors *t = wf_tensors_new(A);
+    wf__scan s = { A, name, NULL, NULL, NULL, NULL };
+    s.out = t ? (char *)wf_alloc(A, (size_t)length + 1, 1) : NULL;
+    s.begin = s.at = p + 8;
+    s.end = s.begin + (size_t)length;
+    if (s.out && wf__tensors_fill(A, &s, t, size - 8 - (size_t)length) == WF_OK) return t;
+    wf_arena_reset(A, mark);
+    return NULL;
+}
+
+/* files: find and add tensors */
+const wf_array *wf_tensors_find(const wf_tensors *t, const char *name)
+{
+    for (size_t i = 0; t && name && i < t->count; i++)
+        if (!strcmp(t->entry[i].name, name)) return &t->entry[i].array;
+    return NULL;
+}
+
+const char *wf_tensors_about(const wf_tensors *t, const char *key)
+{
+    for (size_t i = 0; t && key && i < t->notes; i++)
+        if (!strcmp(t->note[i].key, key)) return t->note[i].value;
+    return NULL;
+}
+
+static int wf__text_valid(const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t left = text ? strlen(text) : 0, n = 0;
+    for (; left; p += n, left -= n)
+        if ((n = *p < 0x20 ? 1 : wf__utf8(p, left)) == 0) break;
+    return text && !left;
+}
+
+/* files: add a tensor */
+wf_result wf_tensors_add(wf_tensors *t, const char *name, const wf_array *a)
+{
+    size_t bytes;
+    if (!t) return WF_ERROR_ARGUMENT;
+    if (!wf__text_valid(name) || !strcmp(name, "__metadata__") || wf_tensors_find(t, name))
+        return wf__fail(t->arena, WF_ERROR_NAME, "safetensors: the name '%s' is taken, reserved, or not UTF-8", name);
+    wf_array copy;
+    memset(&copy, 0, sizeof copy);
+    if (a) copy = *a;
+    if (!wf__array_shape(&copy, &bytes) || (copy.count && !copy.data))
+        return wf__fail(t->arena, WF_ERROR_ARGUMENT, "safetensors: the type, the shape or the data of '%s' are missing", name);
+    wf_mark mark = wf_arena_mark(t->arena);
+    const char *own = wf__copy_name(t->arena, name);
+    wf_result r = own ? wf__tensors_push(t, own, &copy) : WF_ERROR_MEMORY;
+    if (r != WF_OK) wf_arena_reset(t->arena, mark);
+    return r;
+}
+
+wf_result wf_tensors_note(wf_tensors *t, const char *key, const char *value)
+{
+    if (!t) return WF_ERROR_ARGUMENT;
+    if (!wf__text_valid(key) || !wf__text_valid(value) || wf_tensors_about(t, key))
+        return wf__fail(t->arena, WF_ERROR_NAME, "safetensors: the note '%s' is taken, or not UTF-8", key);
+    wf_mark mark = wf_arena_mark(t->arena);
+    const char *own = wf__copy_name(t->arena, key), *text = own ? wf__copy_name(t->arena, value) : NULL;
+    wf_result r = text ? wf__tensors_push_note(t, own, text) : WF_ERROR_MEMORY;
+    if (r != WF_OK) wf_arena_reset(t->arena, mark);
+    return r;
+}
+
+/* files: write json pieces */
+static int wf__count_bytes(void *user, const void *data, size_t size)
+{
+    (void)data;
+    *(size_t *)user += size;
+    return 0;
+}
+
+static void wf__emit_size(wf__sink *s, size_t value)
+{
+    char text[24];
+    wf__format(text, sizeof text, "%z", value);
+    wf__emit_text(s, text);
+}
+
+static void wf__emit_json(wf__sink *s, const char *before, const char *text)
+{
+    wf__emit_text(s, before);
+    wf__emit(s, "\"", 1);
+    for (; *text; text++) {
+        unsigned c = (unsigned char)*text;
+        char escape[7] = { '\\', 'u', '0', '0', (char)('0' + (c >> 4 & 1)), "0123456789abcdef"[c & 15], 0 };
+        if (c == '"' || c == '\\') { escape[1] = (char)c; escape[2] = 0; }
+        if (c < 0x20 || c == '"' || c == '\\') wf__emit_text(s, escape);
+        else wf__emit(s, text, 1);
+    }
+    wf__emit(s, "\"", 1);
+}
+
+/* files: write a header of safetensors */
+static void wf__emit_header(wf__sink *s, const wf_tensors *t)
+{
+    size_t at = 0;
+    const char *comma = t->notes ? "," : "";
+    if (t->notes) wf__emit_text(s, "{\"__metadata__\":");
+    for (size_t i = 0; i < t->notes; i++) {
+        wf__emit_json(s, i ? "," : "{", t->note[i].key);
+        wf__emit_json(s, ":", t->note[i].value);
+    }
+    wf__emit_text(s, t->notes ? "}" : "{");
+    for (size_t i = 0; i < t->count; i++, comma = ",") {
+        const wf_array *a = &t->entry[i].array;
+        wf__emit_json(s, comma, t->entry[i].name);
+        wf__emit_json(s, ":{\"dtype\":", wf_dtype_name(a->dtype));
+        wf__emit_text(s, ",\"shape\":[");
+        for (int d = 0; d < a->nd; d++) {
+            if (d) wf__emit_text(s, ",");
+            wf__emit_size(s, a->shape[d]);
+        }
+        wf__emit_text(s, "],\"data_offsets\":[");
+        wf__emit_size(s, at);
+        wf__emit_text(s, ",");
+        wf__emit_size(s, at += a->count * wf_dtype_size(a->dtype));
+        wf__emit_text(s, "]}");
+    }
+    wf__emit_text(s, "}");
+}
+
+/* files: write safetensors */
+static wf_result wf__tensors_put(wf_arena *A, const void *what, wf__sink *s)
+{
+    const wf_tensors *t = (const wf_tensors *)what;
+    unsigned char head[8];
+    size_t length = 0;
+    wf__sink counter = { wf__count_bytes, &length, 0 };
+    wf__emit_header(&counter, t);
+    size_t padding = (8 - length % 8) % 8;
+    if (length + padding > 100000000) return wf__fail(A, WF_ERROR_LIMIT, "safetensors: the header would be %z bytes, the format allows 100 million", length);
+    for (int i = 0; i < 8; i++) head[i] = (unsigned char)((uint64_t)(length + padding) >> 8 * i & 255);
+    wf__emit(s, head, 8);
+    wf__emit_header(s, t);
+    wf__emit(s, "        ", padding);
+    for (size_t i = 0; i < t->count; i++) wf__emit_array(s, &t->entry[i].array);
+    return WF_OK;
+}
+
+/* files: offer safetensors */
+wf_result wf_tensors_write(const wf_tensors *t, wf_write_fn write, void *user)
+{
+    return t ? wf__send(t->arena, wf__tensors_put, t, write, user) : WF_ERROR_ARGUMENT;
+}
+#ifndef WF_NO_STDIO
+wf_result wf_tensors_save(const wf_tensors *t, const char *path) { return t ? wf__save(t->arena, path, wf__tensors_put, t) : WF_ERROR_ARGUMENT; }
+
+wf_tensors *wf_tensors_read(wf_arena *A, const char *path)
+{
+    wf_arena *scratch;
+    size_t size;
+    void *bytes = wf__load(A, path, &scratch, &size);
+    wf_tensors *t = bytes ? wf_tensors_parse(A, bytes, size, path) : NULL;
+    wf__unload(A, scratch);
+    return t;
+}
+#endif
+
+/* files: compute with long whole numbers */
+enum { WF__BIG = 96 };
+typedef struct wf__big { int n; uint32_t w[WF__BIG]; } wf__big; /* n words, least first, the last not zero */
+
+static void wf__big_mul_add(wf__big *a, uint32_t factor, uint32_t term)
+{
+    uint64_t carry = term;
+    for (int i = 0; i < a->n; i++) {
+        carry += (uint64_t)a->w[i] * factor;
+        a->w[i] = (uint32_t)carry;
+        carry >>= 32;
+    }
+    if (carry && a->n < WF__BIG) a->w[a->n++] = (uint32_t)carry;
+}
+
+static void wf__big_pow5(wf__big *a, int power)
+{
+    for (; power >= 13; power -= 13) wf__big_mul_add(a, 1220703125u, 0);
+    for (; power > 0; power--) wf__big_mul_add(a, 5, 0);
+}
+
+static void wf__big_shift(wf__big *a, int bits)
+{
+    int words = bits / 32;
+    if (!a->n) return;
+    wf__big_mul_add(a, (uint32_t)1 << bits % 32, 0);
+    memmove(a->w + words, a->w, sizeof a->w[0] * (size_t)a->n);
+    memset(a->w, 0, sizeof a->w[0] * (size_t)words);
+    a->n += words;
+}
+
+/* files: compare and subtract long whole numbers */
+static int wf__big_bits(const wf__big *a)
+{
+    int bits = 32 * (a->n - 1);
+    for (uint32_t top = a->w[a->n - 1]; top; top >>= 1) bits++;
+    return bits;
+}
+
+static int wf__big_compare(const wf__big *a, const wf__big *b)
+{
+    if (a->n != b->n) return a->n < b->n ? -1 : 1;
+    for (int i = a->n - 1; i >= 0; i--)
+        if (a->w[i] != b->w[i]) return a->w[i] < b->w[i] ? -1 : 1;
+    return 0;
+}
+
+static void wf__big_add(wf__big *a, const wf__big *b, int subtract)
+{
+    uint64_t carry = subtract ? 1 : 0;
+    uint32_t flip = subtract ? 0xFFFFFFFFu : 0;
+    while (a->n < b->n) a->w[a->n++] = 0;
+    for (int i = 0; i < a->n; i++) {
+        carry += (uint64_t)a->w[i] + ((i < b->n ? b->w[i] : 0) ^ flip);
+        a->w[i] = (uint32_t)carry;
+        carry >>= 32;
+    }
+    if (carry && !subtract) a->w[a->n++] = 1;
+    while (a->n && !a->w[a->n - 1]) a->n--;
+}
+
+/* files: round to a double */
+static double wf__round_bits(uint64_t m, int e, int more)
+{
+    double value;
+    while (!(m >> 63)) { m <<= 1; e--; }
+    int E = e + 63, keep = E >= -1022 ? 53 : 53 + 1022 + E;
+    uint64_t bits = (uint64_t)0x7FF << 52;
+    if (keep < 0) bits = 0;
+    else if (E <= 1023) {
+        int drop = 64 - keep;
+        uint64_t kept = keep ? m >> drop : 0, rest = keep ? m << keep : m, half = (uint64_t)1 << 63;
+        if (rest > half || (rest == half && (more || (kept & 1)))) kept++;
+        bits = ((uint64_t)(E >= -1022 ? E + 1022 : 0) << 52) + kept;
+    }
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* files: divide two long whole numbers */
+static double wf__divide(wf__big *n, wf__big *d, int e)
+{
+    uint64_t m = 0;
+    int shift = wf__big_bits(n) - wf__big_bits(d);
+    if (shift > 0) wf__big_shift(d, shift);
+    else wf__big_shift(n, -shift);
+    for (int i = 0; i < 64; i++) {
+        int fits = wf__big_compare(n, d) >= 0;
+        if (fits) wf__big_add(n, d, 1);
+        m = m << 1 | (uint64_t)fits;
+        wf__big_mul_add(n, 2, 0);
+    }
+    return wf__round_bits(m, e + shift - 63, n->n != 0);
+}
+
+/* files: convert decimal digits */
+static double wf__decimal(const unsigned char *digit, int n, int64_t q)
+{
+    static const double ten[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+    static const uint64_t huge = (uint64_t)0x7FF << 52;
+    uint64_t w = 0;
+    double value = 0;
+    if (n == 0 || n + q < -326) return 0;
+    if (n + q > 310) { memcpy(&value, &huge, sizeof value); return value; }
+    for (int i = 0; i < n && i < 19; i++) w = 10 * w + digit[i];
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD == 0 && !defined(__FAST_MATH__)
+    if (n < 20 && w <= (uint64_t)1 << 53 && q >= -22 && q <= 22) return q < 0 ? (double)w / ten[-q] : (double)w * ten[q];
+#endif
+    wf__big num, den;
+    num.n = 2;
+    num.w[0] = (uint32_t)w;
+    num.w[1] = (uint32_t)(w >> 32);
+    if (!num.w[1]) num.n = 1;
+    den.n = 1;
+    den.w[0] = 1;
+    for (int i = 19; i < n; i++) wf__big_mul_add(&num, 10, digit[i]);
+    if (q >= 0) wf__big_pow5(&num, (int)q);
+    else wf__big_pow5(&den, (int)-q);
+    (void)ten;
+    return wf__divide(&num, &den, (int)q);
+}
+
+/* files: parse a number */
+static size_t wf__match(const char *text, size_t size, const char *word)
+{
+    size_t n = strlen(word);
+    for (size_t i = 0; i < n; i++)
+        if (i >= size || (text[i] | 32) != word[i]) return 0;
+    return n;
+}
+
+static size_t wf__parse_special(const char *text, size_t size, double *value)
+{
+    size_t n = wf__match(text, size, "infinity");
+    if (!n) n = wf__match(text, size, "inf");
+    uint64_t bits = (uint64_t)(n ? 0x7FF0 : 0x7FF8) << 48;
+    if (!n) n = wf__match(text, size, "nan");
+    if (n) memcpy(value, &bits, sizeof bits);
+    return n;
+}
+
+/* files: parse the exponent of a number */
+static size_t wf__parse_exponent(const char *text, size_t size, int64_t *q)
+{
+    size_t i = 1;
+    int64_t e = 0;
+    if (size < 2 || (text[0] | 32) != 'e') return 0;
+    int minus = text[1] == '-';
+    if (minus || text[1] == '+') i = 2;
+    size_t first = i;
+    for (; i < size && text[i] >= '0' && text[i] <= '9'; i++)
+        if (e < ((int64_t)1 << 48)) e = 10 * e + (text[i] - '0');
+    if (i == first) return 0;
+    *q += minus ? -e : e;
+    return i;
+}
+
+/* files: parse a decimal number */
+size_t wf_number_parse(const char *text, size_t size, double *value)
+{
+    unsigned char digit[769];
+    size_t i = size && (text[0] == '-' || text[0] == '+');
+    int minus = i && text[0] == '-', n = 0, any = 0, point = 0, more = 0;
+    int64_t q = 0;
+    double v = 0;
+    for (; i < size; i++) {
+        int c = text[i];
+        if (c == '.' && !point) { point = 1; continue; }
+        if (c < '0' || c > '9') break;
+        any = 1;
+        if (n < 768) {
+            if (n || c != '0') digit[n++] = (unsigned char)(c - '0');
+            q -= point;
+        } else {
+            more |= c != '0';
+            q += !point;
+        }
+    }
+    if (any) {
+        i += wf__parse_exponent(text + i, size - i, &q);
+        if (more) { digit[n++] = 1; q--; }
+        v = wf__decimal(digit, n, q);
+    } else {
+        i = size && (text[0] == '-' || text[0] == '+');
+        size_t used = wf__parse_special(text + i, size - i, &v);
+        if (!used) return 0;
+        i += used;
+    }
+    *value = minus ? -v : v;
+    return i;
+}
+
+/* files: scale a double for its digits */
+typedef struct wf__digits { wf__big r, s, up, down; int even; } wf__digits;
+
+static void wf__big_set(wf__big *a, uint64_t value)
+{
+    a->w[0] = (uint32_t)value;
+    a->w[1] = (uint32_t)(value >> 32);
+    a->n = a->w[1] ? 2 : 1;
+}
+
+static int wf__digits_start(wf__digits *g, uint64_t bits)
+{
+    int field = (int)(bits >> 52 & 0x7FF), e = field ? field - 1075 : -1074;
+    uint64_t m = (bits & (((uint64_t)1 << 52) - 1)) | (field ? (uint64_t)1 << 52 : 0);
+    int p = e - 1, edge = field > 1 && m == (uint64_t)1 << 52;
+    for (uint64_t top = m; top; top >>= 1) p++;
+    int k = (p * 78913 + (400 << 18)) / (1 << 18) - 399; /* 1 + floor(p log10 2): v < 10^(k+1) */
+    g->even = !(m & 1);
+    wf__big_set(&g->r, 4 * m);
+    wf__big_set(&g->s, 4);
+    wf__big_set(&g->up, 2);
+    wf__big_set(&g->down, edge ? 1 : 2);
+    wf__big *grow[3] = { &g->r, &g->up, &g->down };
+    int two = e - k; /* v / 10^k = m 2^(e-k) / 5^k */
+    for (int i = 0; i < 3; i++) {
+        if (two > 0) wf__big_shift(grow[i], two);
+        if (k < 0) wf__big_pow5(grow[i], -k);
+    }
+    if (two < 0) wf__big_shift(&g->s, -two);
+    if (k > 0) wf__big_pow5(&g->s, k);
+    return k;
+}
+
+/* files: generate the shortest digits */
+static int wf__digits_high(const wf__digits *g)
+{
+    wf__big sum = g->r;
+    wf__big_add(&sum, &g->up, 0);
+    int c = wf__big_compare(&sum, &g->s);
+    return c > 0 || (c == 0 && g->even);
+}
+
+static int wf__shortest(uint64_t bits, char *digit, int *count)
+{
+    wf__digits g;
+    int k = wf__digits_start(&g, bits), n = 0, low, high;
+    if (wf__digits_high(&g)) { wf__big_mul_add(&g.s, 10, 0); k++; }
+    do {
+        int d = 0;
+        wf__big_mul_add(&g.r, 10, 0);
+        wf__big_mul_add(&g.up, 10, 0);
+        wf__big_mul_add(&g.down, 10, 0);
+        for (; wf__big_compare(&g.r, &g.s) >= 0; d++) wf__big_add(&g.r, &g.s, 1);
+        int c = wf__big_compare(&g.r, &g.down);
+        low = c < 0 || (c == 0 && g.even);
+        high = wf__digits_high(&g);
+        digit[n++] = (char)('0' + d);
+    } while (!low && !high);
+    wf__big_mul_add(&g.r, 2, 0);
+    if (high && (!low || wf__big_compare(&g.r, &g.s) >= 0)) digit[n - 1]++;
+    *count = n;
+    return k;
+}
+
+/* files: write a number */
+size_t wf_number_write(double value, char *text)
+{
+    uint64_t bits;
+    char digit[24], *p = text;
+    int n = 0, k = 0;
+    memcpy(&bits, &value, sizeof bits);
+    if (bits >> 63) *p++ = '-';
+    bits &= ~((uint64_t)1 << 63);
+    if (bits >= (uint64_t)0x7FF << 52) {
+        int nan = bits > (uint64_t)0x7FF << 52;
+        memcpy(nan ? text : p, nan ? "nan" : "inf", 4);
+        return strlen(text);
+    }
+    if (bits) k = wf__shortest(bits, digit, &n);
+    else { digit[n++] = '0'; k = 1; }
+    if (k > -5 && k <= 17) {
+        if (k <= 0) { *p++ = '0'; *p++ = '.'; }
+        for (int i = k; i < 0; i++) *p++ = '0';
+        for (int i = 0; i < n || i < k; i++) {
+            if (i == k && k > 0) *p++ = '.';
+            *p++ = i < n ? digit[i] : '0';
+        }
+        *p = 0;
+    } else {
+        *p++ = digit[0];
+        if (n > 1) *p++ = '.';
+        memcpy(p, digit + 1, (size_t)(n - 1));
+        p += n - 1;
+        wf__format(p, 8, "e%d", k - 1);
+    }
+    return (size_t)(p - text) + strlen(p);
+}
+
+/* files: step to the next line of a table */
+typedef struct wf__csv {
+    wf_arena *A;
+    const char *file, *next, *end; /* of the text not yet read */
+    const char *at, *stop;         /* of the present line */
+    size_t line, column;
+    char separator;
+    int keep_nan, due;
+} wf__csv;
+
+static wf_result wf__csv_line(wf__csv *c) /* WF_OK: at a line; WF_CANCELLED: at the end */
+{
+    for (int blank = 1; blank;) {
+        int quoted = 0, comment = 0;
+        if (c->next == c->end) return WF_CANCELLED;
+        c->line++;
+        c->at = c->stop = c->next;
+        for (; c->next < c->end && *c->next != '\n' && *c->next != '\r'; c->next++) {
+            if (*c->next == '"' && !comment) quoted = !quoted;
+            if (*c->next == '#' && !quoted) comment = 1;
+            if (comment) continue;
+            c->stop = c->next + 1;
+            if (*c->next != ' ' && *c->next != '\t') blank = 0;
+        }
+        if (c->next < c->end && *c->next++ == '\r' && c->next < c->end && *c->next == '\n') c->next++;
+        if (quoted) return wf__fail(c->A, WF_ERROR_FORMAT, "%s: line %z: a quote is not closed", c->file, c->line);
+    }
+    c->column = 0;
+    c->due = 0;
+    return WF_OK;
+}
+
+/* files: step to the next field of a line */
+static int wf__csv_blank(const wf__csv *c, const char *p) { return *p == ' ' || (*p == '\t' && c->separator != '\t'); }
+
+static wf_result wf__csv_field(wf__csv *c, const char **text, size_t *size) /* WF_CANCELLED: no more fields */
+{
+    const char *end;
+    while (c->at < c->stop && wf__csv_blank(c, c->at)) c->at++;
+    if (c->at == c->stop && !c->due) return WF_CANCELLED;
+    c->column++;
+    if (c->at < c->stop && *c->at == '"') {
+        for (*text = ++c->at; c->at < c->stop && (*c->at != '"' || (c->at + 1 < c->stop && c->at[1] == '"')); c->at++)
+            if (*c->at == '"') c->at++;
+        if (c->at >= c->stop) return wf__fail(c->A, WF_ERROR_FORMAT, "%s: line %z, column %z: a quote is not closed", c->file, c->line, c->column);
+        end = c->at++;
+    } else {
+        *text = c->at;
+        while (c->at < c->stop && *c->at != c->separator && !(c->separator == ' ' && wf__csv_blank(c, c->at))) c->at++;
+        end = c->at;
+        while (end > *text && wf__csv_blank(c, end - 1)) end--;
+    }
+    *size = (size_t)(end - *text);
+    while (c->at < c->stop && wf__csv_blank(c, c->at)) c->at++;
+    c->due = 0;
+    if (c->separator == ' ' || c->at == c->stop) return WF_OK;
+    if (*c->at != c->separator) return wf__fail(c->A, WF_ERROR_FORMAT, "%s: line %z, column %z: text after a closing quote", c->file, c->line, c->column);
+    c->at++;
+    c->due = 1;
+    return WF_OK;
+}
+
+/* files: understand a field */
+static int wf__csv_missing(const char *text, size_t size) { return size == 0 || (size == 2 && wf__match(text, size, "na")); }
+
+static wf_result wf__csv_number(wf__csv *c, const char *text, size_t size, double *value)
+{
+    char shown[21] = { 0 };
+    int missing = wf__csv_missing(text, size);
+    if (missing) wf__parse_special("nan", 3, value);
+    else if (wf_number_parse(text, size, value) != size) {
+        for (size_t i = 0; i < size && i < 20; i++) shown[i] = text[i];
+        for (int i = 0; shown[i]; i++) if (shown[i] < ' ' || shown[i] > '~') shown[i] = '?';
+        return wf__fail(c->A, WF_ERROR_FORMAT, "%s: line %z, column %z: '%s' is not a number", c->file, c->line, c->column, shown);
+    }
+    if (c->keep_nan || wf__finite(*value)) return WF_OK;
+    return wf__fail(c->A, WF_ERROR_DATA, "%s: line %z, column %z: the value is %s", c->file, c->line, c->column, missing ? "missing" : "not finite");
+}
+
+static wf_result wf__csv_row(wf__csv *c, size_t columns, double *values)
+{
+    const char *text;
+    size_t size;
+    wf_result r;
+    while ((r = wf__csv_field(c, &text, &size)) == WF_OK)
+        if (values && c->column <= columns && (r = wf__csv_number(c, text, size, &values[c->column - 1])) != WF_OK) return r;
+    if (r < 0 || c->column == columns) return r < 0 ? r : WF_OK;
+    return wf__fail(c->A, WF_ERROR_FORMAT, "%s: line %z has %z fields, the first line has %z", c->file, c->line, c->column, columns);
+}
+
+/* files: understand the first line of a table */
+static char wf__csv_separator(const wf__csv *c)
+{
+    for (const char *candidate = "\t;,"; *candidate; candidate++) {
+        int quoted = 0;
+        for (const char *p = c->at; p < c->stop; p++) {
+            if (*p == '"') quoted = !quoted;
+            if (*p == *candidate && !quoted) return *candidate;
+        }
+    }
+    return ' ';
+}
+
+static wf_result wf__csv_first(wf__csv *c, int *header, size_t *columns)
+{
+    const char *text;
+    size_t size, numbers = 0, words = 0;
+    double value;
+    wf_result r = wf__csv_line(c);
+    if (r < 0) return r;
+    if (r != WF_OK) return wf__fail(c->A, WF_ERROR_FORMAT, "%s: the table is empty", c->file);
+    if (!c->separator) c->separator = wf__csv_separator(c);
+    while ((r = wf__csv_field(c, &text, &size)) == WF_OK) {
+        if (wf__csv_missing(text, size)) continue;
+        if (wf_number_parse(text, size, &value) == size || strchr("+-.0123456789", *text)) numbers++;
+        else words++;
+    }
+    *columns = c->column;
+    if (r < 0) return r;
+    if (*header == 0 && words && numbers)
+        return wf__fail(c->A, WF_ERROR_FORMAT, "%s: line %z mixes words and numbers; say by the option header whether it is one", c->file, c->line);
+    if (*header == 0) *header = words ? 1 : -1;
+    return WF_OK;
+}
+
+/* files: keep the names of a table */
+static wf_result wf__csv_names(wf__csv *c, wf_table *t)
+{
+    const char *text;
+    size_t size;
+    wf_result r = wf__csv_line(c);
+    t->names = (const char **)wf_alloc(c->A, t->columns, sizeof *t->names);
+    if (!t->names) return WF_ERROR_MEMORY;
+    while (r == WF_OK && (r = wf__csv_field(c, &text, &size)) == WF_OK) {
+        if (memchr(text, 0, size)) return wf__fail(c->A, WF_ERROR_FORMAT, "%s: the name of column %z contains a zero byte", c->file, c->column);
+        char *name = (char *)wf_alloc(c->A, size + 1, 1), *out = name;
+        if (!name) return WF_ERROR_MEMORY;
+        for (size_t i = 0; i < size; i++) {
+            *out++ = text[i];
+            if (text[i] == '"' && i + 1 < size && text[i + 1] == '"') i++;
+        }
+        t->names[c->column - 1] = name;
+    }
+    return r < 0 ? r : WF_OK;
+}
+
+/* files: read a table */
+static wf_result wf__csv_table(wf__csv *c, wf_table *t, int header)
+{
+    wf__csv start = *c;
+    wf_result r = wf__csv_first(c, &header, &t->columns);
+    if (r != WF_OK) return r;
+    start.separator = c->separator;
+    t->rows = header < 0;
+    while ((r = wf__csv_line(c)) == WF_OK) {
+        if ((r = wf__csv_row(c, t->columns, NULL)) != WF_OK) return r;
+        t->rows++;
+    }
+    if (r < 0) return r;
+    *c = start;
+    if (header > 0 && (r = wf__csv_names(c, t)) != WF_OK) return r;
+    t->data = (double *)wf_alloc(c->A, t->rows, t->columns * sizeof *t->data);
+    if (!t->data) return WF_ERROR_MEMORY;
+    for (size_t i = 0; i < t->rows; i++) {
+        if ((r = wf__csv_line(c)) == WF_OK) r = wf__csv_row(c, t->columns, t->data + i * t->columns);
+        if (r != WF_OK) return r;
+    }
+    return WF_OK;
+}
+
+/* files: parse a table */
+wf_table *wf_csv_parse(wf_arena *A, const char *text, size_t size, const char *name, const wf_csv_options *options)
+{
+    wf_mark mark = wf_arena_mark(A);
+    wf_table *t = (wf_table *)wf_alloc(A, 1, sizeof *t);
+    wf__csv c;
+    memset(&c, 0, sizeof c);
+    c.A = A;
+    c.file = name;
+    c.separator = options ? options->separator : 0;
+    c.keep_nan = options && options->keep_nan;
+    c.next = text;
+    c.end = text + size;
+    if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) c.next += 3; /* a byte order mark, which some editors write */
+    for (size_t skip = options ? options->skip : 0; skip && c.next < c.end; c.next++)
+        if (*c.next == '\n') { skip--; c.line++; }
+    if (t && wf__csv_table(&c, t, options ? options->header : 0) == WF_OK) return t;
+    wf_arena_reset(A, mark);
+    return NULL;
+}
+
+int wf_table_column(const wf_table *t, const char *name)
+{
+    for (size_t i = 0; t && t->names && name && i < t->columns; i++)
+        if (!strcmp(t->names[i], name)) return (int)i;
+    return -1;
+}
+
+/* files: write a table */
+static wf_result wf__csv_put(wf_arena *A, const void *what, wf__sink *s)
+{
+    const wf_table *t = (const wf_table *)what;
+    char number[32];
+    if (!t || !t->columns || (t->rows && !t->data)) return wf__fail(A, WF_ERROR_ARGUMENT, "csv: a table has columns, and data if it has rows");
+    for (size_t i = 0; t->names && i < t->columns; i++) {
+        const char *name = t->names[i] ? t->names[i] : "";
+        if (strpbrk(name, "\r\n")) return wf__fail(A, WF_ERROR_NAME, "csv: the name of column %z contains the end of a line", i + 1);
+        wf__emit_text(s, i ? ",\"" : "\"");
+        for (; *name; name++) wf__emit(s, *name == '"' ? "\"\"" : name, *name == '"' ? 2 : 1);
+        wf__emit_text(s, i + 1 < t->columns ? "\"" : "\"\n");
+    }
+    for (size_t i = 0; i < t->rows; i++)
+        for (size_t j = 0; j < t->columns; j++) {
+            size_t n = wf_number_write(t->data[i * t->columns + j], number);
+            number[n] = j + 1 < t->columns ? ',' : '\n';
+            wf__emit(s, number, n + 1);
+        }
+    return WF_OK;
+}
+
+/* files: offer tables */
+wf_result wf_csv_write(wf_arena *A, const wf_table *t, wf_write_fn write, void *user) { return wf__send(A, wf__csv_put, t, write, user); }
+#ifndef WF_NO_STDIO
+wf_result wf_csv_save(wf_arena *A, const char *path, const wf_table *t) { return wf__save(A, path, wf__csv_put, t); }
+
+wf_table *wf_csv_read(wf_arena *A, const char *path, const wf_csv_options *options)
+{
+    wf_arena *scratch;
+    size_t size;
+    const char *text = (const char *)wf__load(A, path, &scratch, &size);
+    wf_table *t = text ? wf_csv_parse(A, text, size, path, options) : NULL;
+    wf__unload(A, scratch);
+    return t;
+}
+#endif
+
 /* ---- Parameters ---- */
 /* parameters: define the directory */
 struct wf_params {
@@ -770,19 +7188,19 @@ struct wf_params {
 
 static size_t wf__type_size(int type) { return type == WF_F64 ? sizeof(double) : sizeof(float); }
 
-static double wf__load(const void *x, int type, size_t i)
+static double wf__get(const void *x, int type, size_t i)
 {
     return type == WF_F64 ? ((const double *)x)[i] : (double)((const float *)x)[i];
 }
 
-static void wf__store(void *x, int type, size_t i, double value)
+static void wf__put_value(void *x, int type, size_t i, double value)
 {
     if (type == WF_F64) ((double *)x)[i] = value;
     else ((float *)x)[i] = (float)value;
 }
 
 /* parameters: grow a table */
-static int wf__grow(wf_arena *A, void **table, int used, int *room, size_t size)
+static int wf__grow_table(wf_arena *A, void **table, int used, int *room, size_t size)
 {
     if (used < *room) return 1;
     int wanted = *room ? 2 * *room : 16;
@@ -834,7 +7252,7 @@ static void wf__params_start(wf_params *P, const wf_param_info *e, int init, dou
         if (init == WF_INIT_CONSTANT) x = scale;
         else if (init == WF_INIT_NORMAL) x = scale * wf_normal_at(P->seed, (uint32_t)i, purpose, 0, WF__PURPOSE_INIT);
         else if (init == WF_INIT_UNIFORM) x = scale * (2 * wf_uniform_at(P->seed, (uint32_t)i, purpose, 0, WF__PURPOSE_INIT) - 1);
-        wf__store(P->data, P->type, e->offset + i, x);
+        wf__put_value(P->data, P->type, e->offset + i, x);
     }
 }
 
@@ -891,7 +7309,7 @@ int wf_params_add(wf_params *P, const char *name, int nd, const int *d, int init
         return wf__fail(P->arena, WF_ERROR_SHAPE, "params: %s is %s, asked for as %s", name, other, shape);
     }
     void *table = P->entry;
-    if (!wf__grow(P->arena, &table, P->entries, &P->room, sizeof *P->entry)) return WF_ERROR_MEMORY;
+    if (!wf__grow_table(P->arena, &table, P->entries, &P->room, sizeof *P->entry)) return WF_ERROR_MEMORY;
     P->entry = (wf_param_info *)table;
     size_t offset = P->size, size = (offset + count + 15) & ~(size_t)15;
     char *copy = wf__copy_name(P->arena, name);
@@ -930,7 +7348,7 @@ wf_result wf_params_get(const wf_params *P, const char *name, double *values, si
 {
     const wf_param_info *e = wf__params_named(P, name, count);
     if (!e) return P ? P->arena->report.code : WF_ERROR_ARGUMENT;
-    for (size_t i = 0; i < count; i++) values[i] = wf__load(P->data, P->type, e->offset + i);
+    for (size_t i = 0; i < count; i++) values[i] = wf__get(P->data, P->type, e->offset + i);
     return WF_OK;
 }
 
@@ -938,7 +7356,7 @@ wf_result wf_params_set(wf_params *P, const char *name, const double *values, si
 {
     const wf_param_info *e = wf__params_named(P, name, count);
     if (!e) return P ? P->arena->report.code : WF_ERROR_ARGUMENT;
-    for (size_t i = 0; i < count; i++) wf__store(P->data, P->type, e->offset + i, values[i]);
+    for (size_t i = 0; i < count; i++) wf__put_value(P->data, P->type, e->offset + i, values[i]);
     return WF_OK;
 }
 
@@ -1359,7 +7777,7 @@ static int wf__node_equal(const wf_graph *g, const wf__node *a, const wf__node *
 {
     return a->op == b->op && a->nd == b->nd && a->space == b->space && a->args == b->args && !memcmp(a->d, b->d, sizeof a->d)
         && !memcmp(a->at, b->at, sizeof a->at) && !memcmp(&a->value, &b->value, sizeof a->value)
-        && !memcmp(g->pool + a->arg, b_args, (size_t)a->args * sizeof *b_args);
+        && (!a->args || !memcmp(g->pool + a->arg, b_args, (size_t)a->args * sizeof *b_args));
 }
 
 /* graphs: keep the hash table sparse */
@@ -1385,7 +7803,7 @@ static int wf__grow_ints(wf_arena *A, int32_t **table, int used, int more, int *
 {
     void *t = *table;
     while (used + more > *room)
-        if (!wf__grow(A, &t, *room, room, sizeof **table)) return 0;
+        if (!wf__grow_table(A, &t, *room, room, sizeof **table)) return 0;
     *table = (int32_t *)t;
     return 1;
 }
@@ -1400,7 +7818,7 @@ static wf_t wf__node_add(wf_graph *g, wf__node n, const int32_t *args, int count
     for (int id; (id = g->bucket[h & (uint32_t)(g->buckets - 1)]) != 0; h++)
         if (wf__node_equal(g, &g->node[id], &n, args)) return wf__at(g, id);
     if (g->nodes >= 1 << 24) { wf__fail(g->arena, WF_ERROR_LIMIT, "graph: more than 2^24 values"); return none; }
-    if (!wf__grow(g->arena, &table, g->nodes, &g->node_room, sizeof n)) return none;
+    if (!wf__grow_table(g->arena, &table, g->nodes, &g->node_room, sizeof n)) return none;
     g->node = (wf__node *)table;
     if (!wf__grow_ints(g->arena, &g->pool, g->pooled, count, &g->pool_room)) return none;
     n.arg = g->pooled;
@@ -1504,7 +7922,7 @@ static wf_t wf__source_nd(wf_graph *g, const char *name, int space, int nd, cons
         return wf__none(g);
     }
     void *table = g->source;
-    if (!wf__grow(g->arena, &table, g->sources, &g->source_room, sizeof *g->source)) return wf__none(g);
+    if (!wf__grow_table(g->arena, &table, g->sources, &g->source_room, sizeof *g->source)) return wf__none(g);
     g->source = (wf__source *)table;
     n.at[0] = g->sources;
     wf_t x = wf__node_add(g, n, NULL, 0);
@@ -1541,14 +7959,14 @@ wf_t wf_const(wf_graph *g, double value)
     return wf__node_add(g, n, NULL, 0);
 }
 
-wf_t wf_array(wf_graph *g, int nd, const int *d, const double *values)
+wf_t wf_const_array(wf_graph *g, int nd, const int *d, const double *values)
 {
     if (wf__shape_bad(g, "array", nd, d)) return wf__none(g);
     wf__node n = wf__blank(WF__OP_ARRAY, WF__SHARED, nd, d);
     size_t size = wf__node_size(&n);
     void *table = g->constant;
     while ((size_t)g->constant_room - (size_t)g->constants < size)
-        if (!wf__grow(g->arena, &table, g->constant_room, &g->constant_room, sizeof(double))) return wf__none(g);
+        if (!wf__grow_table(g->arena, &table, g->constant_room, &g->constant_room, sizeof(double))) return wf__none(g);
     g->constant = (double *)table;
     n.at[0] = g->constants;
     memcpy(g->constant + g->constants, values, size * sizeof *values);
@@ -2105,7 +8523,7 @@ static wf_t wf__loop_port(wf_loop *l, int kind, wf_t outer, int space, int nd, c
         return wf__loop_none(l);
     }
     void *table = l->port;
-    if (!wf__grow(l->graph->arena, &table, l->ports, &l->port_room, sizeof *l->port)) return wf__loop_none(l);
+    if (!wf__grow_table(l->graph->arena, &table, l->ports, &l->port_room, sizeof *l->port)) return wf__loop_none(l);
     l->port = (wf__port *)table;
     wf__node n = wf__blank(WF__OP_INPUT, space, nd, d);
     n.at[0] = -1 - l->ports;
@@ -2198,9 +8616,16 @@ wf_result wf_loop_end(wf_loop *l)
         if (count == MANY) return wf__fail(A, WF_ERROR_LIMIT, "loop: more than %d values come in", MANY);
         args[count++] = l->port[i].outer;
     }
-    for (int id = 1; id < l->body->nodes; id++) space |= l->body->node[id].space;
+    for (int id = 1; id < l->body->nodes; id++) {
+        const wf__node *b = &l->body->node[id];
+        space |= b->space;
+        if (b->op != WF__OP_PARAM) continue;
+        if (count == MANY) return wf__fail(A, WF_ERROR_LIMIT, "loop: more than %d values come in", MANY);
+        args[count] = wf__node_add(l->graph, *b, NULL, 0).id;
+        if (!args[count++]) return WF_ERROR_MEMORY;
+    }
     void *table = l->graph->loop;
-    if (!wf__grow(A, &table, l->graph->loops, &l->graph->loop_room, sizeof *l->graph->loop)) return WF_ERROR_MEMORY;
+    if (!wf__grow_table(A, &table, l->graph->loops, &l->graph->loop_room, sizeof *l->graph->loop)) return WF_ERROR_MEMORY;
     l->graph->loop = (struct wf__loop **)table;
     l->index = l->graph->loops;
     wf__node n = wf__blank(WF__OP_SCAN, space, 0, NULL);
@@ -2222,8 +8647,8 @@ static wf_t wf__loop_result(wf_loop *l, int kind, int what, const wf__node *like
         d[nd++] = l->steps;
     }
     for (int i = 0; i < like->nd; i++) d[nd++] = like->d[i];
-    int shared_total = kind == WF__TOTAL && like->space == WF__SHARED;
-    wf__node n = wf__blank(WF__OP_RESULT, shared_total ? WF__SHARED : l->graph->node[l->node].space, nd, d);
+    int space = kind == WF__TOTAL && like->space == WF__SHARED ? like->space : l->graph->node[l->node].space;
+    wf__node n = wf__blank(WF__OP_RESULT, space, nd, d);
     n.at[0] = kind;
     n.at[1] = what;
     int32_t arg = l->node;
@@ -2269,7 +8694,7 @@ static wf_t wf__custom_node(wf_graph *g, const wf__custom *c, const wf_t *in, in
         space |= wf__of(in[i])->space;
     }
     wf__custom *copy = (wf__custom *)wf_alloc(g->arena, 1, sizeof *copy);
-    if (!copy || !wf__grow(g->arena, &table, g->customs, &g->custom_room, sizeof *g->custom)) return wf__none(g);
+    if (!copy || !wf__grow_table(g->arena, &table, g->customs, &g->custom_room, sizeof *g->custom)) return wf__none(g);
     g->custom = (struct wf__custom **)table;
     *copy = *c;
     copy->op.name = wf__copy_name(g->arena, c->op.name);
@@ -2395,7 +8820,7 @@ static wf_t wf__triangle(wf_t a, int upper, double diagonal)
     if (n > 64) return wf__unfit(a, "trisolve", "is larger than 64, too large for a derivative");
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < n; j++) row[j] = i == j ? diagonal : (upper ? j > i : j < i) ? 1 : 0;
-        rows[i] = wf_array(a.graph, 2, one, row);
+        rows[i] = wf_const_array(a.graph, 2, one, row);
     }
     return wf_mul(a, wf_concat(rows, n, 0));
 }
@@ -2436,15 +8861,16 @@ static wf_t wf__import(wf_graph *to, wf_graph *from, int id, const int32_t *map)
     enum { MANY = 256 };
     int32_t args[MANY];
     wf__node n = from->node[id];
-    int space = n.op == WF__OP_RANDOM || n.op == WF__OP_INPUT || n.op == WF__OP_RESULT || (n.op == WF__OP_BCAST && n.space == WF__BATCH) ? n.space : WF__SHARED;
+    int keeps = n.op == WF__OP_RANDOM || n.op == WF__OP_INPUT || (n.op == WF__OP_BCAST && n.space == WF__BATCH);
+    int total = n.op == WF__OP_RESULT && n.at[0] == WF__TOTAL && n.space == WF__SHARED, space = n.space * keeps; /* shared is 0 */
     if (n.args > MANY) { wf__fail(to->arena, WF_ERROR_LIMIT, "derivative: a value with more than %d arguments", MANY); return wf__none(to); }
     for (int i = 0; i < n.args; i++) {
         args[i] = map[from->pool[n.arg + i]];
         if (!args[i]) return wf__none(to);
-        if (n.op != WF__OP_BSUM) space |= to->node[args[i]].space;
+        if (n.op != WF__OP_BSUM && !total) space |= to->node[args[i]].space;
     }
     n.space = (uint8_t)space;
-    if (n.op == WF__OP_ARRAY) return wf_array(to, n.nd, n.d, from->constant + n.at[0]);
+    if (n.op == WF__OP_ARRAY) return wf_const_array(to, n.nd, n.d, from->constant + n.at[0]);
     if (n.op == WF__OP_CUSTOM) {
         wf_t in[12];
         for (int i = 0; i < n.args; i++) in[i] = wf__at(to, args[i]);
@@ -2710,6 +9136,7 @@ static void wf__loop_store_node(wf_loop *r, wf_loop *l, const int32_t *back, int
 {
     wf__node *n = &r->body->node[id];
     if (id >= copied || !back[id] || n->op == WF__OP_INPUT || n->op == WF__OP_SCAN) return;
+    if (n->space != l->graph->node[l->node].space && !wf__is_cheap(n)) return;
     if (wf__is_cheap(n)) {
         for (int i = 0; i < n->args; i++) wf__loop_store_node(r, l, back, wf__arg(r->body, id, i), copied);
         return;
@@ -2780,19 +9207,6 @@ static void wf__pass_loop(wf__sweep *s, int scan)
     }
 }
 
-/* derivatives: look for parameters in a loop */
-static int wf__loop_wants(const wf__sweep *s, const wf_loop *l)
-{
-    const wf_graph *b = l->body, *g = l->graph;
-    for (int id = 1; id < b->nodes; id++) {
-        if (b->node[id].op == WF__OP_SCAN && wf__loop_wants(s, b->loop[b->node[id].at[0]])) return 1;
-        if (b->node[id].op != WF__OP_PARAM) continue;
-        for (int k = 1; k < l->node; k++)
-            if (s->g == g && g->node[k].op == WF__OP_PARAM && g->node[k].at[0] == b->node[id].at[0] && s->want[k]) return 1;
-    }
-    return 0;
-}
-
 /* derivatives: sweep backwards */
 static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, int nx, wf_t *out)
 {
@@ -2810,9 +9224,8 @@ static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, in
     for (int i = 0; i < nx; i++) s.want[x[i].id] = 1;
     for (int id = 1; id < top; id++) {
         const wf__node *n = &g->node[id];
-        if (wf__op_kind[n->op] == WF__KIND_ZERO) { continue; }
+        if (wf__op_kind[n->op] == WF__KIND_ZERO) continue;
         for (int k = 0; k < n->args && !s.want[id]; k++) s.want[id] = s.want[wf__arg(g, id, k)];
-        if (n->op == WF__OP_SCAN && !s.want[id]) s.want[id] = wf__loop_wants(&s, g->loop[n->at[0]]);
     }
     for (int i = 0; i < ny; i++) {
         wf_t c = wf_bcast(u[i], wf__of(y[i])->nd, wf__of(y[i])->d);
@@ -2904,7 +9317,8 @@ static int wf__push_loop(wf_graph *g, int scan, int32_t *tan, int top)
     if (!r) return 0;
     r->backwards = l->backwards;
     int32_t *map = wf__loop_copy(r, l, 0);
-    wf_t *x = (wf_t *)wf_alloc(A, (size_t)(l->ports + 1), sizeof *x), *v = (wf_t *)wf_alloc(A, (size_t)(l->ports + 1), sizeof *v);
+    size_t inputs = (size_t)(l->ports + l->body->nodes);
+    wf_t *x = (wf_t *)wf_alloc(A, inputs, sizeof *x), *v = (wf_t *)wf_alloc(A, inputs, sizeof *v);
     wf_t *y = (wf_t *)wf_alloc(A, (size_t)(l->ports + top - scan + 1), sizeof *y), *dy = (wf_t *)wf_alloc(A, (size_t)(l->ports + top - scan + 1), sizeof *dy);
     int nx = 0, ny = 0;
     if (!map || !x || !v || !y || !dy) return 0;
@@ -2920,6 +9334,14 @@ static int wf__push_loop(wf_graph *g, int scan, int32_t *tan, int top)
         } else v[nx++] = p.kind == WF__EACH ? wf_loop_each(r, dot) : wf_loop_constant(r, dot);
     }
     int carries = ny;
+    for (int id = 1; id < r->body->nodes; id++) {
+        const wf__node *n = &r->body->node[id];
+        if (n->op != WF__OP_PARAM) continue;
+        wf_t outer = wf__node_add(g, *n, NULL, 0);
+        if (outer.id >= top || !tan[outer.id]) continue;
+        x[nx] = wf__at(r->body, id);
+        v[nx++] = wf_loop_constant(r, wf__at(g, tan[outer.id]));
+    }
     for (int id = scan + 1; id < top; id++)
         if (g->node[id].op == WF__OP_RESULT && wf__arg(g, id, 0) == scan) y[ny++] = wf__at(r->body, map[g->node[id].at[1]]);
     if (!ny || wf__jvp(x, v, nx, y, ny, dy) < 0) return 0;
@@ -3210,11 +9632,3199 @@ wf_jet wf_jet2(wf_t y, wf_t x)
 
 wf_t wf_laplacian(wf_t y, wf_t x) { return wf_jet2(y, x).lap; }
 
+/* ---- Plans ---- */
+/* plans: define references and steps */
+enum { WF__BASE_TILE = 0, WF__BASE_SHARED, WF__BASE_PARAM, WF__BASE_CONST, WF__BASE_ACC, WF__BASE_FIRST };
+
+typedef struct wf__ref { int32_t base, buffer; int64_t at; } wf__ref;
+
+enum {
+    WF__STEP_GROUP, WF__STEP_GEMM, WF__STEP_GEMM_NT, WF__STEP_LANES_MM, WF__STEP_COPY, WF__STEP_ZERO, WF__STEP_REDUCE, WF__STEP_CUMSUM, WF__STEP_SOFTMAX,
+    WF__STEP_TAKE, WF__STEP_SCATTER, WF__STEP_SLOW, WF__STEP_INPUT, WF__STEP_OUTPUT, WF__STEP_RANDOM, WF__STEP_SUM_LANES, WF__STEP_SUM_NT, WF__STEP_SUM_ADD,
+    WF__STEP_PARTIAL, WF__STEP_COUNT, WF__STEP_LOOP, WF__STEP_CUSTOM, WF__STEP_FINISH
+};
+
+typedef struct wf__step {
+    uint8_t code, flags, act, spread; /* spread: lanes of the result */
+    int32_t node, first, number;
+    wf__ref out, a, b, c;
+    int64_t n[12];
+} wf__step;
+
+/* plans: define elementwise groups */
+enum { WF__FULL, WF__SCALAR, WF__PATTERN, WF__REGISTER };
+enum { WF__CHUNK = 512 };
+
+typedef struct wf__operand { int32_t kind, reg; int64_t inner, mid; wf__ref ref; } wf__operand;
+typedef struct wf__micro { uint8_t op, form; int16_t y, a, b, c; } wf__micro; /* operands by number within the group */
+
+/* plans: define the plan of a loop */
+typedef struct wf__bind { int32_t kind, base; wf__ref outer, inner; int64_t row; size_t bytes; } wf__bind;
+
+typedef struct wf__code {
+    wf__step *step;
+    int steps, step_room;
+    int bases;
+    size_t tile_bytes;
+} wf__code;
+
+typedef struct wf__loop_plan {
+    wf__code code;
+    int steps, backwards;
+    wf__bind *bind; /* carries, rows, constants, results */
+    int binds, bind_room, frame;
+    wf__ref scratch;
+} wf__loop_plan;
+
+enum { WF__BIND_CARRY, WF__BIND_ROWS, WF__BIND_FIXED, WF__BIND_STEP, WF__BIND_NEXT, WF__BIND_FINAL, WF__BIND_STACK, WF__BIND_TOTAL };
+
+/* plans: define a plan */
+typedef struct wf__sum { wf__ref out; size_t size, at; int real, node; } wf__sum; /* an accumulator over samples */
+typedef struct wf__phase { wf__code shared, tiles; } wf__phase;
+typedef struct wf__place { int node, space; wf__ref ref; size_t size; } wf__place;
+
+struct wf_plan {
+    wf_arena *arena;
+    wf_graph *graph;
+    const wf__kernels *kernels;
+    int type, tile, slots, reference, shared_lanes;
+    wf__phase *phase;
+    int phases;
+    wf__operand *operand;
+    int operands, operand_room;
+    wf__micro *micro;
+    int micros, micro_room;
+    wf__loop_plan **loop;
+    int loops, loop_room;
+    wf__sum *sum;
+    int sums, sum_room;
+    wf__place *in, *out, *grad;
+    int ins, in_room, outs, grads;
+    char *constant;
+    size_t constant_bytes;
+    size_t shared_bytes, real_sums, double_sums, scratch_bytes;
+    int frames, registers, total_steps;
+    const wf_graph *custom_graph[64]; /* the graphs that hold users' operations */
+    int custom_graphs;
+    size_t tile_bytes;
+};
+
+/* plans: define a scope */
+typedef struct wf__buffer { size_t bytes, at; int first, last; } wf__buffer;
+typedef struct wf__value { wf__ref ref; uint8_t known, placed; } wf__value; /* placed: where it will be */
+
+typedef struct wf__scope {
+    wf_plan *plan;
+    wf_graph *g;
+    wf_arena *A;
+    wf__code *code;
+    int lanes, shared, inside;  /* inside: the body of a loop */
+    wf__value *value;
+    uint8_t *need, *taken;      /* taken: computed as a part of another step */
+    int32_t *uses, *sink;
+    wf__buffer *buffer;
+    int buffers, buffer_room, nodes;
+    int failed;
+} wf__scope;
+
+static size_t wf__es(const wf__scope *s) { return wf__type_size(s->plan->type); }
+static int wf__lanes(const wf__scope *s, int id) { return s->g->node[id].space == WF__BATCH ? s->lanes : 1; }
+static size_t wf__count(const wf__scope *s, int id) { return wf__node_size(&s->g->node[id]) * (size_t)wf__lanes(s, id); }
+static wf__ref wf__no_ref(void) { wf__ref r = { 0, 0, 0 }; return r; }
+
+/* plans: ask for a buffer */
+static wf__ref wf__buffer_new(wf__scope *s, size_t bytes)
+{
+    wf__ref r = { WF__BASE_TILE, 0, 0 };
+    void *table = s->buffer;
+    if (!s->buffers) s->buffers = 1;
+    while (s->buffers >= s->buffer_room) {
+        if (!wf__grow_table(s->A, &table, s->buffer_room, &s->buffer_room, sizeof *s->buffer)) { s->failed = 1; return r; }
+        s->buffer = (wf__buffer *)table;
+    }
+    wf__buffer b = { wf__round_up(bytes ? bytes : 1), 0, s->code->steps, s->code->steps };
+    s->buffer[s->buffers] = b;
+    r.buffer = s->buffers++;
+    return r;
+}
+
+static void wf__touch(wf__scope *s, wf__ref r)
+{
+    if (!r.buffer) return;
+    if (s->buffer[r.buffer].last < s->code->steps) s->buffer[r.buffer].last = s->code->steps;
+}
+
+static wf__ref wf__shared_new(wf__scope *s, size_t bytes)
+{
+    wf__ref r = { WF__BASE_SHARED, 0, (int64_t)s->plan->shared_bytes };
+    s->plan->shared_bytes += wf__round_up(bytes);
+    return r;
+}
+
+/* plans: make room for a result */
+static wf__ref wf__result(wf__scope *s, int id)
+{
+    if (s->value[id].known) return s->value[id].ref;
+    size_t bytes = wf__count(s, id) * wf__es(s);
+    if (!s->value[id].placed) s->value[id].ref = s->shared && !s->inside ? wf__shared_new(s, bytes) : wf__buffer_new(s, bytes);
+    s->value[id].known = 1;
+    return s->value[id].ref;
+}
+
+static wf__step *wf__step_new(wf__scope *s, int code, int node)
+{
+    static const wf__step blank = { 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0 } };
+    void *table = s->code->step;
+    if (!wf__grow_table(s->A, &table, s->code->steps, &s->code->step_room, sizeof blank)) { s->failed = 1; return NULL; }
+    s->code->step = (wf__step *)table;
+    wf__step *t = &s->code->step[s->code->steps];
+    *t = blank;
+    t->code = (uint8_t)code;
+    t->node = node;
+    t->spread = (uint8_t)(node ? wf__lanes(s, node) : 1);
+    return t;
+}
+
+static void wf__step_done(wf__scope *s, const wf__step *t)
+{
+    wf__touch(s, t->out);
+    wf__touch(s, t->a);
+    wf__touch(s, t->b);
+    wf__touch(s, t->c);
+    s->code->steps++;
+    s->plan->total_steps++;
+}
+
+/* plans: is this the first axis */
+static int wf__first_axis(const int32_t *d, int axis)
+{
+    for (int i = 0; i < axis; i++) if (d[i] != 1) return 0;
+    return 1;
+}
+
+/* plans: find a value without computing */
+static int wf__constant_place(wf__scope *s, int id, wf__ref *r)
+{
+    wf_plan *p = s->plan;
+    const wf__node *n = &s->g->node[id];
+    size_t size = wf__node_size(n), es = wf__es(s), need = p->constant_bytes + wf__round_up(size * es);
+    char *grown = (char *)wf_alloc(s->A, need, 1);
+    if (!grown) { s->failed = 1; return 0; }
+    if (p->constant_bytes) memcpy(grown, p->constant, p->constant_bytes);
+    for (size_t i = 0; i < size; i++)
+        wf__put_value(grown + p->constant_bytes, p->type, i, n->op == WF__OP_CONST ? n->value : s->g->constant[(size_t)n->at[0] + i]);
+    r->base = WF__BASE_CONST;
+    r->buffer = 0;
+    r->at = (int64_t)p->constant_bytes;
+    p->constant = grown;
+    p->constant_bytes = need;
+    return 1;
+}
+
+static int wf__locate(wf__scope *s, int id, wf__ref *r)
+{
+    const wf__node *n = &s->g->node[id];
+    wf__value *v = &s->value[id];
+    if (!v->known) {
+        int arg = n->args ? wf__arg(s->g, id, 0) : 0;
+        wf__ref place = wf__no_ref();
+        if (n->op == WF__OP_PARAM) {
+            place.base = WF__BASE_PARAM;
+            place.at = (int64_t)(s->g->params->entry[n->at[0]].offset * wf__es(s));
+        } else if (n->op == WF__OP_CONST || n->op == WF__OP_ARRAY) {
+            if (!wf__constant_place(s, id, &place)) return 0;
+        } else if ((n->op == WF__OP_RESHAPE || n->op == WF__OP_STOP) && wf__lanes(s, id) == wf__lanes(s, arg)) {
+            if (!wf__locate(s, arg, &place)) return 0;
+        } else if (n->op == WF__OP_SLICE && n->at[2] == 1 && wf__first_axis(n->d, n->at[0]) && s->g->node[arg].space == n->space) {
+            if (!wf__locate(s, arg, &place)) return 0;
+            place.at += n->at[1] * (int64_t)(wf__count(s, id) / (size_t)n->d[n->at[0]] * wf__es(s));
+        } else return 0;
+        v->ref = place;
+        v->known = 1;
+    }
+    *r = v->ref;
+    return 1;
+}
+static wf__ref wf__dense(wf__scope *s, int id);
+static void wf__emit_list(wf__scope *s);
+static void wf__emit_input(wf__scope *s, int id);
+static void wf__emit_source(wf__scope *s, int id);
+static void wf__patch(wf__scope *s, wf__ref *r);
+static void wf__patch_step(wf__scope *s, wf__step *t);
+static int wf__place_buffers(wf__scope *s);
+
+/* plans: describe an operand */
+static int wf__pattern(const wf__node *y, const wf__node *x, int64_t lanes, int64_t *inner, int64_t *mid)
+{
+    int shift = y->nd - x->nd, state = 0;
+    *inner = lanes;
+    *mid = 1;
+    for (int i = y->nd - 1; i >= 0; i--) {
+        int dx = i - shift >= 0 ? x->d[i - shift] : 1, dy = y->d[i];
+        if (dy == 1) continue;
+        if (dx == dy) {
+            if (state == 2) return 0;
+            state = 1;
+            *mid *= dy;
+        } else if (state == 0) *inner *= dy;
+        else state = 2;
+    }
+    return 1;
+}
+
+static wf__operand wf__describe(wf__scope *s, int id, int64_t lanes)
+{
+    wf__operand o;
+    const wf__node *n = &s->g->node[id];
+    memset(&o, 0, sizeof o);
+    o.inner = lanes / wf__lanes(s, id);
+    o.mid = (int64_t)wf__count(s, id);
+    while (!s->value[id].known && (n->op == WF__OP_RESHAPE || n->op == WF__OP_STOP)) { id = wf__arg(s->g, id, 0); n = &s->g->node[id]; }
+    if (!s->value[id].known && n->op == WF__OP_BCAST) {
+        int arg = wf__arg(s->g, id, 0);
+        int64_t inner, mid;
+        while (!s->value[arg].known && (s->g->node[arg].op == WF__OP_BCAST || s->g->node[arg].op == WF__OP_RESHAPE) && wf__node_size(&s->g->node[arg]) == 1) arg = wf__arg(s->g, arg, 0);
+        if (wf__lanes(s, arg) == 1 && wf__pattern(n, &s->g->node[arg], lanes, &inner, &mid)) {
+            wf__operand deeper = wf__describe(s, arg, 1);
+            if (deeper.inner == 1 && deeper.mid == mid) { deeper.inner = inner; return deeper; }
+            if (deeper.mid == 1) return deeper;
+            o.ref = wf__dense(s, arg);
+            o.inner = inner;
+            o.mid = mid;
+            return o;
+        }
+        if (wf__lanes(s, arg) == lanes && wf__node_size(&s->g->node[arg]) == 1) {
+            o.ref = wf__dense(s, arg);
+            o.inner = 1;
+            o.mid = lanes;
+            return o;
+        }
+    }
+    o.ref = wf__dense(s, id);
+    return o;
+}
+
+/* plans: make a value dense */
+static void wf__emit_bcast(wf__scope *s, int id)
+{
+    const wf__node *n = &s->g->node[id];
+    int arg = wf__arg(s->g, id, 0), shift = n->nd - s->g->node[arg].nd;
+    int lanes = wf__lanes(s, id), from = wf__lanes(s, arg);
+    wf__ref a = wf__dense(s, arg), y = wf__result(s, id);
+    wf__step *t = wf__step_new(s, WF__STEP_COPY, id);
+    if (!t) return;
+    t->out = y;
+    t->a = a;
+    int64_t ys = lanes, xs = from;
+    for (int i = 3; i >= 0; i--) {
+        int axis = i - (4 - n->nd), dx = axis - shift >= 0 && axis >= 0 ? s->g->node[arg].d[axis - shift] : 1, dy = axis >= 0 ? n->d[axis] : 1;
+        t->n[i] = dy;
+        t->n[4 + i] = ys;
+        t->n[8 + i] = dx == 1 ? 0 : xs;
+        ys *= dy;
+        xs *= dx;
+    }
+    t->first = lanes;
+    t->number = from == lanes;
+    wf__step_done(s, t);
+}
+
+static wf__ref wf__dense(wf__scope *s, int id)
+{
+    wf__ref r = wf__no_ref();
+    if (s->failed || wf__locate(s, id, &r)) return r;
+    const wf__node *n = &s->g->node[id];
+    if (n->op == WF__OP_BCAST) { wf__emit_bcast(s, id); return s->value[id].ref; }
+    if (n->op == WF__OP_RESHAPE || n->op == WF__OP_STOP) {
+        wf__dense(s, wf__arg(s->g, id, 0));
+        if (wf__locate(s, id, &r)) return r;
+    }
+    if (n->op == WF__OP_SLICE) {
+        wf__dense(s, wf__arg(s->g, id, 0));
+        if (wf__locate(s, id, &r)) return r;
+    }
+    wf__fail(s->A, WF_ERROR_UNSUPPORTED, "plan: value %d (%s) is used before it is computed", id, wf__op_name[n->op]);
+    s->failed = 1;
+    return r;
+}
+
+/* plans: recognise elementwise nodes */
+static int wf__is_elementwise(const wf__node *n)
+{
+    return wf__op_kind[n->op] == WF__KIND_UNARY || wf__op_kind[n->op] == WF__KIND_BINARY || n->op == WF__OP_SELECT
+        || n->op == WF__OP_NEG || n->op == WF__OP_SIGN || n->op == WF__OP_FLOOR || n->op == WF__OP_ROUND || n->op == WF__OP_LT || n->op == WF__OP_LE || n->op == WF__OP_EQ;
+}
+
+static int wf__ready(wf__scope *s, int id)
+{
+    const wf__node *n = &s->g->node[id];
+    if (s->value[id].known) return 1;
+    if (n->op == WF__OP_PARAM || n->op == WF__OP_CONST || n->op == WF__OP_ARRAY) return 1;
+    if (n->op == WF__OP_RESHAPE || n->op == WF__OP_STOP || n->op == WF__OP_BCAST || (n->op == WF__OP_SLICE && n->at[2] == 1 && wf__first_axis(n->d, n->at[0])))
+        return wf__ready(s, wf__arg(s->g, id, 0));
+    return 0;
+}
+
+/* plans: map operations to kernels */
+static int wf__unary_kernel(int op)
+{
+    switch (op) {
+    case WF__OP_NEG: return WF__NEG;
+    case WF__OP_RECIP: return WF__RECIP;
+    case WF__OP_EXP: return WF__EXP;
+    case WF__OP_EXPM1: return WF__EXPM1;
+    case WF__OP_LOG: return WF__LOG;
+    case WF__OP_LOG1P: return WF__LOG1P;
+    case WF__OP_SQRT: return WF__SQRT;
+    case WF__OP_TANH: return WF__TANH;
+    case WF__OP_SIGMOID: return WF__SIGMOID;
+    case WF__OP_SOFTPLUS: return WF__SOFTPLUS;
+    case WF__OP_ERF: return WF__ERF;
+    case WF__OP_SIN: return WF__SIN;
+    case WF__OP_COS: return WF__COS;
+    case WF__OP_ABS: return WF__ABS;
+    case WF__OP_SIGN: return WF__SIGN;
+    case WF__OP_FLOOR: return WF__FLOOR;
+    case WF__OP_ROUND: return WF__ROUND;
+    case WF__OP_RELU: return WF__RELU;
+    case WF__OP_SQUARE: return WF__SQUARE;
+    default: return -1;
+    }
+}
+
+static int wf__binary_kernel(int op)
+{
+    switch (op) {
+    case WF__OP_ADD: return WF__ADD;
+    case WF__OP_SUB: return WF__SUB;
+    case WF__OP_MUL: return WF__MUL;
+    case WF__OP_DIV: return WF__DIV;
+    case WF__OP_MAX: return WF__MAX;
+    case WF__OP_MIN: return WF__MIN;
+    case WF__OP_LT: return WF__LT;
+    case WF__OP_LE: return WF__LE;
+    case WF__OP_EQ: return WF__EQ;
+    case WF__OP_ATAN2: return WF__ATAN2;
+    default: return -1;
+    }
+}
+
+/* plans: recognise slopes of activations */
+static int wf__is_one_minus(wf__scope *s, int id, int op, int y)
+{
+    const wf__node *n = &s->g->node[id];
+    double one;
+    if (n->op != WF__OP_SUB || !wf__is_const(wf__at(s->g, wf__arg(s->g, id, 0)), &one) || one != 1) return 0;
+    int b = wf__arg(s->g, id, 1);
+    if (op == WF__OP_SQUARE) return s->g->node[b].op == WF__OP_SQUARE && s->uses[b] == 1;
+    return b == y;
+}
+
+static int wf__is_slope(wf__scope *s, int id, int *u, int *y)
+{
+    if (s->plan->reference || s->g->node[id].op != WF__OP_MUL) return 0;
+    for (int k = 0; k < 2; k++) {
+        int d = wf__arg(s->g, id, k), other = wf__arg(s->g, id, 1 - k);
+        if (s->uses[d] != 1 || s->value[d].known) continue;
+        if (wf__is_one_minus(s, d, WF__OP_SQUARE, 0)) {
+            *u = other;
+            *y = wf__arg(s->g, wf__arg(s->g, d, 1), 0);
+            return WF__DTANH;
+        }
+        if (s->g->node[d].op != WF__OP_MUL) continue;
+        for (int j = 0; j < 2; j++) {
+            int a = wf__arg(s->g, d, j), b = wf__arg(s->g, d, 1 - j);
+            if (s->uses[b] == 1 && wf__is_one_minus(s, b, 0, a)) { *u = other; *y = a; return WF__DSIGMOID; }
+        }
+    }
+    return 0;
+}
+
+/* plans: define a group under construction */
+enum { WF__GROUP_MAX = 24 };
+
+typedef struct wf__group {
+    wf__scope *s;
+    int member[WF__GROUP_MAX], members, lanes;
+    size_t count;
+    int first_operand, first_micro, registers;
+    int16_t slot[WF__GROUP_MAX]; /* the operand of each member's result */
+    wf__step *step;
+} wf__group;
+
+static int wf__group_find(const wf__group *q, int id)
+{
+    for (int i = 0; i < q->members; i++) if (q->member[i] == id) return i;
+    return -1;
+}
+
+static int wf__group_fits(const wf__group *q, int id)
+{
+    wf__scope *s = q->s;
+    const wf__node *n = &s->g->node[id];
+    if (!s->need[id] || s->taken[id] || s->value[id].known || !wf__is_elementwise(n)) return 0;
+    if (wf__lanes(s, id) != q->lanes || wf__count(s, id) != q->count || q->members == WF__GROUP_MAX) return 0;
+    for (int k = 0; k < n->args; k++)
+        if (wf__group_find(q, wf__arg(s->g, id, k)) < 0 && !wf__ready(s, wf__arg(s->g, id, k))) return 0;
+    return 1;
+}
+
+/* plans: gather a group */
+static void wf__gather(wf__group *q, int from, int to)
+{
+    wf__scope *s = q->s;
+    int looked = 0;
+    q->lanes = wf__lanes(s, from);
+    q->count = wf__count(s, from);
+    for (int id = from; id < to && looked < 64; id++) {
+        if (!s->need[id] || s->taken[id]) continue;
+        looked++;
+        if (wf__group_fits(q, id)) q->member[q->members++] = id;
+        if (s->plan->reference) break;
+    }
+}
+
+/* plans: add an operand to a group */
+static int16_t wf__group_operand(wf__group *q, wf__operand o)
+{
+    wf_plan *p = q->s->plan;
+    for (int i = q->first_operand; i < p->operands; i++) {
+        const wf__operand *e = &p->operand[i];
+        if (e->kind != WF__REGISTER && o.kind != WF__REGISTER && e->inner == o.inner && e->mid == o.mid && e->ref.base == o.ref.base && e->ref.buffer == o.ref.buffer && e->ref.at == o.ref.at)
+            return (int16_t)(i - q->first_operand);
+    }
+    void *table = p->operand;
+    if (!wf__grow_table(q->s->A, &table, p->operands, &p->operand_room, sizeof o)) { q->s->failed = 1; return 0; }
+    p->operand = (wf__operand *)table;
+    if (o.kind != WF__REGISTER) o.kind = o.mid == 1 ? WF__SCALAR : o.inner == 1 && o.mid == (int64_t)q->count ? WF__FULL : WF__PATTERN;
+    if (o.kind == WF__REGISTER || o.kind == WF__PATTERN) o.reg = q->registers++;
+    if (o.kind != WF__REGISTER) wf__touch(q->s, o.ref);
+    p->operand[p->operands] = o;
+    return (int16_t)(p->operands++ - q->first_operand);
+}
+
+static int16_t wf__group_source(wf__group *q, int id)
+{
+    int k = wf__group_find(q, id);
+    if (k >= 0) return q->slot[k];
+    return wf__group_operand(q, wf__describe(q->s, id, q->lanes));
+}
+
+static int16_t wf__group_filled(wf__group *q, int16_t k)
+{
+    wf__operand o = q->s->plan->operand[q->first_operand + k];
+    if (o.kind != WF__SCALAR) return k;
+    o.kind = WF__REGISTER; /* a register of its own, filled from one number: the executor fills registers that have a reference */
+    o.inner = (int64_t)q->count;
+    int16_t r = wf__group_operand(q, o);
+    q->s->plan->operand[q->first_operand + r].kind = WF__PATTERN;
+    return r;
+}
+
+/* plans: write the operations of a group */
+static void wf__group_micro(wf__group *q, int op, int form, int16_t y, int16_t a, int16_t b, int16_t c)
+{
+    wf_plan *p = q->s->plan;
+    void *table = p->micro;
+    if (!wf__grow_table(q->s->A, &table, p->micros, &p->micro_room, sizeof *p->micro)) { q->s->failed = 1; return; }
+    p->micro = (wf__micro *)table;
+    wf__micro m = { (uint8_t)op, (uint8_t)form, y, a, b, c };
+    p->micro[p->micros++] = m;
+}
+
+enum { WF__FORM_UNARY, WF__FORM_BINARY, WF__FORM_SCALAR, WF__FORM_SELECT };
+
+static void wf__group_binary(wf__group *q, int kernel, int16_t y, int16_t a, int16_t b)
+{
+    const wf__operand *o = q->s->plan->operand + q->first_operand;
+    int sa = o[a].kind == WF__SCALAR, sb = o[b].kind == WF__SCALAR, commutes = kernel == WF__ADD || kernel == WF__MUL || kernel == WF__EQ;
+    if (sb && !sa) { wf__group_micro(q, kernel, WF__FORM_SCALAR, y, a, b, 0); return; }
+    if (sa && !sb && commutes) { wf__group_micro(q, kernel, WF__FORM_SCALAR, y, b, a, 0); return; }
+    if (sa && !sb && kernel == WF__SUB) { wf__group_micro(q, WF__RSUB, WF__FORM_SCALAR, y, b, a, 0); return; }
+    if (sa && !sb && kernel == WF__DIV) { wf__group_micro(q, WF__RDIV, WF__FORM_SCALAR, y, b, a, 0); return; }
+    a = wf__group_filled(q, a);
+    b = wf__group_filled(q, b);
+    wf__group_micro(q, kernel, WF__FORM_BINARY, y, a, b, 0);
+}
+
+static void wf__group_write(wf__group *q, int id, int16_t y)
+{
+    wf__scope *s = q->s;
+    const wf__node *n = &s->g->node[id];
+    int u = 0, v = 0, slope = wf__is_slope(s, id, &u, &v);
+    if (slope) {
+        int16_t a = wf__group_source(q, u), b = wf__group_source(q, v);
+        wf__group_micro(q, slope, WF__FORM_BINARY, y, wf__group_filled(q, a), wf__group_filled(q, b), 0);
+        return;
+    }
+    int16_t a = wf__group_source(q, wf__arg(s->g, id, 0));
+    if (n->args == 1) { wf__group_micro(q, wf__unary_kernel(n->op), WF__FORM_UNARY, y, wf__group_filled(q, a), 0, 0); return; }
+    int16_t b = wf__group_source(q, wf__arg(s->g, id, 1));
+    if (n->args == 2) { wf__group_binary(q, wf__binary_kernel(n->op), y, a, b); return; }
+    int16_t c = wf__group_source(q, wf__arg(s->g, id, 2));
+    a = wf__group_filled(q, a);
+    b = wf__group_filled(q, b);
+    c = wf__group_filled(q, c);
+    wf__group_micro(q, 0, WF__FORM_SELECT, y, a, b, c);
+}
+
+/* plans: emit a group */
+static int wf__group_inner_uses(const wf__group *q, int id)
+{
+    int uses = 0;
+    for (int i = 0; i < q->members; i++)
+        for (int k = 0; k < q->s->g->node[q->member[i]].args; k++) uses += wf__arg(q->s->g, q->member[i], k) == id;
+    return uses;
+}
+
+static void wf__group_swallow(wf__group *q)
+{
+    wf__scope *s = q->s;
+    int keep = 0, u, y;
+    for (int i = q->members - 1; i >= 0; i--) {
+        int id = q->member[i];
+        if (s->taken[id] || !wf__is_slope(s, id, &u, &y)) continue;
+        for (int k = 0; k < 2; k++) {
+            int d = wf__arg(s->g, id, k);
+            if (d == u || s->uses[d] != 1) continue;
+            s->taken[d] = 1;
+            for (int j = 0; j < 2; j++) {
+                int e = wf__arg(s->g, d, j);
+                if (e != y && s->uses[e] == 1) s->taken[e] = 1;
+            }
+        }
+    }
+    for (int i = 0; i < q->members; i++) if (!s->taken[q->member[i]]) q->member[keep++] = q->member[i];
+    q->members = keep;
+}
+
+static void wf__group_prepare(wf__group *q) /* describing an operand may emit a step; that must happen before the group's own */
+{
+    wf__scope *s = q->s;
+    for (int i = 0; i < q->members; i++) {
+        int list[4], n = 0, id = q->member[i];
+        if (wf__is_slope(s, id, &list[0], &list[1])) n = 2;
+        else for (; n < s->g->node[id].args; n++) list[n] = wf__arg(s->g, id, n);
+        for (int k = 0; k < n; k++)
+            if (wf__group_find(q, list[k]) < 0) wf__describe(s, list[k], q->lanes);
+    }
+}
+
+static void wf__emit_group(wf__scope *s, int from, int to)
+{
+    wf__group q;
+    memset(&q, 0, sizeof q);
+    q.s = s;
+    wf__gather(&q, from, to);
+    if (!s->plan->reference) wf__group_swallow(&q);
+    if (!q.members) return;
+    wf__group_prepare(&q);
+    q.first_operand = s->plan->operands;
+    q.first_micro = s->plan->micros;
+    wf__step *t = wf__step_new(s, WF__STEP_GROUP, q.member[0]);
+    if (!t) return;
+    for (int i = 0; i < q.members && !s->failed; i++) {
+        int id = q.member[i], kept = s->plan->reference || s->value[id].placed || s->sink[id] >= 0 || wf__group_inner_uses(&q, id) < s->uses[id];
+        wf__operand o;
+        memset(&o, 0, sizeof o);
+        o.kind = kept ? WF__FULL : WF__REGISTER;
+        o.inner = 1;
+        o.mid = (int64_t)q.count;
+        if (kept) o.ref = wf__result(s, id);
+        q.slot[i] = wf__group_operand(&q, o);
+        if (q.slot[i] >= 0 && kept) s->plan->operand[q.first_operand + q.slot[i]].kind = WF__FULL;
+        wf__group_write(&q, id, q.slot[i]);
+    }
+    if (q.registers > s->plan->registers) s->plan->registers = q.registers;
+    t = &s->code->step[s->code->steps];
+    t->first = q.first_operand;
+    t->number = s->plan->operands - q.first_operand;
+    t->n[0] = (int64_t)q.count;
+    t->n[1] = q.first_micro;
+    t->n[2] = s->plan->micros - q.first_micro;
+    wf__step_done(s, t);
+    for (int i = 0; i < q.members; i++) s->taken[q.member[i]] = 1;
+}
+
+/* plans: measure a matrix product */
+typedef struct wf__mm { int64_t m, n, k, batch; int a, b, ta, tb, la, lb, lc; } wf__mm;
+
+static wf__mm wf__mm_of(wf__scope *s, int id)
+{
+    const wf__node *n = &s->g->node[id];
+    wf__mm q;
+    q.a = wf__arg(s->g, id, 0);
+    q.b = wf__arg(s->g, id, 1);
+    q.ta = n->at[0];
+    q.tb = n->at[1];
+    q.m = n->d[n->nd - 2];
+    q.n = n->d[n->nd - 1];
+    q.k = s->g->node[q.a].d[n->nd - 1 - q.ta];
+    q.batch = n->nd == 3 ? n->d[0] : 1;
+    q.la = wf__lanes(s, q.a);
+    q.lb = wf__lanes(s, q.b);
+    q.lc = wf__lanes(s, id);
+    return q;
+}
+
+static int wf__mm_direct(const wf__mm *q) { return !q->tb && q->lb == q->lc && q->la == 1; }
+
+/* plans: emit a matrix product */
+static void wf__emit_gemm(wf__scope *s, int id, wf__ref out, int accumulate, wf__ref bias, int biased, int act)
+{
+    wf__mm q = wf__mm_of(s, id);
+    int64_t columns = q.n * q.lc;
+    wf__ref a = wf__dense(s, q.a), b = wf__dense(s, q.b);
+    wf__step *t = wf__step_new(s, WF__STEP_GEMM, id);
+    if (!t) return;
+    t->out = out;
+    t->a = a;
+    t->b = b;
+    if (biased) t->c = bias;
+    t->flags = (uint8_t)(accumulate | (biased ? 2 : 0));
+    t->act = (uint8_t)act;
+    int64_t n[11] = { q.m, columns, q.k, columns, q.ta ? 1 : q.k, q.ta ? q.m : 1, columns, q.batch, q.m * columns, q.m * q.k, q.k * columns };
+    memcpy(t->n, n, sizeof n);
+    wf__step_done(s, t);
+}
+
+static void wf__emit_rows_gemm(wf__scope *s, int id, wf__mm q)
+{
+    int64_t T = q.la;
+    wf__ref a = wf__dense(s, q.a), b = wf__dense(s, q.b), y = wf__result(s, id);
+    wf__step *t = wf__step_new(s, WF__STEP_GEMM, id);
+    if (!t) return;
+    t->out = y;
+    t->a = b;
+    t->b = a;
+    int64_t n[11] = { q.n, T, q.k, T, q.tb ? q.k : 1, q.tb ? 1 : q.n, q.ta ? q.m * T : T, q.m, q.n * T, 0, q.ta ? T : q.k * T };
+    memcpy(t->n, n, sizeof n);
+    wf__step_done(s, t);
+}
+
+/* plans: emit a product by kind */
+static void wf__emit_matmul(wf__scope *s, int id)
+{
+    wf__mm q = wf__mm_of(s, id);
+    if (wf__mm_direct(&q)) { wf__emit_gemm(s, id, wf__result(s, id), 0, wf__no_ref(), 0, 0); return; }
+    if (q.lc > 1 && q.la == q.lc && q.lb == 1 && q.batch == 1) { wf__emit_rows_gemm(s, id, q); return; }
+    wf__ref a = wf__dense(s, q.a), b = wf__dense(s, q.b), y = wf__result(s, id), scratch = wf__no_ref();
+    int nt = q.lc == 1 && q.tb && !q.ta;
+    if (nt) scratch = wf__buffer_new(s, wf__gemm_nt_scratch((size_t)q.n, (size_t)q.k) * wf__es(s));
+    wf__step *t = wf__step_new(s, nt ? WF__STEP_GEMM_NT : WF__STEP_LANES_MM, id);
+    if (!t) return;
+    t->out = y;
+    t->a = a;
+    t->b = b;
+    t->c = scratch;
+    int64_t n[10] = { q.m, q.n, q.k, q.batch, q.ta, q.tb, q.la, q.lb, q.lc, 0 };
+    memcpy(t->n, n, sizeof n);
+    wf__step_done(s, t);
+}
+
+/* plans: collect the terms of a sum */
+enum { WF__TERMS = 12 };
+
+static int wf__terms(wf__scope *s, int id, int root, int *list, int n)
+{
+    const wf__node *x = &s->g->node[id];
+    int through = root || (s->uses[id] == 1 && !s->value[id].known && !s->value[id].placed);
+    if (n < 0 || n >= WF__TERMS) return -1;
+    if (through && x->op == WF__OP_ADD) {
+        n = wf__terms(s, wf__arg(s->g, id, 0), 0, list, n);
+        return n < 0 ? n : wf__terms(s, wf__arg(s->g, id, 1), 0, list, n);
+    }
+    if (through && x->op == WF__OP_RESHAPE && wf__lanes(s, id) == wf__lanes(s, wf__arg(s->g, id, 0))) {
+        int below = s->g->node[wf__arg(s->g, id, 0)].op;
+        if (below == WF__OP_ADD || below == WF__OP_MATMUL) return wf__terms(s, wf__arg(s->g, id, 0), 0, list, n);
+    }
+    list[n] = id;
+    return n + 1;
+}
+
+static int wf__is_product(wf__scope *s, int id, int lanes)
+{
+    if (s->g->node[id].op != WF__OP_MATMUL || s->uses[id] != 1 || s->value[id].known || s->value[id].placed || s->g->node[id].nd != 2) return 0;
+    wf__mm q = wf__mm_of(s, id);
+    return wf__mm_direct(&q) && q.lc == lanes;
+}
+
+/* plans: mark the roots of sums */
+static void wf__absorb(wf__scope *s, int id, int root, int lanes)
+{
+    const wf__node *x = &s->g->node[id];
+    int through = root || (s->uses[id] == 1 && !s->value[id].known && !s->value[id].placed);
+    if (!through || (x->op != WF__OP_ADD && x->op != WF__OP_RESHAPE)) {
+        if (wf__is_product(s, id, lanes)) s->taken[id] = 1;
+        return;
+    }
+    if (x->op == WF__OP_RESHAPE) {
+        int below = s->g->node[wf__arg(s->g, id, 0)].op;
+        if (below != WF__OP_ADD && below != WF__OP_MATMUL) return;
+    }
+    if (!root) s->taken[id] = 1;
+    for (int k = 0; k < x->args; k++) wf__absorb(s, wf__arg(s->g, id, k), 0, lanes);
+}
+
+static int wf__sum_base(wf__scope *s, int id)
+{
+    const wf__node *n = &s->g->node[id];
+    if (n->op == WF__OP_ADD) return id;
+    if (wf__unary_kernel(n->op) < 0 || n->op == WF__OP_NEG) return 0;
+    int a = wf__arg(s->g, id, 0);
+    return s->uses[a] == 1 && wf__lanes(s, a) == wf__lanes(s, id) ? a : 0;
+}
+
+static void wf__mark_sums(wf__scope *s)
+{
+    int list[WF__TERMS];
+    for (int id = s->nodes - 1; id > 0; id--) {
+        int base = s->need[id] && !s->taken[id] ? wf__sum_base(s, id) : 0, products = 0;
+        if (!base) continue;
+        int n = wf__terms(s, base, base == id, list, 0);
+        int64_t rows = 0;
+        for (int i = 0; i < n; i++)
+            if (wf__is_product(s, list[i], wf__lanes(s, id))) {
+                wf__mm q = wf__mm_of(s, list[i]);
+                if (products && rows != q.m) { products = 0; break; }
+                rows = q.m;
+                products++;
+            }
+        if (!products || (n == 1 && base == id)) continue;
+        s->taken[id] = 2;
+        wf__absorb(s, base, base == id, wf__lanes(s, id));
+    }
+}
+
+/* plans: emit a plain sum of operands */
+static void wf__emit_sum_of(wf__scope *s, wf__ref out, size_t count, const wf__operand *list, int n, int into)
+{
+    wf__group q;
+    int16_t slot[WF__TERMS];
+    wf__operand o;
+    memset(&q, 0, sizeof q);
+    memset(&o, 0, sizeof o);
+    q.s = s;
+    q.count = count;
+    q.first_operand = s->plan->operands;
+    q.first_micro = s->plan->micros;
+    o.inner = 1;
+    o.mid = (int64_t)count;
+    o.ref = out;
+    if (!wf__step_new(s, WF__STEP_GROUP, 0)) return;
+    int16_t y = wf__group_operand(&q, o);
+    if (!s->failed) s->plan->operand[q.first_operand + y].kind = WF__FULL;
+    for (int i = 0; i < n; i++) slot[i] = wf__group_operand(&q, list[i]);
+    int16_t sum = into ? y : slot[0];
+    if (!into && n == 1) wf__group_micro(&q, WF__COPY, WF__FORM_UNARY, y, wf__group_filled(&q, slot[0]), 0, 0);
+    for (int i = into ? 0 : 1; i < n; i++) {
+        wf__group_binary(&q, WF__ADD, y, sum, slot[i]);
+        sum = y;
+    }
+    if (s->failed) return;
+    wf__step *t = &s->code->step[s->code->steps];
+    if (q.registers > s->plan->registers) s->plan->registers = q.registers;
+    t->first = q.first_operand;
+    t->number = s->plan->operands - q.first_operand;
+    t->n[0] = (int64_t)count;
+    t->n[1] = q.first_micro;
+    t->n[2] = s->plan->micros - q.first_micro;
+    wf__step_done(s, t);
+}
+
+/* plans: emit a sum with products */
+static void wf__emit_products(wf__scope *s, int id)
+{
+    int list[WF__TERMS], product[WF__TERMS], products = 0, rest = 0, biases = 1, base = wf__sum_base(s, id), lanes = wf__lanes(s, id);
+    wf__operand other[WF__TERMS];
+    int n = wf__terms(s, base, base == id, list, 0), act = base == id ? 0 : wf__unary_kernel(s->g->node[id].op) + 1;
+    wf__mm q;
+    memset(&q, 0, sizeof q);
+    for (int i = 0; i < n; i++)
+        if (wf__is_product(s, list[i], lanes)) { product[products++] = list[i]; q = wf__mm_of(s, list[i]); }
+        else other[rest++] = wf__describe(s, list[i], lanes);
+    wf__ref out = wf__result(s, id), bias = wf__no_ref();
+    for (int i = 0; i < rest; i++) biases &= other[i].inner == q.n * q.lc && other[i].mid == q.m && other[i].mid > 1;
+    if (rest == 1 && biases) bias = other[0].ref;
+    else if (rest && biases) {
+        for (int i = 0; i < rest; i++) other[i].inner = 1;
+        bias = wf__buffer_new(s, (size_t)q.m * wf__es(s));
+        wf__emit_sum_of(s, bias, (size_t)q.m, other, rest, 0);
+    } else if (rest) wf__emit_sum_of(s, out, wf__count(s, id), other, rest, 0);
+    for (int i = 0; i < products; i++)
+        wf__emit_gemm(s, product[i], out, i > 0 || (rest && !biases), bias, i == 0 && rest && biases, i + 1 == products ? act : 0);
+}
+
+/* plans: emit along an axis */
+static void wf__emit_along(wf__scope *s, int id, int code, int kind)
+{
+    int arg = wf__arg(s->g, id, 0);
+    const wf__node *x = &s->g->node[arg];
+    int64_t outer = 1, inner = wf__lanes(s, arg), axis = s->g->node[id].at[0];
+    for (int i = 0; i < x->nd; i++) { if (i < axis) outer *= x->d[i]; if (i > axis) inner *= x->d[i]; }
+    int64_t size = x->d[axis];
+    wf__ref a = wf__dense(s, arg), y = wf__result(s, id);
+    wf__step *t = wf__step_new(s, code, id);
+    if (!t) return;
+    t->out = y;
+    t->a = a;
+    t->n[0] = outer;
+    t->n[1] = size;
+    t->n[2] = inner;
+    t->flags = (uint8_t)kind;
+    wf__step_done(s, t);
+}
+
+/* plans: emit a copy with strides */
+static void wf__emit_copy(wf__scope *s, int id, wf__ref y, wf__ref x, int lanes, int spread, const int64_t n[12])
+{
+    wf__step *t = wf__step_new(s, WF__STEP_COPY, id);
+    if (!t) return;
+    t->out = y;
+    t->a = x;
+    memcpy(t->n, n, sizeof t->n);
+    t->first = lanes;
+    t->number = spread;
+    wf__step_done(s, t);
+}
+
+static void wf__strides(const wf__node *x, int lanes, int64_t stride[4])
+{
+    int64_t step = lanes;
+    for (int i = 3; i >= 0; i--) {
+        int axis = i - (4 - x->nd);
+        stride[i] = step;
+        if (axis >= 0) step *= x->d[axis];
+    }
+}
+
+static void wf__emit_zero(wf__scope *s, int id, wf__ref y, size_t count)
+{
+    wf__step *t = wf__step_new(s, WF__STEP_ZERO, id);
+    if (!t) return;
+    t->out = y;
+    t->n[0] = (int64_t)count;
+    wf__step_done(s, t);
+}
+
+/* plans: emit changes of shape */
+static void wf__emit_move(wf__scope *s, int id)
+{
+    wf__node y = s->g->node[id];
+    int lanes = wf__lanes(s, id), start = 0;
+    wf__ref out = wf__result(s, id);
+    if (y.op == WF__OP_PAD) wf__emit_zero(s, id, out, wf__count(s, id));
+    for (int k = 0; k < (y.op == WF__OP_CONCAT ? y.args : 1); k++) {
+        int arg = wf__arg(s->g, id, k);
+        wf__node x = s->g->node[arg];
+        wf__node small = y.op == WF__OP_SLICE ? y : x;
+        int64_t n[12], ys[4], xs[4];
+        int axis = y.at[0] + (4 - y.nd), from = wf__lanes(s, arg);
+        wf__ref a = wf__dense(s, arg), to = out;
+        wf__strides(&y, lanes, ys);
+        wf__strides(&x, from, xs);
+        if (y.op == WF__OP_PERMUTE) {
+            int64_t moved[4] = { 0, 0, 0, 0 };
+            for (int i = 0; i < y.nd; i++) moved[i + 4 - y.nd] = xs[y.at[i] + 4 - y.nd];
+            memcpy(xs, moved, sizeof xs);
+            small = y;
+        } else if (y.op == WF__OP_SLICE) {
+            a.at += y.at[1] * xs[axis] * (int64_t)wf__es(s);
+            xs[axis] *= y.at[2];
+        } else if (y.op == WF__OP_PAD) {
+            to.at += y.at[1] * ys[axis] * (int64_t)wf__es(s);
+            ys[axis] *= y.at[2];
+        } else {
+            to.at += start * ys[axis] * (int64_t)wf__es(s);
+            start += x.d[y.at[0]];
+        }
+        for (int i = 0; i < 4; i++) {
+            n[i] = i - (4 - small.nd) >= 0 ? small.d[i - (4 - small.nd)] : 1;
+            n[4 + i] = ys[i];
+            n[8 + i] = xs[i];
+        }
+        wf__emit_copy(s, id, to, a, lanes, from == lanes, n);
+    }
+}
+
+/* plans: emit a plain operation */
+static void wf__emit_slow(wf__scope *s, int id, int code)
+{
+    const wf__node *y = &s->g->node[id];
+    int a = wf__arg(s->g, id, 0), b = y->args > 1 ? wf__arg(s->g, id, 1) : 0;
+    wf__ref ra = wf__dense(s, a), rb = b ? wf__dense(s, b) : wf__no_ref(), out = wf__result(s, id), scratch = wf__no_ref();
+    if (y->op == WF__OP_ARGSORT) scratch = wf__buffer_new(s, 2 * wf__count(s, id) * sizeof(int32_t));
+    wf__step *t = wf__step_new(s, code, id);
+    if (!t) return;
+    t->out = out;
+    t->a = ra;
+    t->b = rb;
+    t->c = scratch;
+    t->act = y->op;
+    t->n[0] = wf__lanes(s, a);
+    t->n[1] = b ? wf__lanes(s, b) : 1;
+    t->n[2] = wf__lanes(s, id);
+    t->n[3] = s->g->node[a].nd ? s->g->node[a].d[0] : 1;
+    t->n[4] = y->nd ? y->d[0] : 1;
+    t->n[5] = (int64_t)wf__node_size(y) / t->n[4];
+    t->n[6] = y->at[0];
+    t->n[7] = y->at[1];
+    t->n[8] = y->at[2];
+    t->n[9] = b ? (int64_t)wf__node_size(&s->g->node[b]) : 0;
+    t->n[10] = (int64_t)wf__node_size(&s->g->node[a]);
+    t->n[11] = (int64_t)wf__node_size(y);
+    wf__step_done(s, t);
+}
+
+/* plans: emit an operation of the user's */
+static void wf__emit_custom(wf__scope *s, int id)
+{
+    const wf__node *y = &s->g->node[id];
+    wf__ref in[12], out;
+    int args = y->args, first = s->plan->operands;
+    for (int k = 0; k < args; k++) in[k] = wf__dense(s, wf__arg(s->g, id, k));
+    out = wf__result(s, id);
+    wf__step *t = wf__step_new(s, WF__STEP_CUSTOM, id);
+    if (!t) return;
+    for (int k = 0; k < args; k++) {
+        void *table = s->plan->operand;
+        wf__operand o;
+        memset(&o, 0, sizeof o);
+        if (!wf__grow_table(s->A, &table, s->plan->operands, &s->plan->operand_room, sizeof o)) { s->failed = 1; return; }
+        s->plan->operand = (wf__operand *)table;
+        o.ref = in[k];
+        o.inner = wf__lanes(s, wf__arg(s->g, id, k));
+        o.reg = wf__arg(s->g, id, k);
+        wf__touch(s, o.ref);
+        s->plan->operand[s->plan->operands++] = o;
+    }
+    int which = 0;
+    while (which < s->plan->custom_graphs && s->plan->custom_graph[which] != s->g) which++;
+    if (which == 64) { wf__fail(s->A, WF_ERROR_LIMIT, "plan: users' operations in more than 64 loops"); s->failed = 1; return; }
+    if (which == s->plan->custom_graphs) s->plan->custom_graph[s->plan->custom_graphs++] = s->g;
+    t->act = (uint8_t)which;
+    t->out = out;
+    t->first = first;
+    t->number = args;
+    wf__step_done(s, t);
+}
+
+/* plans: emit a sum over samples */
+static int wf__is_outer(wf__scope *s, int id)
+{
+    const wf__node *n = &s->g->node[id];
+    if (n->op != WF__OP_MATMUL || n->nd != 2 || n->at[0] || !n->at[1] || s->uses[id] != 1 || s->value[id].known) return 0;
+    return s->g->node[wf__arg(s->g, id, 0)].space == WF__BATCH && s->g->node[wf__arg(s->g, id, 1)].space == WF__BATCH;
+}
+
+static int wf__all_outer(wf__scope *s, int id)
+{
+    for (int k = 0; k < s->g->node[id].args; k++) if (!wf__is_outer(s, wf__arg(s->g, id, k))) return 0;
+    return !s->plan->reference;
+}
+
+static void wf__emit_outer(wf__scope *s, int id, const wf__sum *sum)
+{
+    wf__mm q = wf__mm_of(s, id);
+    wf__ref a = wf__dense(s, q.a), b = wf__dense(s, q.b), scratch = wf__buffer_new(s, wf__gemm_nt_scratch((size_t)q.n, (size_t)(q.k * q.lc)) * wf__es(s));
+    wf__step *t = wf__step_new(s, WF__STEP_SUM_NT, id);
+    if (!t) return;
+    t->a = a;
+    t->b = b;
+    t->c = scratch;
+    t->n[0] = q.m;
+    t->n[1] = q.n;
+    t->n[2] = q.k;
+    t->n[3] = (int64_t)sum->at;
+    wf__step_done(s, t);
+}
+
+/* plans: emit a sum over lanes */
+static int wf__sums_last_axis(wf__scope *s, int id)
+{
+    const wf__node *n = &s->g->node[id];
+    if (n->op != WF__OP_SUM || s->uses[id] != 1 || s->value[id].known || s->plan->reference || n->space != WF__BATCH) return 0;
+    return n->at[0] == s->g->node[wf__arg(s->g, id, 0)].nd - 1;
+}
+
+static void wf__emit_lanes(wf__scope *s, int id, int code, wf__ref out, int64_t at)
+{
+    int from = wf__sums_last_axis(s, id) ? wf__arg(s->g, id, 0) : id;
+    size_t rows = wf__node_size(&s->g->node[id]);
+    wf__ref a = wf__dense(s, from);
+    wf__step *t = wf__step_new(s, code, from);
+    if (!t) return;
+    t->a = a;
+    t->out = out;
+    t->n[0] = (int64_t)rows;
+    t->n[1] = (int64_t)(wf__node_size(&s->g->node[from]) / rows);
+    t->n[2] = wf__lanes(s, from);
+    t->n[3] = at;
+    wf__step_done(s, t);
+}
+
+static void wf__emit_partial(wf__scope *s, int id)
+{
+    const wf__node *n = &s->g->node[id];
+    size_t size = wf__node_size(n);
+    wf__ref y = wf__result(s, id), total = wf__buffer_new(s, size * sizeof(double));
+    wf__emit_zero(s, 0, total, size * (sizeof(double) / wf__es(s)));
+    for (int k = 0; k < n->args; k++) wf__emit_lanes(s, wf__arg(s->g, id, k), WF__STEP_SUM_LANES, total, -1);
+    wf__step *t = wf__step_new(s, WF__STEP_PARTIAL, id);
+    if (!t) return;
+    t->out = y;
+    t->a = total;
+    t->n[0] = (int64_t)size;
+    wf__step_done(s, t);
+}
+
+/* plans: emit what flows into an accumulator */
+static void wf__skip_swallowed(wf__scope *s, int id)
+{
+    for (int k = 0; k < s->g->node[id].args; k++) {
+        int a = wf__arg(s->g, id, k);
+        if (s->plan->sum[s->sink[id]].real || wf__sums_last_axis(s, a)) s->taken[a] = 1;
+    }
+}
+
+static void wf__emit_sink(wf__scope *s, int id)
+{
+    const wf__sum *sum = &s->plan->sum[s->sink[id]];
+    if (s->g->node[id].op != WF__OP_BSUM) {
+        wf__ref a = wf__dense(s, id);
+        wf__step *t = wf__step_new(s, WF__STEP_SUM_ADD, id);
+        if (!t) return;
+        t->a = a;
+        t->n[0] = (int64_t)sum->size;
+        t->n[3] = (int64_t)sum->at;
+        wf__step_done(s, t);
+        return;
+    }
+    for (int k = 0; k < s->g->node[id].args; k++) {
+        int a = wf__arg(s->g, id, k);
+        if (sum->real) wf__emit_outer(s, a, sum);
+        else wf__emit_lanes(s, a, WF__STEP_SUM_LANES, wf__no_ref(), (int64_t)sum->at);
+    }
+}
+
+static int wf__sum_new(wf_plan *p, wf_arena *A, int node, size_t size, int real)
+{
+    void *table = p->sum;
+    if (!wf__grow_table(A, &table, p->sums, &p->sum_room, sizeof *p->sum)) return -1;
+    p->sum = (wf__sum *)table;
+    wf__sum *sum = &p->sum[p->sums];
+    memset(sum, 0, sizeof *sum);
+    sum->node = node;
+    sum->size = size;
+    sum->real = real;
+    sum->at = real ? p->real_sums : p->double_sums;
+    if (real) p->real_sums += (size + 15) & ~(size_t)15;
+    else p->double_sums += (size + 7) & ~(size_t)7;
+    return p->sums++;
+}
+
+/* plans: open the scope of a list */
+static int wf__scope_open(wf__scope *s, wf__scope *from, wf_plan *p, wf_graph *g, wf__code *code, int lanes)
+{
+    memset(s, 0, sizeof *s);
+    s->plan = p;
+    s->g = g;
+    s->A = p->arena;
+    s->code = code;
+    s->lanes = lanes;
+    s->nodes = g->nodes;
+    (void)from;
+    size_t n = (size_t)g->nodes;
+    s->value = (wf__value *)wf_alloc(s->A, n, sizeof *s->value);
+    s->need = (uint8_t *)wf_alloc(s->A, n, 1);
+    s->taken = (uint8_t *)wf_alloc(s->A, n, 1);
+    s->uses = (int32_t *)wf_alloc(s->A, n, sizeof *s->uses);
+    s->sink = (int32_t *)wf_alloc(s->A, n, sizeof *s->sink);
+    if (!s->value || !s->need || !s->taken || !s->uses || !s->sink) { s->failed = 1; return 0; }
+    for (size_t i = 0; i < n; i++) s->sink[i] = -1;
+    code->bases = WF__BASE_FIRST;
+    return 1;
+}
+
+static void wf__count_uses(wf__scope *s, int stop_at_shared)
+{
+    for (int id = s->nodes - 1; id > 0; id--) {
+        if (!s->need[id]) continue;
+        if (stop_at_shared && s->g->node[id].space == WF__SHARED && s->sink[id] < 0) continue;
+        for (int k = 0; k < s->g->node[id].args; k++) {
+            int a = wf__arg(s->g, id, k);
+            s->uses[a]++;
+            s->need[a] = 1;
+        }
+    }
+}
+
+/* plans: bind a value of a loop */
+static wf__bind *wf__bind_new(wf__scope *s, wf__loop_plan *lp, int kind, wf__ref outer, wf__ref inner, size_t bytes)
+{
+    void *table = lp->bind;
+    if (!wf__grow_table(s->A, &table, lp->binds, &lp->bind_room, sizeof *lp->bind)) { s->failed = 1; return NULL; }
+    lp->bind = (wf__bind *)table;
+    wf__bind *b = &lp->bind[lp->binds++];
+    memset(b, 0, sizeof *b);
+    b->kind = kind;
+    b->outer = outer;
+    b->inner = inner;
+    b->bytes = bytes;
+    b->row = (int64_t)bytes;
+    return b;
+}
+
+static wf__ref wf__base_new(wf__scope *body, wf__bind *b)
+{
+    wf__ref r = { 0, 0, 0 };
+    r.base = body->code->bases++;
+    if (b) b->base = r.base;
+    return r;
+}
+
+static void wf__keep_alive(wf__scope *s, wf__ref r)
+{
+    if (r.buffer) s->buffer[r.buffer].last = INT32_MAX;
+}
+
+/* plans: bind what comes in */
+static void wf__bind_ports(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_plan *lp)
+{
+    for (int i = 0; i < l->ports && !s->failed && !body->failed; i++) {
+        wf__port p = l->port[i];
+        if (!body->need[p.inner]) continue;
+        size_t bytes = wf__count(body, p.inner) * wf__es(s);
+        wf__value *v = &body->value[p.inner];
+        if (p.kind == WF__STEP || p.kind == WF__CARRY) {
+            v->ref = wf__buffer_new(body, bytes);
+            wf__keep_alive(body, v->ref);
+            wf__bind_new(s, lp, p.kind == WF__STEP ? WF__BIND_STEP : WF__BIND_CARRY, p.kind == WF__STEP ? wf__no_ref() : wf__dense(s, p.outer), v->ref, bytes);
+        } else {
+            wf__ref outer = wf__dense(s, p.outer);
+            v->ref = wf__base_new(body, wf__bind_new(s, lp, p.kind == WF__EACH ? WF__BIND_ROWS : WF__BIND_FIXED, outer, wf__no_ref(), bytes));
+        }
+        v->known = 1;
+    }
+}
+
+/* plans: bind what goes out */
+static void wf__bind_results(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_plan *lp)
+{
+    for (int id = l->node + 1; id < s->nodes && !s->failed; id++) {
+        const wf__node *n = &s->g->node[id];
+        if (n->op != WF__OP_RESULT || !s->need[id] || wf__arg(s->g, id, 0) != l->node) continue;
+        int inner = n->at[1], kind = n->at[0];
+        const wf__node *b = &body->g->node[inner];
+        if (s->sink[id] >= 0) { body->sink[inner] = s->sink[id]; continue; }
+        size_t bytes = wf__node_size(b) * (size_t)wf__lanes(s, id) * wf__es(s);
+        wf__ref outer = wf__result(s, id);
+        if (kind == WF__FINAL) {
+            if (wf__lanes(body, inner) != wf__lanes(s, id)) {
+                wf__fail(s->A, WF_ERROR_UNSUPPORTED, "plan: a shared carry of a loop over samples is wanted at the end; start it with wf_per_sample");
+                s->failed = 1;
+                return;
+            }
+            wf__bind_new(s, lp, WF__BIND_FINAL, outer, body->value[inner].ref, bytes);
+            continue;
+        }
+        wf__ref base = wf__base_new(body, wf__bind_new(s, lp, kind == WF__STACK ? WF__BIND_STACK : WF__BIND_TOTAL, outer, wf__no_ref(), bytes));
+        if (s->failed) return;
+        int direct = kind == WF__STACK && !body->value[inner].known && !body->value[inner].placed && wf__lanes(body, inner) == wf__lanes(s, id)
+            && b->op != WF__OP_RESHAPE && b->op != WF__OP_BCAST && b->op != WF__OP_STOP && b->op != WF__OP_SLICE && b->op != WF__OP_PARAM && b->op != WF__OP_CONST && b->op != WF__OP_ARRAY;
+        if (direct) { body->value[inner].ref = base; body->value[inner].placed = 1; }
+        lp->bind[lp->binds - 1].inner = base;
+        lp->bind[lp->binds - 1].row = direct ? (int64_t)bytes : -(int64_t)bytes - 1; /* negative: to be copied, see below */
+        lp->bind[lp->binds - 1].inner.at = inner;
+    }
+}
+
+/* plans: write results and next values */
+static void wf__emit_results(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_plan *lp)
+{
+    for (int i = 0; i < lp->binds && !body->failed; i++) {
+        wf__bind *b = &lp->bind[i];
+        if (b->kind != WF__BIND_STACK && b->kind != WF__BIND_TOTAL) continue;
+        int inner = (int)b->inner.at, copied = b->row < 0;
+        int lanes = (int)(b->bytes / wf__es(s) / wf__node_size(&body->g->node[inner]));
+        wf__ref y = b->inner;
+        y.at = 0;
+        b->inner.at = 0;
+        if (copied) b->row = -(b->row + 1);
+        if (!copied) continue;
+        wf__operand o = wf__describe(body, inner, lanes);
+        wf__emit_sum_of(body, y, b->bytes / wf__es(s), &o, 1, b->kind == WF__BIND_TOTAL);
+    }
+    for (int i = 0; i < l->ports && !body->failed; i++) {
+        wf__port p = l->port[i];
+        if (p.kind != WF__CARRY || !body->need[p.inner] || p.next == p.inner) continue;
+        size_t bytes = wf__count(body, p.inner) * wf__es(s);
+        wf__operand o = wf__describe(body, p.next, wf__lanes(body, p.inner));
+        wf__ref from = o.ref;
+        int whole = o.inner == 1 && o.mid == (int64_t)(bytes / wf__es(s)), clash = 0;
+        for (int j = 0; j < l->ports; j++)
+            if (l->port[j].kind == WF__CARRY && body->value[l->port[j].inner].known && from.base == WF__BASE_TILE && from.buffer == body->value[l->port[j].inner].ref.buffer) clash = 1;
+        if (!whole || clash) {
+            from = wf__buffer_new(body, bytes);
+            wf__emit_sum_of(body, from, bytes / wf__es(s), &o, 1, 0);
+        }
+        wf__keep_alive(body, from);
+        wf__bind_new(s, lp, WF__BIND_NEXT, body->value[p.inner].ref, from, bytes);
+    }
+}
+
+/* plans: emit a loop */
+static void wf__emit_loop(wf__scope *s, int id)
+{
+    wf_plan *p = s->plan;
+    wf_loop *l = s->g->loop[s->g->node[id].at[0]];
+    wf__scope body;
+    wf__loop_plan *lp = (wf__loop_plan *)wf_alloc(s->A, 1, sizeof *lp);
+    void *table = p->loop;
+    if (!lp || !wf__grow_table(s->A, &table, p->loops, &p->loop_room, sizeof *p->loop)) { s->failed = 1; return; }
+    p->loop = (wf__loop_plan **)table;
+    int index = p->loops++;
+    p->loop[index] = lp;
+    lp->steps = l->steps;
+    lp->backwards = l->backwards;
+    if (!wf__scope_open(&body, s, p, l->body, &lp->code, s->g->node[id].space == WF__BATCH ? s->lanes : 1)) { s->failed = 1; return; }
+    body.inside = 1;
+    body.shared = s->shared;
+    for (int k = 0; k < l->ports; k++)
+        if (l->port[k].kind == WF__CARRY) { body.need[l->port[k].inner] = body.need[l->port[k].next] = 1; body.uses[l->port[k].next]++; }
+    for (int r = l->node + 1; r < s->nodes; r++)
+        if (s->g->node[r].op == WF__OP_RESULT && s->need[r] && wf__arg(s->g, r, 0) == l->node) { body.need[s->g->node[r].at[1]] = 1; body.uses[s->g->node[r].at[1]]++; }
+    wf__count_uses(&body, 0);
+    wf__bind_ports(s, &body, l, lp);
+    if (!s->failed && !body.failed) wf__bind_results(s, &body, l, lp);
+    if (!s->failed && !body.failed) wf__emit_list(&body);
+    if (!s->failed && !body.failed) wf__emit_results(s, &body, l, lp);
+    if (s->failed || body.failed || !wf__place_buffers(&body)) { s->failed = 1; return; }
+    for (int i = 0; i < lp->binds; i++) {
+        wf__bind *b = &lp->bind[i];
+        if (b->kind == WF__BIND_NEXT) { wf__patch(&body, &b->outer); wf__patch(&body, &b->inner); }
+        else if (b->kind == WF__BIND_CARRY || b->kind == WF__BIND_FINAL || b->kind == WF__BIND_STEP) wf__patch(&body, &b->inner);
+    }
+    lp->frame = p->frames;
+    p->frames += lp->code.bases;
+    lp->scratch = wf__buffer_new(s, lp->code.tile_bytes);
+    wf__step *t = wf__step_new(s, WF__STEP_LOOP, id);
+    if (!t) return;
+    t->number = index;
+    t->c = lp->scratch;
+    for (int i = 0; i < lp->binds; i++) if (lp->bind[i].kind != WF__BIND_NEXT) wf__touch(s, lp->bind[i].outer);
+    wf__step_done(s, t);
+}
+
+/* plans: emit one node */
+static void wf__emit_node(wf__scope *s, int id)
+{
+    const wf__node *n = &s->g->node[id];
+    switch (n->op) {
+    case WF__OP_PARAM: case WF__OP_CONST: case WF__OP_ARRAY: case WF__OP_RESHAPE: case WF__OP_STOP: case WF__OP_BCAST: case WF__OP_RESULT: return;
+    case WF__OP_INPUT: wf__emit_input(s, id); return;
+    case WF__OP_COUNT: case WF__OP_RANDOM: wf__emit_source(s, id); return;
+    case WF__OP_MATMUL: wf__emit_matmul(s, id); return;
+    case WF__OP_SUM: wf__emit_along(s, id, WF__STEP_REDUCE, 0); return;
+    case WF__OP_MAX_OVER: wf__emit_along(s, id, WF__STEP_REDUCE, 1); return;
+    case WF__OP_CUMSUM: wf__emit_along(s, id, WF__STEP_CUMSUM, n->at[1]); return;
+    case WF__OP_SOFTMAX: wf__emit_along(s, id, WF__STEP_SOFTMAX, 0); return;
+    case WF__OP_SLICE: if (n->at[2] == 1 && wf__first_axis(n->d, n->at[0])) return; wf__emit_move(s, id); return;
+    case WF__OP_PERMUTE: case WF__OP_PAD: case WF__OP_CONCAT: wf__emit_move(s, id); return;
+    case WF__OP_TAKE: wf__emit_slow(s, id, WF__STEP_TAKE); return;
+    case WF__OP_SCATTER: wf__emit_slow(s, id, WF__STEP_SCATTER); return;
+    case WF__OP_TRISOLVE: case WF__OP_CHOLESKY: case WF__OP_SEARCH: case WF__OP_ARGSORT: wf__emit_slow(s, id, WF__STEP_SLOW); return;
+    case WF__OP_BSUM: if (s->sink[id] < 0) wf__emit_partial(s, id); return;
+    case WF__OP_SCAN: wf__emit_loop(s, id); return;
+    case WF__OP_CUSTOM: wf__emit_custom(s, id); return;
+    default: wf__emit_group(s, id, s->nodes); return;
+    }
+}
+
+static void wf__emit_list(wf__scope *s)
+{
+    for (int id = 1; id < s->nodes; id++)
+        if (s->need[id] && s->g->node[id].op == WF__OP_BSUM && s->sink[id] >= 0) wf__skip_swallowed(s, id);
+    if (!s->plan->reference) wf__mark_sums(s);
+    for (int id = 1; id < s->nodes && !s->failed; id++) {
+        if (!s->need[id]) continue;
+        if (s->taken[id] == 2) wf__emit_products(s, id);
+        else if (!s->taken[id] && !s->value[id].known) wf__emit_node(s, id);
+        if (s->sink[id] >= 0 && !s->failed && s->g->node[id].op != WF__OP_RESULT) wf__emit_sink(s, id);
+    }
+}
+
+/* plans: emit an input */
+static void wf__emit_input(wf__scope *s, int id)
+{
+    if (s->g->node[id].space == WF__SHARED) return; /* copied when a run begins */
+    wf__ref y = wf__result(s, id);
+    wf__step *t = wf__step_new(s, WF__STEP_INPUT, id);
+    if (!t) return;
+    for (int i = 0; i < s->plan->ins; i++) if (s->plan->in[i].node == id) t->number = i;
+    t->out = y;
+    t->n[0] = (int64_t)wf__node_size(&s->g->node[id]);
+    wf__step_done(s, t);
+}
+
+static void wf__emit_source(wf__scope *s, int id)
+{
+    const wf__node *n = &s->g->node[id];
+    wf__ref y = wf__result(s, id);
+    wf__step *t = wf__step_new(s, n->op == WF__OP_COUNT ? WF__STEP_COUNT : WF__STEP_RANDOM, id);
+    if (!t) return;
+    t->out = y;
+    t->n[0] = (int64_t)wf__node_size(n);
+    t->n[1] = n->at[0];
+    t->n[2] = n->at[1];
+    wf__step_done(s, t);
+}
+
+/* plans: place buffers */
+static size_t wf__best_gap(const wf__scope *s, const int32_t *alive, int count, size_t bytes, int *where)
+{
+    size_t end = 0, best = 0, smallest = (size_t)-1;
+    *where = count;
+    for (int k = 0; k < count; k++) {
+        const wf__buffer *o = &s->buffer[alive[k]];
+        size_t gap = o->at - end;
+        if (gap >= bytes && gap < smallest) { smallest = gap; best = end; *where = k; }
+        end = o->at + o->bytes;
+    }
+    return smallest == (size_t)-1 ? end : best;
+}
+
+static int wf__place_buffers(wf__scope *s)
+{
+    size_t top = 0;
+    int count = 0, where = 0;
+    wf_mark mark = wf_arena_mark(s->A);
+    int32_t *alive = (int32_t *)wf_alloc(s->A, (size_t)s->buffers + 1, sizeof *alive);
+    if (!alive) return 0;
+    for (int i = 1; i < s->buffers; i++) {
+        wf__buffer *b = &s->buffer[i];
+        int kept = 0;
+        for (int k = 0; k < count; k++)
+            if (s->buffer[alive[k]].last >= b->first) alive[kept++] = alive[k];
+        count = kept;
+        b->at = s->plan->reference ? top : wf__best_gap(s, alive, count, b->bytes, &where);
+        if (b->at + b->bytes > top) top = b->at + b->bytes;
+        if (s->plan->reference) continue;
+        memmove(alive + where + 1, alive + where, (size_t)(count - where) * sizeof *alive);
+        alive[where] = i;
+        count++;
+    }
+    wf_arena_reset(s->A, mark);
+    s->code->tile_bytes = top;
+    for (int i = 0; i < s->code->steps; i++) wf__patch_step(s, &s->code->step[i]);
+    return !s->failed;
+}
+
+static void wf__patch(wf__scope *s, wf__ref *r)
+{
+    if (!r->buffer) return;
+    r->at += (int64_t)s->buffer[r->buffer].at;
+    r->buffer = 0;
+}
+
+static void wf__patch_step(wf__scope *s, wf__step *t)
+{
+    wf__patch(s, &t->out);
+    wf__patch(s, &t->a);
+    wf__patch(s, &t->b);
+    wf__patch(s, &t->c);
+    if (t->code == WF__STEP_GROUP || t->code == WF__STEP_CUSTOM)
+        for (int i = 0; i < t->number; i++) wf__patch(s, &s->plan->operand[t->first + i].ref);
+    if (t->code != WF__STEP_LOOP) return;
+    wf__loop_plan *lp = s->plan->loop[t->number];
+    for (int i = 0; i < lp->binds; i++) if (lp->bind[i].kind != WF__BIND_NEXT) wf__patch(s, &lp->bind[i].outer);
+    wf__patch(s, &lp->scratch);
+}
+
+/* plans: find the phase of each node */
+static int wf__levels(const wf_graph *g, const uint8_t *need, int32_t *level)
+{
+    int top = 0;
+    for (int id = 1; id < g->nodes; id++) {
+        const wf__node *n = &g->node[id];
+        if (!need[id]) continue;
+        for (int k = 0; k < n->args; k++) {
+            int a = wf__arg(g, id, k), l = level[a];
+            if (n->space == WF__SHARED && g->node[a].space == WF__BATCH) l++;
+            if (l > level[id]) level[id] = l;
+        }
+        if (level[id] > top) top = level[id];
+    }
+    return top;
+}
+
+/* plans: compile the shared part of a phase */
+static int wf__compile_shared(wf_plan *p, wf__scope *s, const int32_t *level, int phase)
+{
+    for (int id = 1; id < s->nodes; id++) {
+        if (!s->need[id] || level[id] != phase || s->g->node[id].space != WF__SHARED || s->sink[id] < 0) continue;
+        wf__sum *sum = &p->sum[s->sink[id]];
+        sum->out = wf__shared_new(s, sum->size * wf__es(s));
+        s->value[id].ref = sum->out;
+        s->value[id].known = 1;
+        wf__step *t = wf__step_new(s, WF__STEP_FINISH, 0);
+        if (!t) return 0;
+        t->out = sum->out;
+        t->number = s->sink[id];
+        wf__step_done(s, t);
+    }
+    uint8_t *need = s->need, *mine = (uint8_t *)wf_alloc(s->A, (size_t)s->nodes, 1);
+    int32_t *sink = s->sink, *none = (int32_t *)wf_alloc(s->A, (size_t)s->nodes, sizeof *none);
+    if (!mine || !none) return 0;
+    for (int id = 1; id < s->nodes; id++) {
+        none[id] = -1;
+        mine[id] = need[id] && level[id] == phase && s->g->node[id].space == WF__SHARED;
+    }
+    s->need = mine;
+    s->sink = none;
+    wf__emit_list(s);
+    s->need = need;
+    s->sink = sink;
+    return !s->failed && wf__place_buffers(s);
+}
+
+/* plans: compile the tiles of a phase */
+static void wf__emit_output(wf__scope *s, int index)
+{
+    wf_plan *p = s->plan;
+    wf__ref a = wf__dense(s, p->out[index].node);
+    wf__step *t = wf__step_new(s, WF__STEP_OUTPUT, 0);
+    if (!t) return;
+    t->a = a;
+    t->number = index;
+    t->n[0] = (int64_t)p->out[index].size;
+    wf__step_done(s, t);
+}
+
+static int wf__compile_tiles(wf_plan *p, const wf__scope *shared, const int32_t *level, int phase, wf__code *code)
+{
+    wf__scope s;
+    wf_graph *g = p->graph;
+    int any = 0;
+    if (!wf__scope_open(&s, NULL, p, g, code, p->tile)) return 0;
+    for (int id = 1; id < g->nodes; id++) {
+        s.value[id] = shared->value[id];
+        s.sink[id] = -1;
+        int sums = shared->need[id] && g->node[id].space == WF__SHARED && shared->sink[id] >= 0 && level[id] == phase + 1;
+        if (sums) { s.sink[id] = shared->sink[id]; s.need[id] = 1; any = 1; }
+    }
+    for (int i = 0; i < p->outs; i++)
+        if (p->out[i].space == WF__BATCH && level[p->out[i].node] == phase) { s.need[p->out[i].node] = 1; s.uses[p->out[i].node]++; any = 1; }
+    if (!any) return 1;
+    wf__count_uses(&s, 1);
+    for (int id = 1; id < g->nodes; id++)
+        if (g->node[id].space == WF__SHARED && s.sink[id] < 0) s.taken[id] = 1; /* computed in the shared part */
+    wf__emit_list(&s);
+    for (int i = 0; i < p->outs && !s.failed; i++)
+        if (p->out[i].space == WF__BATCH && level[p->out[i].node] == phase) wf__emit_output(&s, i);
+    return !s.failed && wf__place_buffers(&s);
+}
+
+/* plans: list what is wanted */
+static int wf__list_outputs(wf_plan *p, const wf_plan_desc *d)
+{
+    wf_graph *g = p->graph;
+    p->out = (wf__place *)wf_alloc(p->arena, 16, sizeof *p->out);
+    if (!p->out) return 0;
+    for (int i = 0; i < 16 && d->out[i].id; i++) {
+        if (d->out[i].graph != g || d->out[i].id >= g->nodes) { wf__fail(p->arena, WF_ERROR_ARGUMENT, "compile: output %d belongs to another graph", i); return 0; }
+        wf__place *o = &p->out[p->outs++];
+        o->node = d->out[i].id;
+        o->space = g->node[o->node].space;
+        o->size = wf__node_size(&g->node[o->node]);
+    }
+    return 1;
+}
+
+static int wf__list_gradients(wf_plan *p, wf_t loss)
+{
+    wf_graph *g = p->graph;
+    wf_t *x, *out;
+    int n = 0;
+    if (wf_is_batch(loss) || wf__node_size(wf__of(loss)) != 1) {
+        wf__fail(p->arena, WF_ERROR_SHAPE, "compile: the loss (value %d) must be one shared number; see wf_mean", loss.id);
+        return 0;
+    }
+    for (int id = 1; id < g->nodes; id++) n += g->node[id].op == WF__OP_PARAM;
+    x = (wf_t *)wf_alloc(p->arena, (size_t)n + 1, sizeof *x);
+    out = (wf_t *)wf_alloc(p->arena, (size_t)n + 1, sizeof *out);
+    p->grad = (wf__place *)wf_alloc(p->arena, (size_t)n + 1, sizeof *p->grad);
+    if (!x || !out || !p->grad) return 0;
+    n = 0;
+    for (int id = 1; id < g->nodes; id++) if (g->node[id].op == WF__OP_PARAM) x[n++] = wf__at(g, id);
+    wf_t one = wf__const_like(loss, 1);
+    if (n && wf_vjp(&loss, &one, 1, x, n, out) < 0) return 0;
+    for (int i = 0; i < n; i++) {
+        double zero;
+        if (wf__is_const(out[i], &zero) && zero == 0) continue;
+        wf__place *q = &p->grad[p->grads++];
+        const wf_param_info *e = &g->params->entry[wf__of(x[i])->at[0]];
+        q->node = out[i].id;
+        q->size = e->count;
+        q->ref.at = (int64_t)e->offset; /* in the gradient */
+    }
+    return 1;
+}
+
+/* plans: look for the source of a total */
+static int wf__total_is_real(wf__scope *s, int id)
+{
+    const wf_graph *g = s->g;
+    if (s->plan->reference) return 0;
+    while (g->node[id].op == WF__OP_RESULT) {
+        const wf_loop *l = g->loop[g->node[wf__arg(g, id, 0)].at[0]];
+        id = g->node[id].at[1];
+        g = l->body;
+    }
+    if (g->node[id].op != WF__OP_BSUM) return 0;
+    for (int k = 0; k < g->node[id].args; k++) {
+        const wf__node *m = &g->node[wf__arg(g, id, k)];
+        if (m->op != WF__OP_MATMUL || m->nd != 2 || m->at[0] || !m->at[1]) return 0;
+        if (g->node[g->pool[m->arg]].space != WF__BATCH || g->node[g->pool[m->arg + 1]].space != WF__BATCH) return 0;
+        for (int u = 1, uses = 0; u < g->nodes; u++)
+            for (int j = 0; j < g->node[u].args; j++) if (wf__arg(g, u, j) == wf__arg(g, id, k) && ++uses > 1) return 0;
+    }
+    return 1;
+}
+
+/* plans: list inputs and accumulators */
+static int wf__list_inputs(wf_plan *p, wf__scope *s)
+{
+    for (int id = 1; id < s->nodes; id++) {
+        const wf__node *n = &s->g->node[id];
+        if (!s->need[id]) continue;
+        if (n->op == WF__OP_INPUT) {
+            void *table = p->in;
+            if (!wf__grow_table(p->arena, &table, p->ins, &p->in_room, sizeof *p->in)) return 0;
+            p->in = (wf__place *)table;
+            wf__place *q = &p->in[p->ins++];
+            memset(q, 0, sizeof *q);
+            q->node = id;
+            q->space = n->space;
+            q->size = wf__node_size(n);
+            if (n->space != WF__SHARED) continue;
+            q->ref = wf__shared_new(s, q->size * wf__es(s));
+            s->value[id].ref = q->ref;
+            s->value[id].known = 1;
+        }
+        int over = n->op == WF__OP_BSUM || (n->op == WF__OP_RESULT && n->space == WF__SHARED && s->g->node[wf__arg(s->g, id, 0)].space == WF__BATCH);
+        if (!over) continue;
+        int real = n->op == WF__OP_BSUM ? wf__all_outer(s, id) : wf__total_is_real(s, id);
+        s->sink[id] = wf__sum_new(p, p->arena, id, wf__node_size(n), real);
+        if (s->sink[id] < 0) return 0;
+    }
+    return 1;
+}
+
+/* plans: choose the number of lanes */
+static int wf__prefers_one_lane(const wf_graph *g)
+{
+    for (int id = 1; id < g->nodes; id++) {
+        const wf__node *n = &g->node[id];
+        if (n->space != WF__BATCH) continue;
+        if (n->op == WF__OP_MATMUL) {
+            int a = g->node[wf__arg(g, id, 0)].space, b = g->node[wf__arg(g, id, 1)].space, outer = !n->at[0] && n->at[1];
+            if ((a == b && !outer) || (a != b && n->d[n->nd - 1] >= 16)) return 1;
+        }
+        if (n->op == WF__OP_SCAN && wf__prefers_one_lane(g->loop[n->at[0]]->body)) return 1;
+    }
+    return 0;
+}
+
+/* plans: make a wanted value dense */
+static wf__ref wf__dense_final(wf__scope *s, int id, wf__code *code)
+{
+    wf__code *before = s->code;
+    s->code = code;
+    wf__ref r = wf__dense(s, id);
+    s->code = before;
+    return r;
+}
+
+int wf_plan_tile(const wf_plan *p) { return p ? p->tile : 0; }
+int wf_plan_steps(const wf_plan *p) { return p ? p->total_steps : 0; }
+
+/* plans: compile */
+static int wf__compile_phases(wf_plan *p)
+{
+    wf_graph *g = p->graph;
+    wf__scope s;
+    wf__code dummy;
+    memset(&dummy, 0, sizeof dummy);
+    if (!wf__scope_open(&s, NULL, p, g, &dummy, 1)) return 0;
+    s.shared = 1;
+    s.lanes = p->tile;
+    int32_t *level = (int32_t *)wf_alloc(p->arena, (size_t)g->nodes, sizeof *level);
+    if (!level) return 0;
+    for (int i = 0; i < p->outs; i++) { s.need[p->out[i].node] = 1; s.uses[p->out[i].node]++; }
+    for (int i = 0; i < p->grads; i++) { s.need[p->grad[i].node] = 1; s.uses[p->grad[i].node]++; }
+    wf__count_uses(&s, 0);
+    int top = wf__levels(g, s.need, level);
+    if (!wf__list_inputs(p, &s)) return 0;
+    p->phases = top + 1;
+    p->phase = (wf__phase *)wf_alloc(p->arena, (size_t)p->phases, sizeof *p->phase);
+    if (!p->phase) return 0;
+    for (int k = 0; k < p->phases; k++) {
+        s.code = &p->phase[k].shared;
+        s.code->bases = WF__BASE_FIRST;
+        s.buffers = 1;
+        if (!wf__compile_shared(p, &s, level, k) || !wf__compile_tiles(p, &s, level, k, &p->phase[k].tiles)) return 0;
+        if (p->phase[k].shared.tile_bytes > p->tile_bytes) p->tile_bytes = p->phase[k].shared.tile_bytes;
+        if (p->phase[k].tiles.tile_bytes > p->tile_bytes) p->tile_bytes = p->phase[k].tiles.tile_bytes;
+    }
+    s.buffers = 1;
+    memset(&dummy, 0, sizeof dummy);
+    s.code = &dummy;
+    for (int i = 0; i < p->outs; i++) if (p->out[i].space == WF__SHARED) p->out[i].ref = wf__dense_final(&s, p->out[i].node, &p->phase[p->phases - 1].shared);
+    for (int i = 0; i < p->grads; i++) {
+        int64_t at = p->grad[i].ref.at;
+        p->grad[i].ref = wf__dense_final(&s, p->grad[i].node, &p->phase[p->phases - 1].shared);
+        p->grad[i].space = (int)at;
+    }
+    return !s.failed;
+}
+
+wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
+{
+    wf_graph *g = d && d->out[0].id ? d->out[0].graph : d ? d->grad_of.graph : NULL;
+    if (!g || (!d->out[0].id && !d->grad_of.id)) {
+        if (g) wf__fail(A, g->arena->report.code < 0 ? g->arena->report.code : WF_ERROR_ARGUMENT, "compile: %s", g->arena->report.code < 0 ? g->arena->report.text : "nothing is wanted");
+        else wf__fail(A, WF_ERROR_ARGUMENT, "compile: nothing is wanted");
+        return NULL;
+    }
+    if (g->arena->report.code < 0) { wf__fail(A, g->arena->report.code, "%s", g->arena->report.text); return NULL; }
+    if ((d->type != WF_F32 && d->type != WF_F64) || d->tile < 0 || d->tile > 64 || d->slots < 0 || d->slots > 64 || g->outer) {
+        wf__fail(A, WF_ERROR_ARGUMENT, "compile: type %d, tile %d (0..64), slots %d (0..64), or the graph is the body of a loop", d->type, d->tile, d->slots);
+        return NULL;
+    }
+    if (g->params && g->params->type != d->type && g->params->entries) {
+        wf__fail(A, WF_ERROR_ARGUMENT, "compile: the parameters are %s, the plan is to be %s", g->params->type ? "f64" : "f32", d->type ? "f64" : "f32");
+        return NULL;
+    }
+    wf_plan *p = (wf_plan *)wf_alloc(A, 1, sizeof *p);
+    if (!p) return NULL;
+    p->arena = A;
+    p->graph = g;
+    p->type = d->type;
+    p->reference = d->reference;
+    p->slots = d->slots ? d->slots : 16;
+    p->kernels = wf__kernels_for(d->reference ? WF_ISA_SCALAR : d->isa, d->type);
+    if (!p->kernels) { wf__fail(A, WF_ERROR_UNSUPPORTED, "compile: this machine or build has no %s", wf_isa_name(d->isa)); return NULL; }
+    if (!wf__list_outputs(p, d) || (d->grad_of.id && !wf__list_gradients(p, d->grad_of))) return NULL;
+    p->tile = d->tile ? d->tile : d->reference || wf__prefers_one_lane(g) ? 1 : 64;
+    return wf__compile_phases(p) ? p : NULL;
+}
+
+/* ---- Execution ---- */
+/* execution: define the workspace */
+typedef struct wf__runner {
+    const wf_plan *plan;
+    struct wf_ws *ws;
+    char *tile, *scratch, **frame, *zero;
+    size_t first, valid; /* the samples of this tile */
+    char *real_sum;
+    double *double_sum;
+    uint32_t turn;       /* counts the steps of the loops around */
+    wf_result result;
+} wf__runner;
+
+struct wf_ws {
+    wf_arena *arena;
+    const wf_plan *plan;
+    wf_parallel parallel;
+    int threads, has_parallel;
+    wf__runner *runner;
+    char *shared, *grad;
+    size_t grad_size;
+    char *real_sums;
+    double *double_sums;
+    wf_feed *in, *out;
+    uint64_t seed;
+    uint32_t step;
+    size_t samples;
+    int slots, phase;
+    wf_report report;
+};
+
+/* execution: make a workspace */
+wf_ws *wf_ws_new(wf_arena *A, const wf_plan *p, int threads, const wf_parallel *parallel)
+{
+    if (!p) { wf__fail(A, WF_ERROR_ARGUMENT, "workspace: there is no plan"); return NULL; }
+    wf_ws *ws = (wf_ws *)wf_alloc(A, 1, sizeof *ws);
+    if (!ws) return NULL;
+    size_t es = wf__type_size(p->type);
+    ws->arena = A;
+    ws->plan = p;
+    ws->has_parallel = parallel && parallel->run;
+    if (ws->has_parallel) ws->parallel = *parallel;
+    ws->threads = threads > 0 ? threads : wf_threads_default(parallel);
+    if (ws->threads > p->slots) ws->threads = p->slots;
+    ws->runner = (wf__runner *)wf_alloc(A, (size_t)ws->threads, sizeof *ws->runner);
+    ws->shared = (char *)wf_alloc(A, p->shared_bytes + 1, 1);
+    ws->grad_size = p->grads ? p->graph->params->size : 0;
+    ws->grad = (char *)wf_alloc(A, ws->grad_size, es);
+    ws->real_sums = (char *)wf_alloc(A, p->real_sums * (size_t)p->slots, es);
+    ws->double_sums = (double *)wf_alloc(A, p->double_sums * (size_t)p->slots, sizeof(double));
+    ws->in = (wf_feed *)wf_alloc(A, (size_t)p->ins + 1, sizeof *ws->in);
+    ws->out = (wf_feed *)wf_alloc(A, (size_t)p->outs + 1, sizeof *ws->out);
+    if (!ws->runner || !ws->shared || !ws->grad || !ws->real_sums || !ws->double_sums || !ws->in || !ws->out) return NULL;
+    for (int i = 0; i < ws->threads; i++) {
+        wf__runner *r = &ws->runner[i];
+        r->plan = p;
+        r->ws = ws;
+        r->tile = (char *)wf_alloc(A, p->tile_bytes + 1, 1);
+        r->scratch = (char *)wf_alloc(A, (size_t)p->registers + 1, WF__CHUNK * es + 64);
+        r->frame = (char **)wf_alloc(A, (size_t)p->frames + WF__BASE_FIRST, sizeof(char *));
+        if (!r->tile || !r->scratch || !r->frame) return NULL;
+    }
+    return ws;
+}
+
+size_t wf_plan_memory(const wf_plan *p)
+{
+    size_t es = p ? wf__type_size(p->type) : 0;
+    return p ? p->tile_bytes + p->shared_bytes + ((size_t)p->registers + 1) * (WF__CHUNK * es + 64) + p->real_sums * (size_t)p->slots * es + p->double_sums * (size_t)p->slots * 8 : 0;
+}
+
+/* execution: find an operand */
+static char *wf__place_of(char *const *base, wf__ref r) { return base[r.base] + r.at; }
+
+static const void *wf__one(const wf_plan *p, const char *x, int64_t i) { return x + i * (int64_t)wf__type_size(p->type); }
+
+/* execution: spread a pattern */
+static void wf__spread(const wf_plan *p, char *y, const char *x, int64_t start, int64_t count, int64_t inner, int64_t mid)
+{
+    size_t es = wf__type_size(p->type);
+    if (inner == 1) {
+        for (int64_t i = 0; i < count;) {
+            int64_t at = (start + i) % mid, n = mid - at < count - i ? mid - at : count - i;
+            memcpy(y + (size_t)i * es, x + (size_t)at * es, (size_t)n * es);
+            i += n;
+        }
+        return;
+    }
+    if (start % inner == 0 && count % inner == 0 && start / inner % mid + count / inner <= mid) {
+        p->kernels->splat_rows(y, wf__one(p, x, start / inner % mid), (size_t)(count / inner), (size_t)inner);
+        return;
+    }
+    for (int64_t i = 0; i < count;) {
+        int64_t row = (start + i) / inner, n = (row + 1) * inner - (start + i);
+        if (n > count - i) n = count - i;
+        p->kernels->fill(y + (size_t)i * es, wf__one(p, x, row % mid), (size_t)n);
+        i += n;
+    }
+}
+
+/* execution: run a group */
+static void wf__run_micro(const wf_plan *p, const wf__micro *m, char **x, size_t n)
+{
+    const wf__kernels *k = p->kernels;
+    switch (m->form) {
+    case WF__FORM_UNARY: k->unary[m->op](x[m->y], x[m->a], n); break;
+    case WF__FORM_BINARY: k->binary[m->op](x[m->y], x[m->a], x[m->b], n); break;
+    case WF__FORM_SCALAR: k->binary_scalar[m->op](x[m->y], x[m->a], x[m->b], n); break;
+    default: k->select(x[m->y], x[m->a], x[m->b], x[m->c], n); break;
+    }
+}
+
+static void wf__run_group(wf__runner *r, const wf__step *t, char *const *base)
+{
+    enum { MANY = 128 };
+    const wf_plan *p = r->plan;
+    const wf__operand *o = p->operand + t->first;
+    size_t es = wf__type_size(p->type), reg = WF__CHUNK * es + 64;
+    char *x[MANY];
+    for (int64_t start = 0; start < t->n[0]; start += WF__CHUNK) {
+        int64_t chunk = WF__CHUNK, n = t->n[0] - start < chunk ? t->n[0] - start : chunk;
+        for (int i = 0; i < t->number; i++) {
+            if (o[i].kind == WF__REGISTER) { x[i] = r->scratch + (size_t)o[i].reg * reg; continue; }
+            x[i] = wf__place_of(base, o[i].ref);
+            if (o[i].kind == WF__FULL) x[i] += (size_t)start * es;
+            if (o[i].kind != WF__PATTERN) continue;
+            char *y = r->scratch + (size_t)o[i].reg * reg;
+            wf__spread(p, y, x[i], start, n, o[i].inner, o[i].mid);
+            x[i] = y;
+        }
+        for (int64_t i = 0; i < t->n[2]; i++) wf__run_micro(p, &p->micro[t->n[1] + i], x, (size_t)n);
+    }
+}
+
+/* execution: run matrix products */
+static void wf__run_gemm(const wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf_plan *p = r->plan;
+    const int64_t *n = t->n;
+    size_t es = wf__type_size(p->type);
+    char *y = wf__place_of(base, t->out), *a = wf__place_of(base, t->a), *b = wf__place_of(base, t->b);
+    for (int64_t i = 0; i < n[7]; i++)
+        p->kernels->gemm(y + (size_t)(i * n[8]) * es, (size_t)n[3], a + (size_t)(i * n[9]) * es, (ptrdiff_t)n[4], (ptrdiff_t)n[5], b + (size_t)(i * n[10]) * es, (size_t)n[6],
+                         (size_t)n[0], (size_t)n[1], (size_t)n[2], t->flags & 1, t->flags & 2 ? wf__place_of(base, t->c) : NULL, t->act);
+}
+
+static void wf__run_gemm_nt(const wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf_plan *p = r->plan;
+    const int64_t *n = t->n;
+    size_t es = wf__type_size(p->type);
+    char *y = wf__place_of(base, t->out), *a = wf__place_of(base, t->a), *b = wf__place_of(base, t->b), *scratch = wf__place_of(base, t->c);
+    for (int64_t i = 0; i < n[3]; i++)
+        p->kernels->gemm_nt(y + (size_t)(i * n[0] * n[1]) * es, (size_t)n[1], a + (size_t)(i * n[0] * n[2]) * es, (size_t)n[2], b + (size_t)(i * n[1] * n[2]) * es, (size_t)n[2],
+                            (size_t)n[0], (size_t)n[1], (size_t)n[2], 0, scratch);
+}
+
+/* execution: accumulate outer products */
+static void wf__run_sum_nt(wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf_plan *p = r->plan;
+    const int64_t *n = t->n;
+    int64_t lanes = t->spread, row = n[2] * lanes;
+    size_t es = wf__type_size(p->type);
+    char *a = wf__place_of(base, t->a), *b = wf__place_of(base, t->b), *scratch = wf__place_of(base, t->c), *y = r->real_sum + (size_t)n[3] * es;
+    int whole = lanes == 1 || (int64_t)r->valid == lanes;
+    int64_t parts = whole ? 1 : n[2], length = whole ? row : (int64_t)r->valid;
+    for (int64_t j = 0; j < parts; j++)
+        p->kernels->gemm_nt(y, (size_t)n[1], a + (size_t)(j * lanes) * es, (size_t)row, b + (size_t)(j * lanes) * es, (size_t)row, (size_t)n[0], (size_t)n[1], (size_t)length, 1, scratch);
+}
+
+static void wf__run_sum_lanes(wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf_plan *p = r->plan;
+    const int64_t *n = t->n;
+    int64_t lanes = n[2], row = n[1] * lanes;
+    size_t es = wf__type_size(p->type);
+    char *a = wf__place_of(base, t->a);
+    double *sum = n[3] >= 0 ? r->double_sum + n[3] : (double *)(void *)wf__place_of(base, t->out);
+    int whole = lanes == 1 || (int64_t)r->valid == lanes;
+    for (int64_t j = 0; j < (whole ? 1 : n[1]); j++)
+        p->kernels->sum_rows(sum, a + (size_t)(j * lanes) * es, (size_t)n[0], (size_t)row, whole ? (size_t)row : r->valid);
+}
+
+/* execution: copy with strides */
+static void wf__run_copy(const wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf_plan *p = r->plan;
+    const int64_t *n = t->n;
+    size_t es = wf__type_size(p->type);
+    char *y = wf__place_of(base, t->out);
+    const char *x = wf__place_of(base, t->a);
+    size_t size[4] = { (size_t)n[1], (size_t)n[2], (size_t)n[3], (size_t)t->first };
+    ptrdiff_t ys[4] = { (ptrdiff_t)n[5], (ptrdiff_t)n[6], (ptrdiff_t)n[7], 1 }, xs[4] = { (ptrdiff_t)n[9], (ptrdiff_t)n[10], (ptrdiff_t)n[11], t->number };
+    if (t->first == 1) { /* one lane: the last axis takes its part */
+        size_t s[4] = { (size_t)n[0], (size_t)n[1], (size_t)n[2], (size_t)n[3] };
+        ptrdiff_t yt[4] = { (ptrdiff_t)n[4], (ptrdiff_t)n[5], (ptrdiff_t)n[6], (ptrdiff_t)n[7] }, xt[4] = { (ptrdiff_t)n[8], (ptrdiff_t)n[9], (ptrdiff_t)n[10], (ptrdiff_t)n[11] };
+        p->kernels->copy_strided(y, x, s, yt, xt);
+        return;
+    }
+    for (int64_t i = 0; i < n[0]; i++)
+        p->kernels->copy_strided(y + (ptrdiff_t)es * (ptrdiff_t)(i * n[4]), x + (ptrdiff_t)es * (ptrdiff_t)(i * n[8]), size, ys, xs);
+}
+
+/* execution: multiply matrices lane by lane (f32) */
+static void wf__lanes_mm_f32(float *y, const float *a, const float *b, const int64_t *n)
+{
+    int64_t m = n[0], cols = n[1], depth = n[2], la = n[6], lb = n[7], lc = n[8];
+    int64_t ai = (n[4] ? 1 : depth) * la, ap = (n[4] ? m : 1) * la, bp = (n[5] ? 1 : cols) * lb, bj = (n[5] ? depth : 1) * lb;
+    for (int64_t batch = 0; batch < n[3]; batch++, a += m * depth * la, b += depth * cols * lb)
+        for (int64_t i = 0; i < m; i++)
+            for (int64_t j = 0; j < cols; j++, y += lc) {
+                for (int64_t l = 0; l < lc; l++) y[l] = 0;
+                for (int64_t k = 0; k < depth; k++) {
+                    const float *u = a + i * ai + k * ap, *v = b + k * bp + j * bj;
+                    for (int64_t l = 0; l < lc; l++) { float product = u[la > 1 ? l : 0] * v[lb > 1 ? l : 0]; y[l] += product; }
+                }
+            }
+}
+
+/* execution: multiply matrices lane by lane (f64) */
+static void wf__lanes_mm_f64(double *y, const double *a, const double *b, const int64_t *n)
+{
+    int64_t m = n[0], cols = n[1], depth = n[2], la = n[6], lb = n[7], lc = n[8];
+    int64_t ai = (n[4] ? 1 : depth) * la, ap = (n[4] ? m : 1) * la, bp = (n[5] ? 1 : cols) * lb, bj = (n[5] ? depth : 1) * lb;
+    for (int64_t batch = 0; batch < n[3]; batch++, a += m * depth * la, b += depth * cols * lb)
+        for (int64_t i = 0; i < m; i++)
+            for (int64_t j = 0; j < cols; j++, y += lc) {
+                for (int64_t l = 0; l < lc; l++) y[l] = 0;
+                for (int64_t k = 0; k < depth; k++) {
+                    const double *u = a + i * ai + k * ap, *v = b + k * bp + j * bj;
+                    for (int64_t l = 0; l < lc; l++) { double product = u[la > 1 ? l : 0] * v[lb > 1 ? l : 0]; y[l] += product; }
+                }
+            }
+}
+
+/* execution: take and scatter rows (f32) */
+static int64_t wf__row_f32(float index, int64_t rows)
+{
+    if (!(index > 0)) return 0;
+    return index >= (float)(rows - 1) ? rows - 1 : (int64_t)(index + (float)0.5);
+}
+
+static void wf__take_f32(float *y, const float *x, const float *index, const int64_t *n, int scatter)
+{
+    int64_t lx = n[0], li = n[1], ly = n[2], rows = scatter ? n[4] : n[3], count = scatter ? n[3] : n[4], inner = n[5];
+    if (scatter) for (int64_t i = 0; i < n[4] * inner * ly; i++) y[i] = 0;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t l = 0; l < ly; l++) {
+            int64_t row = wf__row_f32(index[i * li + (li > 1 ? l : 0)], rows);
+            for (int64_t k = 0; k < inner; k++) {
+                if (scatter) y[(row * inner + k) * ly + l] += x[(i * inner + k) * lx + (lx > 1 ? l : 0)];
+                else y[(i * inner + k) * ly + l] = x[(row * inner + k) * lx + (lx > 1 ? l : 0)];
+            }
+        }
+}
+
+/* execution: take and scatter rows (f64) */
+static int64_t wf__row_f64(double index, int64_t rows)
+{
+    if (!(index > 0)) return 0;
+    return index >= (double)(rows - 1) ? rows - 1 : (int64_t)(index + (double)0.5);
+}
+
+static void wf__take_f64(double *y, const double *x, const double *index, const int64_t *n, int scatter)
+{
+    int64_t lx = n[0], li = n[1], ly = n[2], rows = scatter ? n[4] : n[3], count = scatter ? n[3] : n[4], inner = n[5];
+    if (scatter) for (int64_t i = 0; i < n[4] * inner * ly; i++) y[i] = 0;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t l = 0; l < ly; l++) {
+            int64_t row = wf__row_f64(index[i * li + (li > 1 ? l : 0)], rows);
+            for (int64_t k = 0; k < inner; k++) {
+                if (scatter) y[(row * inner + k) * ly + l] += x[(i * inner + k) * lx + (lx > 1 ? l : 0)];
+                else y[(i * inner + k) * ly + l] = x[(row * inner + k) * lx + (lx > 1 ? l : 0)];
+            }
+        }
+}
+
+/* execution: solve a triangular system (f32) */
+static void wf__trisolve_f32(float *y, const float *a, const float *b, const int64_t *n)
+{
+    int64_t la = n[0], lb = n[1], ly = n[2], size = n[4], cols = n[5], upper = n[6] ^ n[7];
+    for (int64_t l = 0; l < ly; l++)
+        for (int64_t j = 0; j < cols; j++)
+            for (int64_t step = 0; step < size; step++) {
+                int64_t i = upper ? size - 1 - step : step;
+                float sum = b[(i * cols + j) * lb + (lb > 1 ? l : 0)];
+                for (int64_t t = 0; t < step; t++) {
+                    int64_t k = upper ? size - 1 - t : t, at = n[7] ? k * size + i : i * size + k;
+                    float product = a[at * la + (la > 1 ? l : 0)] * y[(k * cols + j) * ly + l];
+                    sum -= product;
+                }
+                y[(i * cols + j) * ly + l] = n[8] ? sum : sum / a[(i * size + i) * la + (la > 1 ? l : 0)];
+            }
+}
+
+/* execution: solve a triangular system (f64) */
+static void wf__trisolve_f64(double *y, const double *a, const double *b, const int64_t *n)
+{
+    int64_t la = n[0], lb = n[1], ly = n[2], size = n[4], cols = n[5], upper = n[6] ^ n[7];
+    for (int64_t l = 0; l < ly; l++)
+        for (int64_t j = 0; j < cols; j++)
+            for (int64_t step = 0; step < size; step++) {
+                int64_t i = upper ? size - 1 - step : step;
+                double sum = b[(i * cols + j) * lb + (lb > 1 ? l : 0)];
+                for (int64_t t = 0; t < step; t++) {
+                    int64_t k = upper ? size - 1 - t : t, at = n[7] ? k * size + i : i * size + k;
+                    double product = a[at * la + (la > 1 ? l : 0)] * y[(k * cols + j) * ly + l];
+                    sum -= product;
+                }
+                y[(i * cols + j) * ly + l] = n[8] ? sum : sum / a[(i * size + i) * la + (la > 1 ? l : 0)];
+            }
+}
+
+/* execution: factor a matrix (f32) */
+static void wf__cholesky_f32(float *y, const float *a, const int64_t *n)
+{
+    int64_t lanes = n[2], size = n[4];
+    for (int64_t l = 0; l < lanes; l++)
+        for (int64_t i = 0; i < size; i++)
+            for (int64_t j = 0; j < size; j++) {
+                float sum = a[(i * size + j) * lanes + l];
+                if (j > i) { y[(i * size + j) * lanes + l] = 0; continue; }
+                for (int64_t k = 0; k < j; k++) { float product = y[(i * size + k) * lanes + l] * y[(j * size + k) * lanes + l]; sum -= product; }
+                y[(i * size + j) * lanes + l] = i == j ? (float)sqrt((double)sum) : sum / y[(j * size + j) * lanes + l];
+            }
+}
+
+/* execution: factor a matrix (f64) */
+static void wf__cholesky_f64(double *y, const double *a, const int64_t *n)
+{
+    int64_t lanes = n[2], size = n[4];
+    for (int64_t l = 0; l < lanes; l++)
+        for (int64_t i = 0; i < size; i++)
+            for (int64_t j = 0; j < size; j++) {
+                double sum = a[(i * size + j) * lanes + l];
+                if (j > i) { y[(i * size + j) * lanes + l] = 0; continue; }
+                for (int64_t k = 0; k < j; k++) { double product = y[(i * size + k) * lanes + l] * y[(j * size + k) * lanes + l]; sum -= product; }
+                y[(i * size + j) * lanes + l] = i == j ? (double)sqrt((double)sum) : sum / y[(j * size + j) * lanes + l];
+            }
+}
+
+/* execution: search and sort (f32) */
+static void wf__search_f32(float *y, const float *knots, const float *x, const int64_t *n)
+{
+    int64_t lk = n[0], lx = n[1], ly = n[2], count = n[11];
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t l = 0; l < ly; l++) {
+            int64_t low = 0, high = n[3];
+            float value = x[i * lx + (lx > 1 ? l : 0)];
+            while (low < high) {
+                int64_t middle = (low + high) / 2;
+                if (knots[middle * lk + (lk > 1 ? l : 0)] <= value) low = middle + 1;
+                else high = middle;
+            }
+            y[i * ly + l] = (float)low;
+        }
+}
+
+static void wf__argsort_f32(float *y, const float *x, int32_t *index, const int64_t *n)
+{
+    int64_t lanes = n[2], count = n[4];
+    for (int64_t l = 0; l < lanes; l++) {
+        int32_t *from = index, *to = index + count;
+        for (int64_t i = 0; i < count; i++) from[i] = (int32_t)i;
+        for (int64_t width = 1; width < count; width *= 2) {
+            for (int64_t start = 0; start < count; start += 2 * width) {
+                int64_t a = start, middle = start + width < count ? start + width : count, b = middle, end = start + 2 * width < count ? start + 2 * width : count;
+                for (int64_t k = start; k < end; k++) {
+                    int left = a < middle && (b >= end || !(x[from[b] * lanes + l] < x[from[a] * lanes + l]));
+                    to[k] = left ? from[a++] : from[b++];
+                }
+            }
+            int32_t *t = from;
+            from = to;
+            to = t;
+        }
+        for (int64_t i = 0; i < count; i++) y[i * lanes + l] = (float)from[i];
+    }
+}
+
+/* execution: search and sort (f64) */
+static void wf__search_f64(double *y, const double *knots, const double *x, const int64_t *n)
+{
+    int64_t lk = n[0], lx = n[1], ly = n[2], count = n[11];
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t l = 0; l < ly; l++) {
+            int64_t low = 0, high = n[3];
+            double value = x[i * lx + (lx > 1 ? l : 0)];
+            while (low < high) {
+                int64_t middle = (low + high) / 2;
+                if (knots[middle * lk + (lk > 1 ? l : 0)] <= value) low = middle + 1;
+                else high = middle;
+            }
+            y[i * ly + l] = (double)low;
+        }
+}
+
+static void wf__argsort_f64(double *y, const double *x, int32_t *index, const int64_t *n)
+{
+    int64_t lanes = n[2], count = n[4];
+    for (int64_t l = 0; l < lanes; l++) {
+        int32_t *from = index, *to = index + count;
+        for (int64_t i = 0; i < count; i++) from[i] = (int32_t)i;
+        for (int64_t width = 1; width < count; width *= 2) {
+            for (int64_t start = 0; start < count; start += 2 * width) {
+                int64_t a = start, middle = start + width < count ? start + width : count, b = middle, end = start + 2 * width < count ? start + 2 * width : count;
+                for (int64_t k = start; k < end; k++) {
+                    int left = a < middle && (b >= end || !(x[from[b] * lanes + l] < x[from[a] * lanes + l]));
+                    to[k] = left ? from[a++] : from[b++];
+                }
+            }
+            int32_t *t = from;
+            from = to;
+            to = t;
+        }
+        for (int64_t i = 0; i < count; i++) y[i * lanes + l] = (double)from[i];
+    }
+}
+
+/* execution: run a plain operation */
+#define WF__PLAIN(type, suffix) \
+    do { \
+        type *y = (type *)(void *)wf__place_of(base, t->out); \
+        const type *a = (const type *)(const void *)wf__place_of(base, t->a), *b = (const type *)(const void *)wf__place_of(base, t->b); \
+        if (t->code == WF__STEP_LANES_MM) wf__lanes_mm##suffix(y, a, b, t->n); \
+        else if (t->code == WF__STEP_TAKE) wf__take##suffix(y, a, b, t->n, 0); \
+        else if (t->code == WF__STEP_SCATTER) wf__take##suffix(y, a, b, t->n, 1); \
+        else if (t->act == WF__OP_TRISOLVE) wf__trisolve##suffix(y, a, b, t->n); \
+        else if (t->act == WF__OP_CHOLESKY) wf__cholesky##suffix(y, a, t->n); \
+        else if (t->act == WF__OP_SEARCH) wf__search##suffix(y, a, b, t->n); \
+        else wf__argsort##suffix(y, a, (int32_t *)(void *)wf__place_of(base, t->c), t->n); \
+    } while (0)
+
+static void wf__run_plain(const wf__runner *r, const wf__step *t, char *const *base)
+{
+    if (r->plan->type == WF_F64) WF__PLAIN(double, _f64);
+    else WF__PLAIN(float, _f32);
+}
+
+/* execution: read an input */
+static void wf__run_input(const wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf_plan *p = r->plan;
+    const wf_feed *f = &r->ws->in[t->number];
+    size_t size = (size_t)t->n[0], es = wf__type_size(p->type), stride = f->stride ? f->stride : size, lanes = t->spread;
+    char *y = wf__place_of(base, t->out);
+    const char *x = (const char *)f->in + r->first * stride * es;
+    if (lanes == 1) { memcpy(y, x, size * es); return; }
+    p->kernels->transpose(y, lanes, x, stride, r->valid, size);
+    for (size_t e = 0; r->valid < lanes && e < size; e++)
+        p->kernels->fill(y + (e * lanes + r->valid) * es, y + (e * lanes + r->valid - 1) * es, lanes - r->valid);
+}
+
+static void wf__run_output(const wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf_plan *p = r->plan;
+    const wf_feed *f = &r->ws->out[t->number];
+    size_t size = (size_t)t->n[0], es = wf__type_size(p->type), stride = f->stride ? f->stride : size;
+    if (!f->out) return;
+    char *y = (char *)f->out + r->first * stride * es;
+    if (p->tile == 1) { memcpy(y, wf__place_of(base, t->a), size * es); return; }
+    p->kernels->transpose(y, stride, wf__place_of(base, t->a), (size_t)p->tile, size, r->valid);
+}
+
+/* execution: finish a sum */
+static void wf__finish_sum(wf_ws *ws, const wf__sum *s)
+{
+    const wf_plan *p = ws->plan;
+    for (int width = 1; width < ws->slots; width *= 2)
+        for (int i = 0; i + width < ws->slots; i += 2 * width) {
+            if (s->real) {
+                size_t es = wf__type_size(p->type);
+                char *a = ws->real_sums + ((size_t)i * p->real_sums + s->at) * es, *b = ws->real_sums + ((size_t)(i + width) * p->real_sums + s->at) * es;
+                p->kernels->binary[WF__ADD](a, a, b, s->size);
+            } else {
+                double *a = ws->double_sums + (size_t)i * p->double_sums + s->at, *b = ws->double_sums + (size_t)(i + width) * p->double_sums + s->at;
+                for (size_t k = 0; k < s->size; k++) a[k] += b[k];
+            }
+        }
+    char *y = ws->shared + s->out.at;
+    if (s->real) memcpy(y, ws->real_sums + s->at * wf__type_size(p->type), s->size * wf__type_size(p->type));
+    else for (size_t k = 0; k < s->size; k++) wf__put_value(y, p->type, k, ws->double_sums[s->at + k]);
+}
+static void wf__run_code(wf__runner *r, const wf__code *code, char *const *base);
+
+/* execution: run a loop */
+static void wf__loop_copy_values(const wf__loop_plan *lp, char *const *outer, char *const *inner, int kind)
+{
+    for (int i = 0; i < lp->binds; i++) {
+        const wf__bind *b = &lp->bind[i];
+        if (b->kind != kind) continue;
+        if (kind == WF__BIND_CARRY) memcpy(wf__place_of(inner, b->inner), wf__place_of(outer, b->outer), b->bytes);
+        else if (kind == WF__BIND_FINAL) memcpy(wf__place_of(outer, b->outer), wf__place_of(inner, b->inner), b->bytes);
+        else if (kind == WF__BIND_TOTAL) memset(wf__place_of(outer, b->outer), 0, b->bytes);
+        else memcpy(wf__place_of(inner, b->outer), wf__place_of(inner, b->inner), b->bytes);
+    }
+}
+
+static void wf__run_loop(wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf__loop_plan *lp = r->plan->loop[t->number];
+    char **inner = r->frame + WF__BASE_FIRST + lp->frame;
+    uint32_t turn = r->turn;
+    memcpy(inner, base, WF__BASE_FIRST * sizeof *inner);
+    inner[WF__BASE_TILE] = wf__place_of(base, lp->scratch);
+    wf__loop_copy_values(lp, base, inner, WF__BIND_CARRY);
+    wf__loop_copy_values(lp, base, inner, WF__BIND_TOTAL);
+    for (int k = 0; k < lp->steps; k++) {
+        int row = lp->backwards ? lp->steps - 1 - k : k;
+        for (int i = 0; i < lp->binds; i++) {
+            const wf__bind *b = &lp->bind[i];
+            if (b->kind == WF__BIND_ROWS || b->kind == WF__BIND_STACK) inner[b->base] = wf__place_of(base, b->outer) + row * b->row;
+            else if (b->kind == WF__BIND_FIXED || b->kind == WF__BIND_TOTAL) inner[b->base] = wf__place_of(base, b->outer);
+            else if (b->kind == WF__BIND_STEP) wf__put_value(wf__place_of(inner, b->inner), r->plan->type, 0, row);
+        }
+        r->turn = turn * (uint32_t)lp->steps + (uint32_t)row + 1;
+        wf__run_code(r, &lp->code, inner);
+        wf__loop_copy_values(lp, base, inner, WF__BIND_NEXT);
+    }
+    r->turn = turn;
+    wf__loop_copy_values(lp, base, inner, WF__BIND_FINAL);
+}
+
+/* execution: run a user's operation */
+static void wf__block_of(const wf__runner *r, wf_block *b, const wf__operand *o, char *const *base, const wf_graph *g)
+{
+    const wf__node *n = &g->node[o->reg];
+    b->data = wf__place_of(base, o->ref);
+    b->type = r->plan->type;
+    b->nd = n->nd;
+    for (int i = 0; i < 4; i++) b->d[i] = n->d[i];
+    b->lanes = (int)o->inner;
+}
+
+/* execution: call a user's operation */
+static void wf__run_custom(const wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf_graph *g = r->plan->custom_graph[t->act];
+    const wf__custom *c = g->custom[g->node[t->node].at[0]];
+    const wf__operand *o = r->plan->operand + t->first;
+    wf_block in[12], out;
+    wf__operand result;
+    memset(&result, 0, sizeof result);
+    result.ref = t->out;
+    result.inner = t->spread;
+    result.reg = t->node;
+    for (int i = 0; i < t->number; i++) wf__block_of(r, &in[i], &o[i], base, g);
+    wf__block_of(r, &out, &result, base, g);
+    if (c->which < 0) c->op.eval(c->op.user, in, t->number, &out);
+    else c->op.vjp_eval(c->op.user, in, t->number - 2, &in[t->number - 2], &in[t->number - 1], c->which, &out);
+}
+
+/* execution: run one step */
+static void wf__run_step(wf__runner *r, const wf__step *t, char *const *base)
+{
+    const wf_plan *p = r->plan;
+    const wf__kernels *k = p->kernels;
+    size_t es = wf__type_size(p->type);
+    const int64_t *n = t->n;
+    switch (t->code) {
+    case WF__STEP_GROUP: wf__run_group(r, t, base); break;
+    case WF__STEP_GEMM: wf__run_gemm(r, t, base); break;
+    case WF__STEP_GEMM_NT: wf__run_gemm_nt(r, t, base); break;
+    case WF__STEP_COPY: wf__run_copy(r, t, base); break;
+    case WF__STEP_ZERO: memset(wf__place_of(base, t->out), 0, (size_t)n[0] * es); break;
+    case WF__STEP_REDUCE: k->reduce(wf__place_of(base, t->out), wf__place_of(base, t->a), (size_t)n[0], (size_t)n[1], (size_t)n[2], t->flags); break;
+    case WF__STEP_CUMSUM: k->cumsum(wf__place_of(base, t->out), wf__place_of(base, t->a), (size_t)n[0], (size_t)n[1], (size_t)n[2], t->flags); break;
+    case WF__STEP_SOFTMAX: k->softmax(wf__place_of(base, t->out), wf__place_of(base, t->a), (size_t)n[0], (size_t)n[1], (size_t)n[2]); break;
+    case WF__STEP_INPUT: wf__run_input(r, t, base); break;
+    case WF__STEP_OUTPUT: wf__run_output(r, t, base); break;
+    case WF__STEP_RANDOM:
+        wf__fill_random(wf__place_of(base, t->out), p->type, (int)n[1], (size_t)n[0], t->spread, r->ws->seed, r->first, r->ws->step, (uint32_t)n[2] + r->turn * 64u);
+        break;
+    case WF__STEP_COUNT: wf__put_value(wf__place_of(base, t->out), p->type, 0, (double)r->ws->samples); break;
+    case WF__STEP_SUM_LANES: wf__run_sum_lanes(r, t, base); break;
+    case WF__STEP_SUM_NT: wf__run_sum_nt(r, t, base); break;
+    case WF__STEP_SUM_ADD:
+        for (int64_t i = 0; i < n[0]; i++) r->double_sum[n[3] + i] += wf__get(wf__place_of(base, t->a), p->type, (size_t)i);
+        break;
+    case WF__STEP_PARTIAL:
+        for (int64_t i = 0; i < n[0]; i++) wf__put_value(wf__place_of(base, t->out), p->type, (size_t)i, ((const double *)(const void *)wf__place_of(base, t->a))[i]);
+        break;
+    case WF__STEP_LOOP: wf__run_loop(r, t, base); break;
+    case WF__STEP_CUSTOM: wf__run_custom(r, t, base); break;
+    case WF__STEP_FINISH: wf__finish_sum(r->ws, &p->sum[t->number]); break;
+    default: wf__run_plain(r, t, base); break;
+    }
+}
+
+static void wf__run_code(wf__runner *r, const wf__code *code, char *const *base)
+{
+    for (int i = 0; i < code->steps; i++) wf__run_step(r, &code->step[i], base);
+}
+
+/* execution: run slots */
+static void wf__runner_bases(wf__runner *r)
+{
+    r->frame[WF__BASE_TILE] = r->tile;
+    r->frame[WF__BASE_SHARED] = r->ws->shared;
+    r->frame[WF__BASE_PARAM] = r->plan->graph->params ? r->plan->graph->params->data : NULL;
+    r->frame[WF__BASE_CONST] = r->plan->constant;
+    r->frame[WF__BASE_ACC] = NULL;
+}
+
+static void wf__run_slot(wf__runner *r, int slot)
+{
+    wf_ws *ws = r->ws;
+    const wf_plan *p = r->plan;
+    size_t T = (size_t)p->tile, tiles = (ws->samples + T - 1) / T, es = wf__type_size(p->type);
+    size_t from = tiles * (size_t)slot / (size_t)ws->slots, to = tiles * (size_t)(slot + 1) / (size_t)ws->slots;
+    r->real_sum = ws->real_sums + (size_t)slot * p->real_sums * es;
+    r->double_sum = ws->double_sums + (size_t)slot * p->double_sums;
+    memset(r->real_sum, 0, p->real_sums * es);
+    memset(r->double_sum, 0, p->double_sums * sizeof(double));
+    for (size_t tile = from; tile < to; tile++) {
+        r->first = tile * T;
+        r->valid = ws->samples - r->first < T ? ws->samples - r->first : T;
+        wf__run_code(r, &p->phase[ws->phase].tiles, r->frame);
+    }
+}
+
+static void wf__run_slots(void *context, int index)
+{
+    wf_ws *ws = (wf_ws *)context;
+    int threads = ws->threads < ws->slots ? ws->threads : ws->slots;
+    for (int slot = ws->slots * index / threads; slot < ws->slots * (index + 1) / threads; slot++) wf__run_slot(&ws->runner[index], slot);
+}
+
+/* execution: check what is fed */
+wf_feed wf_in(wf_t node, const void *data, size_t stride)
+{
+    wf_feed f = { node, data, NULL, stride };
+    return f;
+}
+
+wf_feed wf_out(wf_t node, void *data, size_t stride)
+{
+    wf_feed f = { node, NULL, data, stride };
+    return f;
+}
+
+static int wf__feed_place(const wf__place *list, int n, wf_feed f)
+{
+    for (int i = 0; i < n; i++) if (list[i].node == f.node.id) return i;
+    return -1;
+}
+
+static wf_result wf__take_feeds(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count)
+{
+    memset(ws->in, 0, (size_t)p->ins * sizeof *ws->in);
+    memset(ws->out, 0, (size_t)p->outs * sizeof *ws->out);
+    for (int i = 0; i < count; i++) {
+        wf_feed f = feeds[i];
+        int k = f.node.graph == p->graph ? wf__feed_place(f.out ? p->out : p->in, f.out ? p->outs : p->ins, f) : -1;
+        if (k < 0 && f.in && f.node.graph == p->graph && f.node.id > 0 && p->graph->node[f.node.id].op == WF__OP_INPUT) continue; /* an input that this plan does not use */
+        if (k < 0) return wf__report(&ws->report, WF_ERROR_ARGUMENT, "run: feed %d (value %d) is neither an input nor an output of this plan", i, f.node.id);
+        const wf__place *q = f.out ? &p->out[k] : &p->in[k];
+        if (f.stride && f.stride < q->size) return wf__report(&ws->report, WF_ERROR_SHAPE, "run: feed %d has rows of %z elements, %z apart", i, q->size, f.stride);
+        if (f.out) ws->out[k] = f;
+        else ws->in[k] = f;
+    }
+    for (int i = 0; i < p->ins; i++)
+        if (!ws->in[i].in) return wf__report(&ws->report, WF_ERROR_ARGUMENT, "run: input %s is not fed", p->graph->source[p->graph->node[p->in[i].node].at[0]].name);
+    return WF_OK;
+}
+
+/* execution: run a plan */
+static void wf__deliver(const wf_plan *p, wf_ws *ws)
+{
+    size_t es = wf__type_size(p->type);
+    char *const *base = ws->runner[0].frame;
+    for (int i = 0; i < p->outs; i++) {
+        if (p->out[i].space != WF__SHARED) continue;
+        const char *x = wf__place_of(base, p->out[i].ref);
+        for (size_t k = 0; k < p->out[i].size; k++)
+            if (!wf__finite(wf__get(x, p->type, k))) { wf__report(&ws->report, WF_ERROR_NUMERIC, "run: element %z of output %d (value %d) is not finite", k, i, p->out[i].node); break; }
+        if (ws->out[i].out) memcpy(ws->out[i].out, x, p->out[i].size * es);
+    }
+    if (p->grads) memset(ws->grad, 0, ws->grad_size * es);
+    for (int i = 0; i < p->grads; i++) memcpy(ws->grad + (size_t)p->grad[i].space * es, wf__place_of(base, p->grad[i].ref), p->grad[i].size * es);
+}
+
+wf_result wf_run(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count, size_t samples)
+{
+    if (!p || !ws || ws->plan != p) return WF_ERROR_ARGUMENT;
+    size_t es = wf__type_size(p->type), tiles = (samples + (size_t)p->tile - 1) / (size_t)p->tile;
+    ws->report.code = WF_OK;
+    ws->report.text[0] = 0;
+    if (wf__take_feeds(p, ws, feeds, count) < 0) return ws->report.code;
+    if (p->grads && ws->grad_size != p->graph->params->size) return wf__report(&ws->report, WF_ERROR_ARGUMENT, "run: parameters were added after the workspace was made");
+    if (!samples) return wf__report(&ws->report, WF_ERROR_DATA, "run: zero samples");
+    ws->samples = samples;
+    ws->slots = tiles < (size_t)p->slots ? (int)tiles : p->slots;
+    for (int i = 0; i < ws->threads; i++) wf__runner_bases(&ws->runner[i]);
+    for (int i = 0; i < p->ins; i++)
+        if (p->in[i].space == WF__SHARED) memcpy(ws->shared + p->in[i].ref.at, ws->in[i].in, p->in[i].size * es);
+    for (int k = 0; k < p->phases; k++) {
+        wf__runner *first = &ws->runner[0];
+        first->first = 0;
+        first->valid = 1;
+        first->turn = 0;
+        wf__run_code(first, &p->phase[k].shared, first->frame);
+        ws->phase = k;
+        if (p->phase[k].tiles.steps) {
+            int threads = ws->threads < ws->slots ? ws->threads : ws->slots;
+            wf__parallel_for(ws->has_parallel ? &ws->parallel : NULL, threads, threads, wf__run_slots, ws);
+        }
+    }
+    wf__deliver(p, ws);
+    return ws->report.code;
+}
+
+void wf_ws_noise(wf_ws *ws, uint64_t seed, uint32_t step)
+{
+    if (ws) { ws->seed = seed; ws->step = step; }
+}
+
+void *wf_ws_grad(wf_ws *ws) { return ws ? ws->grad : NULL; }
+const wf_report *wf_ws_report(const wf_ws *ws) { return ws ? &ws->report : wf_arena_report(NULL); }
+
+/* ---- Systems ---- */
+/* systems: describe a simulation */
+enum { WF__SIMULATE_TASKS = 32 };
+
+typedef struct wf__simulation {
+    const wf_reaction_system *system;
+    const int32_t *x0;
+    const double *times;
+    size_t n_times, n, first, each;   /* first trajectory of this round, trajectories a task */
+    wf_simulate_desc desc;
+    int frozen;
+    int32_t *out, *counts;            /* counts: a state for each task */
+    double *propensity;               /* and its propensities */
+    wf_report *report;
+} wf__simulation;
+
+/* systems: compute mass action */
+static void wf__mass_action(const wf_reaction_system *s, double t, const int32_t *x, int bound, double *a)
+{
+    double wave = 0, cosine;
+    if (s->swing && !bound) wf__turn(t / s->period - floor(t / s->period), &cosine, &wave);
+    for (int r = 0; r < s->reactions; r++) {
+        const int *n = s->reactants + (size_t)r * (size_t)s->species;
+        a[r] = s->rate[r];
+        if (s->swing) a[r] *= 1 + (bound ? fabs(s->swing[r]) : s->swing[r] * wave);
+        for (int j = 0; j < s->species; j++)
+            for (int i = 0; i < n[j]; i++) a[r] *= (double)(x[j] - i) / (i + 1);   /* passes 0 when there are too few */
+    }
+}
+
+/* systems: compute and check propensities */
+/* their sum, or -1 and a report */
+static double wf__propensities(const wf_reaction_system *s, double t, const int32_t *x, int bound, double *a, wf_report *report)
+{
+    double sum = 0;
+    if (!s->propensity) wf__mass_action(s, t, x, bound, a);
+    else (bound && s->bound ? s->bound : s->propensity)(s->user, t, x, a);
+    for (int r = 0; r < s->reactions; r++) {
+        if (!wf__finite(a[r]) || a[r] < 0) {
+            wf__report(report, WF_ERROR_NUMERIC, "the propensity of reaction %d is %g", r, a[r]);
+            return -1;
+        }
+        sum += a[r];
+    }
+    if (wf__finite(sum)) return sum;
+    wf__report(report, WF_ERROR_NUMERIC, "the sum of the propensities is not finite");
+    return -1;
+}
+
+/* systems: apply one event */
+static void wf__fire(const wf_reaction_system *s, int r, int32_t *x, wf_report *report)
+{
+    const int *change = s->change + (size_t)r * (size_t)s->species;
+    for (int j = 0; j < s->species; j++) {
+        int64_t after = (int64_t)x[j] + change[j];
+        if (after < 0) wf__report(report, WF_ERROR_NUMERIC, "reaction %d takes the count of species %d below zero", r, j);
+        if (after > 0x7FFFFFFF) wf__report(report, WF_ERROR_LIMIT, "reaction %d takes the count of species %d past 2^31", r, j);
+        x[j] = (int32_t)after;
+    }
+}
+
+static void wf__report_trajectory(wf_report *report, size_t index, double t)
+{
+    wf_report inner = *report;
+    report->code = WF_OK;
+    wf__report(report, inner.code, "simulate: trajectory %z, time %g: %s", index, t, inner.text);
+}
+
+/* systems: run one trajectory */
+static wf_result wf__trajectory(const wf__simulation *m, size_t index, int32_t *x, double *a, wf_report *report)
+{
+    const wf_reaction_system *s = m->system;
+    int32_t *out = m->out + index * m->n_times * (size_t)s->species;
+    double t = m->desc.start;
+    uint64_t events = 0;
+    wf_rng rng;
+    wf__rng_start(&rng, m->desc.seed, (uint32_t)index, WF__PURPOSE_SIMULATION);
+    memcpy(x, m->x0, (size_t)s->species * sizeof *x);
+    for (size_t k = 0; k < m->n_times;) {
+        double total = wf__propensities(s, t, x, !m->frozen, a, report), next = HUGE_VAL;
+        if (total > 0) next = t - wf__log(wf_rng_uniform(&rng)) / total;
+        for (; k < m->n_times && m->times[k] < next; k++, out += s->species) memcpy(out, x, (size_t)s->species * sizeof *x);
+        if (total < 0 || k == m->n_times) break;
+        t = next;
+        /* systems: let a reaction happen, or none */
+        if (!m->frozen) {
+            double now = wf__propensities(s, t, x, 0, a, report);
+            if (now > total * (1 + 1e-12)) wf__report(report, WF_ERROR_NUMERIC, "propensities sum to %g, above their bound %g", now, total);
+            if (report->code) break;
+        }
+        double point = wf_rng_uniform(&rng) * total, sum = 0;
+        for (int r = 0; r < s->reactions; r++)
+            if (point < (sum += a[r])) { wf__fire(s, r, x, report); break; }
+        if (++events > m->desc.most_events) wf__report(report, WF_ERROR_LIMIT, "more than %I events", (int64_t)m->desc.most_events);
+        if (report->code) break;
+    }
+    if (report->code) wf__report_trajectory(report, index, t);
+    return report->code;
+}
+
+/* systems: run the trajectories of a task */
+static void wf__simulate_task(void *context, int task)
+{
+    const wf__simulation *m = (const wf__simulation *)context;
+    size_t from = m->first + (size_t)task * m->each, to = from + m->each < m->n ? from + m->each : m->n;
+    for (size_t i = from; i < to; i++)
+        if (wf__trajectory(m, i, m->counts + task * m->system->species, m->propensity + task * m->system->reactions, m->report + task)) return;
+}
+
+/* systems: run rounds of tasks */
+static wf_result wf__simulate_rounds(wf_arena *A, wf__simulation *m)
+{
+    m->each = 1 + m->n / (64 * WF__SIMULATE_TASKS);
+    for (m->first = 0; m->first < m->n; m->first += WF__SIMULATE_TASKS * m->each) {
+        size_t tasks = (m->n - m->first + m->each - 1) / m->each;
+        if (tasks > WF__SIMULATE_TASKS) tasks = WF__SIMULATE_TASKS;
+        if (m->desc.progress && m->desc.progress(m->desc.progress_user, "trajectories", (double)m->first, (double)m->n)) return WF_CANCELLED;
+        wf__parallel_for(m->desc.parallel, m->desc.threads, (int)tasks, wf__simulate_task, m);
+        for (size_t i = 0; i < tasks; i++)
+            if (m->report[i].code) return wf__fail(A, m->report[i].code, "%s", m->report[i].text);
+    }
+    if (m->desc.progress) m->desc.progress(m->desc.progress_user, "trajectories", (double)m->n, (double)m->n);
+    return WF_OK;
+}
+
+/* systems: check a system */
+static wf_result wf__check_system(wf_arena *A, const wf_reaction_system *s)
+{
+    if (!s || s->species < 1 || s->reactions < 1 || !s->change || (!s->propensity && (!s->reactants || !s->rate)))
+        return wf__fail(A, WF_ERROR_ARGUMENT, "simulate: the system needs species, reactions, changes, and reactants with rates or a propensity function");
+    if (s->propensity) return WF_OK;
+    for (int r = 0; r < s->reactions; r++) {
+        if (!wf__finite(s->rate[r]) || s->rate[r] < 0)
+            return wf__fail(A, WF_ERROR_DATA, "simulate: the rate of reaction %d is %g", r, s->rate[r]);
+        if (s->swing && (!wf__finite(s->swing[r]) || fabs(s->swing[r]) > 1))
+            return wf__fail(A, WF_ERROR_DATA, "simulate: the swing of reaction %d is %g, not between -1 and 1", r, s->swing[r]);
+        for (int j = 0; j < s->species; j++)
+            if (s->reactants[(size_t)r * (size_t)s->species + (size_t)j] < 0)
+                return wf__fail(A, WF_ERROR_DATA, "simulate: reaction %d needs a negative number of species %d", r, j);
+    }
+    if (s->swing && (!wf__finite(s->period) || s->period <= 0))
+        return wf__fail(A, WF_ERROR_DATA, "simulate: the period is %g", s->period);
+    return WF_OK;
+}
+
+/* systems: check the start and the times */
+static wf_result wf__check_simulation(wf_arena *A, const wf__simulation *m)
+{
+    if (!m->x0 || !m->times || !m->out) return wf__fail(A, WF_ERROR_ARGUMENT, "simulate: start, times or output is NULL");
+    if (!m->n || !m->n_times) return wf__fail(A, WF_ERROR_DATA, "simulate: %z trajectories at %z times", m->n, m->n_times);
+    if (m->n > 0xFFFFFFFFu) return wf__fail(A, WF_ERROR_LIMIT, "simulate: %z trajectories, more than 2^32", m->n);
+    for (int j = 0; j < m->system->species; j++)
+        if (m->x0[j] < 0) return wf__fail(A, WF_ERROR_DATA, "simulate: the initial count of species %d is %d", j, (int)m->x0[j]);
+    double last = m->desc.start;
+    if (!wf__finite(last)) return wf__fail(A, WF_ERROR_DATA, "simulate: the start time is %g", last);
+    for (size_t k = 0; k < m->n_times; last = m->times[k++]) {
+        if (!wf__finite(m->times[k])) return wf__fail(A, WF_ERROR_DATA, "simulate: times[%z] is %g", k, m->times[k]);
+        if (m->times[k] < last) return wf__fail(A, WF_ERROR_DATA, "simulate: times[%z] = %g comes before %g", k, m->times[k], last);
+    }
+    return WF_OK;
+}
+
+/* systems: simulate */
+wf_result wf_simulate(wf_arena *A, const wf_reaction_system *system, const int32_t *x0, const double *times, size_t n_times, size_t n,
+                      const wf_simulate_desc *desc, int32_t *out)
+{
+    wf__simulation m;
+    size_t size;
+    memset(&m, 0, sizeof m);
+    if (desc) m.desc = *desc;
+    if (!m.desc.most_events) m.desc.most_events = 100000000;
+    m.system = system; m.x0 = x0; m.times = times; m.n_times = n_times; m.n = n; m.out = out;
+    wf_result result = wf__check_system(A, system);
+    if (result) return result;
+    if (!wf__mul_size(n, n_times, &size) || !wf__mul_size(size, (size_t)system->species * sizeof *out, &size))
+        return wf__fail(A, WF_ERROR_LIMIT, "simulate: %z trajectories at %z times are too many", n, n_times);
+    result = wf__check_simulation(A, &m);
+    if (result) return result;
+    m.frozen = m.desc.frozen || (system->propensity ? !system->bound : !system->swing);
+    wf_mark mark = wf_arena_mark(A);
+    m.counts = (int32_t *)wf_alloc(A, WF__SIMULATE_TASKS * (size_t)system->species, sizeof *m.counts);
+    m.propensity = (double *)wf_alloc(A, WF__SIMULATE_TASKS * (size_t)system->reactions, sizeof *m.propensity);
+    m.report = (wf_report *)wf_alloc(A, WF__SIMULATE_TASKS, sizeof *m.report);
+    result = m.counts && m.propensity && m.report ? wf__simulate_rounds(A, &m) : WF_ERROR_MEMORY;
+    if (result) memset(out, 0, size);
+    wf_arena_reset(A, mark);
+    return result;
+}
+
+/* systems: the epidemic */
+const wf_reaction_system *wf_epidemic_system(void)
+{
+    static const int change[18] = { -1, 1, 0,  0, -1, 1,  1, 0, -1,  -1, 0, 0,  0, -1, 0,  0, 0, -1 };
+    static const int reactants[18] = { 1, 1, 0,  0, 1, 0,  0, 0, 1,  1, 0, 0,  0, 1, 0,  0, 0, 1 };
+    static const double rate[6] = { 0.003, 0.02, 0.007, 0.002, 0.05, 0.002 }, swing[6] = { 0.2, 0, 0, 0, 0, 0 };
+    static const wf_reaction_system system = { 3, 6, change, reactants, rate, swing, 6.0, NULL, NULL, NULL };
+    return &system;
+}
+
+wf_result wf_epidemic(wf_arena *A, size_t n, const wf_simulate_desc *desc, int32_t *out)
+{
+    static const int32_t start[3] = { 50, 10, 0 };
+    double times[101];
+    for (int k = 0; k <= 100; k++) times[k] = 0.5 * k;
+    return wf_simulate(A, wf_epidemic_system(), start, times, 101, n, desc, out);
+}
+
+/* ---- Measures ---- */
+/* measures: count marginals */
+wf_result wf_marginals(wf_arena *A, const int32_t *counts, size_t n, size_t stride, size_t species, size_t length, double *p)
+{
+    if (!n || !species || !length) return wf__fail(A, WF_ERROR_DATA, "marginals: %z samples of %z species, %z values", n, species, length);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < species; j++) {
+            int32_t c = counts[i * stride + j];
+            if (c < 0 || (size_t)c >= length)
+                return wf__fail(A, WF_ERROR_DATA, "marginals: species %z of sample %z counts %d, not 0 to %z", j, i, (int)c, length - 1);
+        }
+    memset(p, 0, species * length * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < species; j++) p[j * length + (size_t)counts[i * stride + j]] += 1;
+    for (size_t i = 0; i < species * length; i++) p[i] /= (double)n;
+    return WF_OK;
+}
+
+/* measures: check rows of probabilities */
+static wf_result wf__check_rows(wf_arena *A, const char *what, const double *p, size_t rows, size_t length)
+{
+    if (!rows || !length) return wf__fail(A, WF_ERROR_DATA, "%s: %z rows of %z numbers", what, rows, length);
+    for (size_t r = 0; r < rows; r++) {
+        double sum = 0;
+        for (size_t i = 0; i < length; i++) {
+            double v = p[r * length + i];
+            if (!wf__finite(v) || v < 0) return wf__fail(A, WF_ERROR_DATA, "%s: entry %z of row %z is %g", what, i, r, v);
+            sum += v;
+        }
+        if (!(fabs(sum - 1) < 1e-6)) return wf__fail(A, WF_ERROR_DATA, "%s: row %z sums to %g, not to 1", what, r, sum);
+    }
+    return WF_OK;
+}
+
+/* measures: Jensen-Shannon divergence */
+static double wf__jsd_row(const double *p, const double *q, size_t length, double added)
+{
+    double sum = 0, scale = 1 / (1 + (double)length * added);
+    for (size_t i = 0; i < length; i++) {
+        double a = (p[i] + added) * scale, b = (q[i] + added) * scale, m = (0.5 * (p[i] + q[i]) + added) * scale;
+        if (a > 0) sum += 0.5 * a * log(a / m);
+        if (b > 0) sum += 0.5 * b * log(b / m);
+    }
+    return sum;
+}
+
+wf_result wf_jsd(wf_arena *A, const double *p, const double *q, size_t rows, size_t length, double added, double *each, double *mean)
+{
+    double sum = 0;
+    wf_result result = wf__check_rows(A, "jsd: p", p, rows, length);
+    if (!result) result = wf__check_rows(A, "jsd: q", q, rows, length);
+    if (!result && !(added >= 0 && added <= 1)) result = wf__fail(A, WF_ERROR_ARGUMENT, "jsd: %g is to be added", added);
+    for (size_t r = 0; !result && r < rows; r++) {
+        double d = wf__jsd_row(p + r * length, q + r * length, length, added);
+        if (each) each[r] = d;
+        sum += d;
+    }
+    if (!result && mean) *mean = sum / (double)rows;
+    return result;
+}
+
+/* measures: describe a transport problem */
+typedef struct wf__transport {
+    size_t n, m;
+    const double *cost;               /* [n][m] */
+    double *plan;                     /* [m][n]: what column j receives from row i */
+    double *supply, *demand;          /* what is left of them: whole numbers */
+    double *u, *v;                    /* prices */
+    double *row_at, *column_at;       /* distances in a search; a row not yet reached: -1 */
+    size_t *row_from, *column_from;   /* the place before, on the cheapest way */
+    size_t *queue;                    /* rows reached that have not yet offered their ways */
+    unsigned char *settled;           /* columns whose distance is final */
+} wf__transport;
+
+/* measures: scale weights to whole numbers */
+static int wf__equal_weights(const wf_points *p)
+{
+    for (size_t i = 1; p->weight && i < p->n; i++) if (p->weight[i] != p->weight[0]) return 0;
+    return 1;
+}
+
+static void wf__whole_weights(const wf_points *p, const wf_points *other, double *whole)
+{
+    double sum = 0, part = 0, last = 0;
+    if (wf__equal_weights(p) && wf__equal_weights(other)) {
+        for (size_t i = 0; i < p->n; i++) whole[i] = p->n == other->n ? 1 : (double)other->n;
+        return;
+    }
+    for (size_t i = 0; i < p->n; i++) sum += p->weight ? p->weight[i] : 1;
+    for (size_t i = 0; i < p->n; i++) {
+        part += p->weight ? p->weight[i] : 1;
+        double now = floor(part / sum * 1125899906842624.0 + 0.5);
+        whole[i] = now - last;
+        last = now;
+    }
+}
+
+/* measures: take memory for a transport problem */
+static wf_result wf__transport_new(wf_arena *A, wf__transport *t, size_t n, size_t m)
+{
+    t->n = n;
+    t->m = m;
+    double *room = (double *)wf_alloc(A, n + m, 3 * sizeof *room);
+    t->queue = (size_t *)wf_alloc(A, n + n + m, sizeof *t->queue);
+    t->settled = (unsigned char *)wf_alloc(A, m, 1);
+    t->plan = (double *)wf_alloc(A, n, m * sizeof *t->plan);
+    if (!room || !t->queue || !t->settled || !t->plan) return WF_ERROR_MEMORY;
+    t->supply = room;
+    t->u = room + n;
+    t->row_at = room + 2 * n;
+    t->demand = room + 3 * n;
+    t->v = t->demand + m;
+    t->column_at = t->v + m;
+    t->row_from = t->queue + n;
+    t->column_from = t->row_from + n;
+    return WF_OK;
+}
+
+/* measures: offer the ways of a row */
+static void wf__offer_ways(wf__transport *t, size_t i)
+{
+    const double *cost = t->cost + i * t->m;
+    double at = t->row_at[i], price = t->u[i];
+    for (size_t j = 0; j < t->m; j++) {
+        double reduced = cost[j] - price - t->v[j];
+        double d = reduced > 0 ? at + reduced : at;
+        if (!t->settled[j] && d < t->column_at[j]) { t->column_at[j] = d; t->column_from[j] = i; }
+    }
+}
+
+/* measures: find the cheapest way to a free column */
+static size_t wf__cheapest_way(wf__transport *t, size_t start)
+{
+    size_t waiting = 1, best;
+    for (size_t i = 0; i < t->n; i++) t->row_at[i] = -1;
+    for (size_t j = 0; j < t->m; j++) t->column_at[j] = HUGE_VAL;
+    memset(t->settled, 0, t->m);
+    t->row_at[start] = 0;
+    t->queue[0] = start;
+    for (;;) {
+        while (waiting) wf__offer_ways(t, t->queue[--waiting]);
+        best = t->m;
+        for (size_t j = 0; j < t->m; j++)
+            if (!t->settled[j] && (best == t->m || t->column_at[j] < t->column_at[best])) best = j;
+        t->settled[best] = 1;
+        if (t->demand[best] > 0) return best;
+        const double *received = t->plan + best * t->n;
+        for (size_t i = 0; i < t->n; i++)
+            if (received[i] > 0 && t->row_at[i] < 0) {
+                t->row_at[i] = t->column_at[best];
+                t->row_from[i] = best;
+                t->queue[waiting++] = i;
+            }
+    }
+}
+
+/* measures: send as much as fits along the way */
+static void wf__transport_send(wf__transport *t, size_t start, size_t goal)
+{
+    double amount = t->supply[start] < t->demand[goal] ? t->supply[start] : t->demand[goal];
+    for (size_t i, j = goal; (i = t->column_from[j]) != start;) {
+        j = t->row_from[i];
+        if (t->plan[j * t->n + i] < amount) amount = t->plan[j * t->n + i];
+    }
+    for (size_t i, j = goal;;) {
+        i = t->column_from[j];
+        t->plan[j * t->n + i] += amount;
+        if (i == start) break;
+        j = t->row_from[i];
+        t->plan[j * t->n + i] -= amount;
+    }
+    t->supply[start] -= amount;
+    t->demand[goal] -= amount;
+}
+
+/* measures: solve a transport problem */
+static double wf__transport_solve(wf__transport *t)
+{
+    double total = 0, sent = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        t->u[i] = t->cost[i * t->m];
+        for (size_t j = 1; j < t->m; j++) if (t->cost[i * t->m + j] < t->u[i]) t->u[i] = t->cost[i * t->m + j];
+    }
+    for (size_t start = 0; start < t->n; start++)
+        while (t->supply[start] > 0) {
+            size_t goal = wf__cheapest_way(t, start);
+            double d = t->column_at[goal];
+            for (size_t i = 0; i < t->n; i++) if (t->row_at[i] >= 0) t->u[i] += d - t->row_at[i];
+            for (size_t j = 0; j < t->m; j++) if (t->settled[j]) t->v[j] -= d - t->column_at[j];
+            wf__transport_send(t, start, goal);
+        }
+    for (size_t j = 0; j < t->m; j++)
+        for (size_t i = 0; i < t->n; i++) {
+            total += t->plan[j * t->n + i] * t->cost[i * t->m + j];
+            sent += t->plan[j * t->n + i];
+        }
+    return total / sent;
+}
+
+/* measures: assign */
+static wf_result wf__assign(wf_arena *A, const double *cost, size_t n, int *permutation, double *mean)
+{
+    wf__transport t;
+    t.cost = cost;
+    wf_result result = wf__transport_new(A, &t, n, n);
+    if (result) return result;
+    for (size_t i = 0; i < n; i++) t.supply[i] = t.demand[i] = 1;
+    *mean = wf__transport_solve(&t);
+    for (size_t j = 0; permutation && j < n; j++)
+        for (size_t i = 0; i < n; i++) if (t.plan[j * n + i] > 0) permutation[i] = (int)j;
+    return WF_OK;
+}
+
+wf_result wf_assignment(wf_arena *A, const double *cost, size_t n, int *permutation)
+{
+    double mean;
+    if (!n || n > 0x7FFFFFFF) return wf__fail(A, WF_ERROR_DATA, "assignment: %z rows", n);
+    for (size_t i = 0; i < n * n; i++)
+        if (!wf__finite(cost[i])) return wf__fail(A, WF_ERROR_DATA, "assignment: the cost of row %z, column %z is %g", i / n, i % n, cost[i]);
+    wf_mark mark = wf_arena_mark(A);
+    wf_result result = wf__assign(A, cost, n, permutation, &mean);
+    wf_arena_reset(A, mark);
+    return result;
+}
+
+/* measures: assignment distance */
+static void wf__distances(const double *x, size_t n, const double *y, size_t m, size_t dim, int root, double *cost)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < m; j++) {
+            double sum = 0;
+            for (size_t k = 0; k < dim; k++) {
+                double d = x[i * dim + k] - y[j * dim + k];
+                sum += d * d;
+            }
+            cost[i * m + j] = root ? sqrt(sum) : sum;
+        }
+}
+
+wf_result wf_assignment_distance(wf_arena *A, const double *p, const double *q, size_t rows, size_t length, double *w1, double *w2)
+{
+    double value[2] = { 0, 0 };
+    wf_result result = wf__check_rows(A, "assignment: p", p, rows, length);
+    if (!result) result = wf__check_rows(A, "assignment: q", q, rows, length);
+    for (int root = 0; root < 2 && !result; root++) {
+        wf_mark mark = wf_arena_mark(A);
+        double *cost = (double *)wf_alloc(A, rows, rows * sizeof *cost);
+        if (cost) wf__distances(p, rows, q, rows, length, root, cost);
+        result = cost ? wf__assign(A, cost, rows, NULL, value + root) : WF_ERROR_MEMORY;
+        wf_arena_reset(A, mark);
+    }
+    if (!result && w1) *w1 = value[1];
+    if (!result && w2) *w2 = sqrt(value[0]);
+    return result;
+}
+
+/* measures: compare trajectories */
+wf_result wf_compare_counts(wf_arena *A, const int32_t *x, size_t nx, const int32_t *y, size_t ny, size_t times, size_t species, size_t length,
+                            double *w1, double *w2, double *jsd)
+{
+    wf_mark mark = wf_arena_mark(A);
+    size_t size;
+    wf_result result = WF_OK;
+    if (!wf__mul_size(species, length, &size)) size = (size_t)-1;
+    double *p = (double *)wf_alloc(A, size, 2 * sizeof *p), *q = p ? p + size : NULL;
+    if (!p) result = WF_ERROR_MEMORY;
+    for (size_t k = 0; k < times && !result; k++) {
+        result = wf_marginals(A, x + k * species, nx, times * species, species, length, p);
+        if (!result) result = wf_marginals(A, y + k * species, ny, times * species, species, length, q);
+        if (!result) result = wf_assignment_distance(A, p, q, species, length, w1 ? w1 + k : NULL, w2 ? w2 + k : NULL);
+        if (!result) result = wf_jsd(A, p, q, species, length, 1e-10, NULL, jsd ? jsd + k : NULL);
+    }
+    wf_arena_reset(A, mark);
+    return result;
+}
+
+/* measures: check clouds */
+static wf_result wf__check_cloud(wf_arena *A, const char *what, const wf_points *p)
+{
+    double sum = 0;
+    if (!p || !p->x || !p->n || !p->dim) return wf__fail(A, WF_ERROR_DATA, "%s: an empty cloud", what);
+    for (size_t i = 0; i < p->n * p->dim; i++)
+        if (!wf__finite(p->x[i])) return wf__fail(A, WF_ERROR_DATA, "%s: coordinate %z of point %z is %g", what, i % p->dim, i / p->dim, p->x[i]);
+    for (size_t i = 0; p->weight && i < p->n; i++) {
+        if (!wf__finite(p->weight[i]) || p->weight[i] < 0) return wf__fail(A, WF_ERROR_DATA, "%s: the weight of point %z is %g", what, i, p->weight[i]);
+        sum += p->weight[i];
+    }
+    if (p->weight && (!wf__finite(sum) || sum <= 0)) return wf__fail(A, WF_ERROR_DATA, "%s: the weights sum to %g", what, sum);
+    return WF_OK;
+}
+
+static wf_result wf__check_clouds(wf_arena *A, const char *what, const wf_points *x, const wf_points *y)
+{
+    wf_result result = wf__check_cloud(A, what, x);
+    if (!result) result = wf__check_cloud(A, what, y);
+    if (!result && x->dim != y->dim) result = wf__fail(A, WF_ERROR_SHAPE, "%s: points of %z and of %z coordinates", what, x->dim, y->dim);
+    return result;
+}
+
+/* measures: Wasserstein between clouds */
+static wf_result wf__wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, int root, double *value)
+{
+    wf__transport t;
+    double *cost = (double *)wf_alloc(A, x->n, y->n * sizeof *cost);
+    wf_result result = cost ? wf__transport_new(A, &t, x->n, y->n) : WF_ERROR_MEMORY;
+    if (result) return result;
+    wf__distances(x->x, x->n, y->x, y->n, x->dim, root, cost);
+    t.cost = cost;
+    wf__whole_weights(x, y, t.supply);
+    wf__whole_weights(y, x, t.demand);
+    *value = wf__transport_solve(&t);
+    return WF_OK;
+}
+
+wf_result wf_wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, double *w1, double *w2)
+{
+    double value[2] = { 0, 0 };
+    wf_result result = wf__check_clouds(A, "wasserstein", x, y);
+    for (int root = 0; root < 2 && !result; root++) {
+        if (!(root ? w1 : w2)) continue;
+        wf_mark mark = wf_arena_mark(A);
+        result = wf__wasserstein(A, x, y, root, value + root);
+        wf_arena_reset(A, mark);
+    }
+    if (!result && w1) *w1 = value[1];
+    if (!result && w2) *w2 = sqrt(value[0]);
+    return result;
+}
+
+/* measures: sort points of a line */
+typedef struct wf__mass { double at, weight; } wf__mass;
+
+static void wf__sift(wf__mass *p, size_t root, size_t n)
+{
+    wf__mass moving = p[root];
+    for (size_t child; (child = 2 * root + 1) < n; root = child) {
+        if (child + 1 < n && p[child + 1].at > p[child].at) child++;
+        if (!(p[child].at > moving.at)) break;
+        p[root] = p[child];
+    }
+    p[root] = moving;
+}
+
+static void wf__sort_line(wf__mass *p, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;) wf__sift(p, i, n);
+    for (size_t i = n; i-- > 1;) {
+        wf__mass last = p[i];
+        p[i] = p[0];
+        p[0] = last;
+        wf__sift(p, 0, i);
+    }
+}
+
+/* measures: walk along two sorted lines */
+static void wf__line(wf__mass *x, size_t n, wf__mass *y, size_t m, double *w1, double *w2_squared)
+{
+    wf__sort_line(x, n);
+    wf__sort_line(y, m);
+    *w1 = *w2_squared = 0;
+    for (size_t i = 0, j = 0; i < n && j < m;) {
+        double step = x[i].weight < y[j].weight ? x[i].weight : y[j].weight, d = fabs(x[i].at - y[j].at);
+        *w1 += step * d;
+        *w2_squared += step * d * d;
+        x[i].weight -= step;
+        y[j].weight -= step;
+        if (!(x[i].weight > 0)) i++;
+        else j++;
+    }
+}
+
+/* measures: project a cloud */
+static void wf__project(const wf_points *p, const double *direction, wf__mass *line)
+{
+    double sum = 0;
+    for (size_t i = 0; i < p->n; i++) sum += p->weight ? p->weight[i] : 1;
+    for (size_t i = 0; i < p->n; i++) {
+        line[i].at = 0;
+        for (size_t k = 0; k < p->dim; k++) line[i].at += p->x[i * p->dim + k] * direction[k];
+        line[i].weight = (p->weight ? p->weight[i] : 1) / sum;
+    }
+}
+
+static wf_result wf__sliced(wf_arena *A, const wf_points *x, const wf_points *y, const double *direction, size_t directions, double *w1, double *w2_squared)
+{
+    wf__mass *line = (wf__mass *)wf_alloc(A, x->n + y->n, sizeof *line);
+    if (!line) return WF_ERROR_MEMORY;
+    for (size_t k = 0; k < directions; k++) {
+        wf__project(x, direction + k * x->dim, line);
+        wf__project(y, direction + k * x->dim, line + x->n);
+        wf__line(line, x->n, line + x->n, y->n, w1 + k, w2_squared + k);
+    }
+    return WF_OK;
+}
+
+/* measures: Wasserstein on a line and sliced */
+wf_result wf_wasserstein_1d(wf_arena *A, const wf_points *x, const wf_points *y, double *w1, double *w2)
+{
+    const double along = 1;
+    double first, second;
+    wf_result result = wf__check_clouds(A, "wasserstein_1d", x, y);
+    if (!result && x->dim != 1) result = wf__fail(A, WF_ERROR_SHAPE, "wasserstein_1d: points of %z coordinates", x->dim);
+    wf_mark mark = wf_arena_mark(A);
+    if (!result) result = wf__sliced(A, x, y, &along, 1, &first, &second);
+    wf_arena_reset(A, mark);
+    if (!result && w1) *w1 = first;
+    if (!result && w2) *w2 = sqrt(second);
+    return result;
+}
+
+wf_result wf_sliced_wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, const double *direction, size_t directions, double *each, double *mean)
+{
+    double sum = 0;
+    wf_result result = wf__check_clouds(A, "sliced", x, y);
+    if (!result && (!direction || !directions)) result = wf__fail(A, WF_ERROR_DATA, "sliced: no directions");
+    for (size_t k = 0; !result && k < directions * x->dim; k++)
+        if (!wf__finite(direction[k])) result = wf__fail(A, WF_ERROR_DATA, "sliced: coordinate %z of direction %z is %g", k % x->dim, k / x->dim, direction[k]);
+    wf_mark mark = wf_arena_mark(A);
+    double *value = result ? NULL : (double *)wf_alloc(A, directions, 2 * sizeof *value);
+    if (!result) result = value ? wf__sliced(A, x, y, direction, directions, value, value + directions) : WF_ERROR_MEMORY;
+    for (size_t k = 0; k < directions && !result; k++) sum += value[directions + k];
+    if (!result && each) memcpy(each, value + directions, directions * sizeof *each);
+    if (!result && mean) *mean = sum / (double)directions;
+    wf_arena_reset(A, mark);
+    return result;
+}
+
+/* measures: means over pairs */
+static double wf__pair(const double *x, const double *y, size_t dim, double s)
+{
+    double sum = 0;
+    for (size_t k = 0; k < dim; k++) {
+        double d = x[k] - y[k];
+        sum += d * d;
+    }
+    return s > 0 ? exp(-sum / (2 * s * s)) : -sqrt(sum);
+}
+
+static double wf__pairs(const wf_points *x, const wf_points *y, double s)   /* x == y: without pairs of a point and itself */
+{
+    double total = 0;
+    for (size_t i = 0; i < x->n; i++) {
+        double row = 0;
+        for (size_t j = 0; j < (x == y ? i : y->n); j++) row += wf__pair(x->x + i * x->dim, y->x + j * x->dim, x->dim, s);
+        total += x == y ? 2 * row : row;
+    }
+    return total;
+}
+
+static void wf__discrepancy(const wf_points *x, const wf_points *y, double s, double *biased, double *unbiased)
+{
+    double n = (double)x->n, m = (double)y->n, self = s > 0 ? 1 : 0;
+    double xx = wf__pairs(x, x, s), yy = wf__pairs(y, y, s), xy = wf__pairs(x, y, s) / (n * m);
+    *biased = (xx + n * self) / (n * n) + (yy + m * self) / (m * m) - 2 * xy;
+    *unbiased = xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy;
+}
+
+/* measures: energy distance and maximum mean discrepancy */
+static wf_result wf__check_pairs(wf_arena *A, const char *what, const wf_points *x, const wf_points *y, int two)
+{
+    wf_result result = wf__check_clouds(A, what, x, y);
+    if (!result && (x->weight || y->weight)) result = wf__fail(A, WF_ERROR_UNSUPPORTED, "%s: points with weights", what);
+    if (!result && two && (x->n < 2 || y->n < 2)) result = wf__fail(A, WF_ERROR_DATA, "%s: an unbiased estimate needs two points, not %z and %z", what, x->n, y->n);
+    return result;
+}
+
+wf_result wf_energy_distance(wf_arena *A, const wf_points *x, const wf_points *y, double *biased, double *unbiased)
+{
+    double b, u;
+    wf_result result = wf__check_pairs(A, "energy", x, y, unbiased != NULL);
+    if (result) return result;
+    wf_points other = *y;
+    wf__discrepancy(x, &other, 0, &b, &u);
+    if (biased) *biased = b;
+    if (unbiased) *unbiased = u;
+    return WF_OK;
+}
+
+wf_result wf_mmd(wf_arena *A, const wf_points *x, const wf_points *y, const double *bandwidth, size_t count, double *mmd2)
+{
+    double b;
+    wf_result result = wf__check_pairs(A, "mmd", x, y, 1);
+    for (size_t k = 0; k < count && !result; k++)
+        if (!wf__finite(bandwidth[k]) || bandwidth[k] <= 0) result = wf__fail(A, WF_ERROR_DATA, "mmd: bandwidth %z is %g", k, bandwidth[k]);
+    if (result) return result;
+    wf_points other = *y;
+    for (size_t k = 0; k < count; k++) wf__discrepancy(x, &other, bandwidth[k], &b, mmd2 + k);
+    return WF_OK;
+}
+
+/* measures: the soft minimum */
+static double wf__soft_min(const double *cost, size_t stride, const double *g, const double *b, size_t m, double eps)
+{
+    double top = -HUGE_VAL, sum = 0;
+    for (size_t j = 0; j < m; j++) {
+        double e = g[j] - cost[j * stride];
+        if (b[j] > 0 && e > top) top = e;
+    }
+    for (size_t j = 0; j < m; j++) if (b[j] > 0) sum += b[j] * exp((g[j] - cost[j * stride] - top) / eps);
+    return -top - eps * log(sum);
+}
+
+/* measures: entropic transport */
+typedef struct wf__entropic { size_t n, m; double *cost, *a, *b, *f, *g; } wf__entropic;
+
+static int wf__entropic_solve(wf__entropic *t, int same, double eps, double tolerance, double *value)
+{
+    int round = 0;
+    for (double moved = HUGE_VAL; moved > tolerance; round++) {
+        if (round == 100000) return 0;
+        moved = 0;
+        for (size_t j = 0; j < t->m; j++) t->g[j] = same ? t->f[j] : wf__soft_min(t->cost + j, t->m, t->f, t->a, t->n, eps);
+        for (size_t i = 0; i < t->n; i++) {
+            double f = wf__soft_min(t->cost + i * t->m, 1, t->g, t->b, t->m, eps);
+            if (same) f = 0.5 * (f + t->g[i]);
+            if (fabs(f - t->f[i]) > moved) moved = fabs(f - t->f[i]);
+            t->f[i] = f;
+        }
+    }
+    *value = 0;
+    for (size_t i = 0; i < t->n; i++) *value += t->a[i] * t->f[i];
+    for (size_t j = 0; j < t->m; j++) *value += t->b[j] * (same ? t->f[j] : t->g[j]);
+    return 1;
+}
+
+/* measures: entropic transport between clouds */
+static void wf__unit_weights(const wf_points *p, double *w)
+{
+    double sum = 0;
+    for (size_t i = 0; i < p->n; i++) sum += w[i] = p->weight ? p->weight[i] : 1;
+    for (size_t i = 0; i < p->n; i++) w[i] /= sum;
+}
+
+static wf_result wf__entropic_between(wf_arena *A, const wf_points *x, const wf_points *y, double eps, double tolerance, wf__entropic *t, double *value)
+{
+    t->n = x->n;
+    t->m = y->n;
+    t->cost = (double *)wf_alloc(A, x->n, y->n * sizeof *t->cost);
+    t->a = (double *)wf_alloc(A, x->n + y->n, 2 * sizeof *t->a);
+    if (!t->cost || !t->a) return WF_ERROR_MEMORY;
+    t->b = t->a + x->n;
+    t->f = t->b + y->n;
+    t->g = t->f + x->n;
+    wf__distances(x->x, x->n, y->x, y->n, x->dim, 0, t->cost);
+    for (size_t i = 0; i < x->n * y->n; i++) t->cost[i] *= 0.5;
+    wf__unit_weights(x, t->a);
+    wf__unit_weights(y, t->b);
+    if (wf__entropic_solve(t, x == y, eps, tolerance, value)) return WF_OK;
+    return wf__fail(A, WF_ERROR_NUMERIC, "sinkhorn: the potentials still move after 100000 rounds; eps = %g is small for these distances", eps);
+}
+
+wf_result wf_sinkhorn(wf_arena *A, const wf_points *x, const wf_points *y, double eps, double tolerance, double *divergence, double *transport)
+{
+    double xy = 0, xx = 0, yy = 0;
+    wf__entropic t;
+    wf_result result = wf__check_clouds(A, "sinkhorn", x, y);
+    if (!result && (!wf__finite(eps) || eps <= 0)) result = wf__fail(A, WF_ERROR_ARGUMENT, "sinkhorn: eps is %g", eps);
+    if (!(tolerance > 0)) tolerance = 1e-8 * eps;
+    wf_mark mark = wf_arena_mark(A);
+    if (!result) result = wf__entropic_between(A, x, y, eps, tolerance, &t, &xy);
+    if (!result && divergence) result = wf__entropic_between(A, x, x, eps, tolerance, &t, &xx);
+    if (!result && divergence) result = wf__entropic_between(A, y, y, eps, tolerance, &t, &yy);
+    wf_arena_reset(A, mark);
+    if (!result && divergence) *divergence = xy - 0.5 * (xx + yy);
+    if (!result && transport) *transport = xy;
+    return result;
+}
+
 /* header: restore the compiler */
 #ifdef __cplusplus
 }
 #endif
 #if defined(__clang__)
+#if __clang_major__ >= 12
+#pragma float_control(pop)
+#endif
+#pragma STDC FP_CONTRACT DEFAULT
 #pragma clang diagnostic pop
 #elif defined(__GNUC__)
 #pragma GCC pop_options
