@@ -638,8 +638,8 @@ WF_API wf_result wf_energy_distance(wf_arena *arena, const wf_points *x, const w
 /* Unbiased squared maximum mean discrepancy with the kernel exp(-|x-y|^2 / (2 s^2)) for each of `count` bandwidths s; may be negative. Equal weights only. */
 WF_API wf_result wf_mmd(wf_arena *arena, const wf_points *x, const wf_points *y, const double *bandwidth, size_t count, double *mmd2);
 /* Entropic transport with cost |x-y|^2 / 2 and penalty eps KL(P | a b): `transport` is its optimum between x and y, `divergence` that less half of x to x and
-   of y to y. Iterates until potentials move by less than `tolerance` (0: 1e-8 eps); WF_ERROR_NUMERIC after 100 000 rounds. Bandwidth: eps near the square
-   of the distances to resolve; time grows as 1 / eps. */
+   of y to y. Iterates until potentials move by less than `tolerance` (0: 1e-8 eps); WF_ERROR_NUMERIC after 100 000 rounds. Choose eps near the
+   square of the distances to resolve; a hundredth of it may never converge. */
 WF_API wf_result wf_sinkhorn(wf_arena *arena, const wf_points *x, const wf_points *y, double eps, double tolerance, double *divergence, double *transport);
 
 /* header: close the declarations */
@@ -715,7 +715,7 @@ WF_API wf_result wf_sinkhorn(wf_arena *arena, const wf_points *x, const wf_point
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=off,no-fast-math")
+#pragma GCC optimize("O1,fp-contract=off,no-fast-math")
 #endif
 
 #ifdef __cplusplus
@@ -5871,6 +5871,7 @@ static int wf__array_shape(wf_array *a, size_t *bytes)
     return 1;
 }
 
+/* files: describe memory of the user */
 wf_array wf_array_of(void *data, int dtype, int nd, const size_t *shape)
 {
     wf_array a;
@@ -5976,6 +5977,7 @@ double *wf_array_f64(wf_arena *A, const wf_array *a)
     return x;
 }
 
+/* files: convert an array to float */
 float *wf_array_f32(wf_arena *A, const wf_array *a)
 {
     if (!wf__array_ready(A, a)) return NULL;
@@ -6034,6 +6036,7 @@ static wf_result wf__scan_size(wf__scan *s, size_t *value)
     return s->at == first ? wf__expected(s, "a size") : WF_OK;
 }
 
+/* files: scan a shape */
 static wf_result wf__scan_shape(wf__scan *s, int open, int close, wf_array *a)
 {
     wf_result r;
@@ -6235,7 +6238,7 @@ static void wf__put_utf8(wf__scan *s, uint32_t code)
     s->out += n;
 }
 
-/* files: decode an escape */
+/* files: scan four hexadecimal digits */
 static int wf__scan_hex(wf__scan *s, uint32_t *code)
 {
     uint32_t v = 0;
@@ -6250,6 +6253,7 @@ static int wf__scan_hex(wf__scan *s, uint32_t *code)
     return 1;
 }
 
+/* files: decode an escape */
 static int wf__scan_escape(wf__scan *s)
 {
     static const char names[] = "\"\\/bfnrt", codes[] = "\"\\/\b\f\n\r\t";
@@ -6471,7 +6475,7 @@ static wf_result wf__tensors_fill(wf_arena *A, wf__scan *s, wf_tensors *t, size_
     return r;
 }
 
-/* files: read safetensors */
+/* files: begin a set of tensors */
 wf_tensors *wf_tensors_new(wf_arena *A)
 {
     wf_tensors *t = (wf_tensors *)wf_alloc(A, 1, sizeof *t);
@@ -6479,6 +6483,7 @@ wf_tensors *wf_tensors_new(wf_arena *A)
     return t;
 }
 
+/* files: read safetensors */
 wf_tensors *wf_tensors_parse(wf_arena *A, const void *bytes, size_t size, const char *name)
 {
     const unsigned char *p = (const unsigned char *)bytes;
@@ -6542,6 +6547,7 @@ wf_result wf_tensors_add(wf_tensors *t, const char *name, const wf_array *a)
     return r;
 }
 
+/* files: add a note */
 wf_result wf_tensors_note(wf_tensors *t, const char *key, const char *value)
 {
     if (!t) return WF_ERROR_ARGUMENT;
@@ -6554,7 +6560,7 @@ wf_result wf_tensors_note(wf_tensors *t, const char *key, const char *value)
     return r;
 }
 
-/* files: write json pieces */
+/* files: count bytes and write sizes */
 static int wf__count_bytes(void *user, const void *data, size_t size)
 {
     (void)data;
@@ -6569,6 +6575,7 @@ static void wf__emit_size(wf__sink *s, size_t value)
     wf__emit_text(s, text);
 }
 
+/* files: write a json string */
 static void wf__emit_json(wf__sink *s, const char *before, const char *text)
 {
     wf__emit_text(s, before);
@@ -6670,6 +6677,7 @@ static void wf__big_pow5(wf__big *a, int power)
     for (; power > 0; power--) wf__big_mul_add(a, 5, 0);
 }
 
+/* files: shift long whole numbers */
 static void wf__big_shift(wf__big *a, int bits)
 {
     int words = bits / 32;
@@ -6841,7 +6849,7 @@ size_t wf_number_parse(const char *text, size_t size, double *value)
     return i;
 }
 
-/* files: scale a double for its digits */
+/* files: hold the digits to come */
 typedef struct wf__digits { wf__big r, s, up, down; int even; } wf__digits;
 
 static void wf__big_set(wf__big *a, uint64_t value)
@@ -6851,6 +6859,7 @@ static void wf__big_set(wf__big *a, uint64_t value)
     a->n = a->w[1] ? 2 : 1;
 }
 
+/* files: scale a double for its digits */
 static int wf__digits_start(wf__digits *g, uint64_t bits)
 {
     int field = (int)(bits >> 52 & 0x7FF), e = field ? field - 1075 : -1074;
@@ -6874,7 +6883,7 @@ static int wf__digits_start(wf__digits *g, uint64_t bits)
     return k;
 }
 
-/* files: generate the shortest digits */
+/* files: compare with the end of the interval */
 static int wf__digits_high(const wf__digits *g)
 {
     wf__big sum = g->r;
@@ -6883,6 +6892,7 @@ static int wf__digits_high(const wf__digits *g)
     return c > 0 || (c == 0 && g->even);
 }
 
+/* files: generate the shortest digits */
 static int wf__shortest(uint64_t bits, char *digit, int *count)
 {
     wf__digits g;
@@ -7018,6 +7028,7 @@ static wf_result wf__csv_number(wf__csv *c, const char *text, size_t size, doubl
     return wf__fail(c->A, WF_ERROR_DATA, "%s: line %z, column %z: the value is %s", c->file, c->line, c->column, missing ? "missing" : "not finite");
 }
 
+/* files: understand a row */
 static wf_result wf__csv_row(wf__csv *c, size_t columns, double *values)
 {
     const char *text;
@@ -7029,7 +7040,7 @@ static wf_result wf__csv_row(wf__csv *c, size_t columns, double *values)
     return wf__fail(c->A, WF_ERROR_FORMAT, "%s: line %z has %z fields, the first line has %z", c->file, c->line, c->column, columns);
 }
 
-/* files: understand the first line of a table */
+/* files: guess the separator */
 static char wf__csv_separator(const wf__csv *c)
 {
     for (const char *candidate = "\t;,"; *candidate; candidate++) {
@@ -7042,6 +7053,7 @@ static char wf__csv_separator(const wf__csv *c)
     return ' ';
 }
 
+/* files: understand the first line of a table */
 static wf_result wf__csv_first(wf__csv *c, int *header, size_t *columns)
 {
     const char *text;
@@ -12699,9 +12711,9 @@ static double wf__pairs(const wf_points *x, const wf_points *y, double s)   /* x
 
 static void wf__discrepancy(const wf_points *x, const wf_points *y, double s, double *biased, double *unbiased)
 {
-    double n = (double)x->n, m = (double)y->n, self = s > 0 ? 1 : 0;
+    double n = (double)x->n, m = (double)y->n;
     double xx = wf__pairs(x, x, s), yy = wf__pairs(y, y, s), xy = wf__pairs(x, y, s) / (n * m);
-    *biased = (xx + n * self) / (n * n) + (yy + m * self) / (m * m) - 2 * xy;
+    *biased = xx / (n * n) + yy / (m * m) - 2 * xy;   /* right where k(x, x) = 0, as for the energy distance */
     *unbiased = xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy;
 }
 

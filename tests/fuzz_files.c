@@ -44,6 +44,7 @@ static unsigned fuzz_npy(wf_arena *A, const unsigned char *bytes, size_t size)
     return sum | 1;
 }
 
+// region: what a reader accepts must hold together
 static unsigned fuzz_tensors(wf_arena *A, const unsigned char *bytes, size_t size)
 {
     wf_memory_writer w = { NULL, NULL, 0, 0 };
@@ -62,6 +63,7 @@ static unsigned fuzz_tensors(wf_arena *A, const unsigned char *bytes, size_t siz
     for (size_t i = 0; i < t->count; i++) MUST(!strcmp(t->entry[i].name, u->entry[i].name) && t->entry[i].array.count == u->entry[i].array.count);
     return sum | 1;
 }
+// end region
 
 static unsigned fuzz_table(wf_arena *A, const unsigned char *bytes, size_t size, int options)
 {

@@ -27,6 +27,14 @@ static int file_exists(const char *path)
 
 static int same_mark(wf_mark a, wf_mark b) { return a.block == b.block && a.used == b.used; }
 
+/* By its bits, so that it holds under -ffast-math too. */
+static int is_nan(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & ~((uint64_t)1 << 63)) > (uint64_t)0x7FF << 52;
+}
+
 static uint64_t random_state = 88172645463325252u;
 static uint64_t random_bits(void)
 {
@@ -311,7 +319,7 @@ WF_TEST(arrays_convert)
         int exponent = (int)(h >> 10 & 31), fraction = (int)(h & 1023);
         double want = exponent == 31 ? (fraction ? 0.0 : HUGE_VAL) : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
         double got = wf__element(&a, 0);
-        if (exponent == 31 && fraction) CHECK(got != got);
+        if (exponent == 31 && fraction) CHECK(is_nan(got));
         else if (got != (h >> 15 ? -want : want)) CHECK(!"a half is converted exactly");
     }
     uint16_t bf = 0xC049; /* upper half of -3.140625f */
@@ -488,7 +496,7 @@ WF_TEST(safetensors_refuses)
         { "{\"\\u0000\":" ONE "}", 1, WF_ERROR_FORMAT, "escape" }, { "{\"\\uD800\":" ONE "}", 1, WF_ERROR_FORMAT, "escape" },
         { "{\"\\uDC00\":" ONE "}", 1, WF_ERROR_FORMAT, "escape" }, { "{\"\\uD800\\u0041\":" ONE "}", 1, WF_ERROR_FORMAT, "escape" },
         { "{\"\\uD800\\n12345\":" ONE "}", 1, WF_ERROR_FORMAT, "escape" },
-        { "{\"\\x41\":" ONE "}", 1, WF_ERROR_FORMAT, "escape" }, { "{\"\\u00g0\":" ONE "}", 1, WF_ERROR_FORMAT, "escape" }, { "{\"\\u00", 1, WF_ERROR_FORMAT, "escape" },
+        { "{\"\\x41\":" ONE "}", 1, WF_ERROR_FORMAT, "escape" }, { "{\"\\u00g0\":" ONE "}", 1, WF_ERROR_FORMAT, "escape" }, { "{\"\\u00", 0, WF_ERROR_FORMAT, "escape" },
         { "{\"a\nb\":" ONE "}", 1, WF_ERROR_FORMAT, "UTF-8" }, { "{\"\x80\":" ONE "}", 1, WF_ERROR_FORMAT, "UTF-8" }, { "{\"\xC0\xAF\":" ONE "}", 1, WF_ERROR_FORMAT, "UTF-8" },
         { "{\"\xE0\x80\xAF\":" ONE "}", 1, WF_ERROR_FORMAT, "UTF-8" }, { "{\"\xED\xA0\x80\":" ONE "}", 1, WF_ERROR_FORMAT, "UTF-8" },
         { "{\"\xF4\x90\x80\x80\":" ONE "}", 1, WF_ERROR_FORMAT, "UTF-8" }, { "{\"\xF8\x88\x80\x80\x80\":" ONE "}", 1, WF_ERROR_FORMAT, "UTF-8" }, { "{\"\xC3", 0, WF_ERROR_FORMAT, "UTF-8" }
@@ -615,7 +623,7 @@ WF_TEST(numbers_are_parsed_to_the_nearest_double)
     CHECK_INT(wf_number_parse("e5", 2, &v), 0);
     CHECK_INT(wf_number_parse(" 1", 2, &v), 0);
     CHECK_INT(wf_number_parse("NaN", 3, &v), 3);
-    CHECK(v != v);
+    CHECK(is_nan(v));
     CHECK_INT(wf_number_parse("123", 2, &v), 2); /* keeps to its size */
     CHECK(v == 12);
 }
@@ -739,7 +747,7 @@ WF_TEST(tables_of_every_dialect)
     wf_csv_options keep = { 0, 0, 0, 1 };
     t = csv_try(A, "a,b,c\n1,,NA\nnan,-inf,\n", &keep, WF_OK, "");
     CHECK(t && t->rows == 2 && t->data[0] == 1 && t->data[4] == -HUGE_VAL);
-    for (int i = 1; t && i < 6; i++) CHECK(i == 4 || t->data[i] != t->data[i]);
+    for (int i = 1; t && i < 6; i++) CHECK(i == 4 || is_nan(t->data[i]));
     wf_arena_free(A);
 }
 
@@ -1037,7 +1045,7 @@ WF_TEST(every_oracle_file)
             const wf_array *a = &t->entry[i].array;
             const double *x = wf_array_f64(A, a);
             CHECK(x && wf_tensors_find(t, t->entry[i].name) == a && (a->dtype == WF_DTYPE_F64 || a->dtype == WF_DTYPE_I64));
-            for (size_t j = 0; x && j < a->count; j++) CHECK(x[j] == x[j]); /* "NaN never" */
+            for (size_t j = 0; x && j < a->count; j++) CHECK(!is_nan(x[j])); /* "NaN never" */
             scalars += a->nd == 0;
             empties += a->count == 0;
             integers += a->dtype == WF_DTYPE_I64;

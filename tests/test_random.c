@@ -120,16 +120,16 @@ static int by_value(const void *a, const void *b)
 
 WF_TEST(coordinates_never_share_a_counter)
 {
-    /* Corners of every field, and purposes and slots beyond 32 bits: 8*3*4*6 coordinates, all different numbers. A chance match of two 32-bit
-       words among 576 has probability 4e-5. */
+    /* Corners of every field, and purposes and slots beyond 32 bits: 8*3*4*8 coordinates, all different numbers. A chance match of two 32-bit
+       words among 768 has probability 7e-5. */
     static const uint64_t slots[8] = { 0, 1, 255, 65536, 0xFFFFFFFFu, 0x100000000u, 0x200000000u, 0xFFFFFFFFFFu };
-    static const uint32_t steps[3] = { 0, 1, ~0u }, dimensions[4] = { 0, 1, 4, 0x3FFFFFF }, purposes[6] = { 0, 1, 255, 256, 257, 0xFFFFFF };
-    static double v[8 * 3 * 4 * 6];
+    static const uint32_t steps[3] = { 0, 1, ~0u }, dimensions[4] = { 0, 1, 4, 0x3FFFFFF }, purposes[8] = { 0, 1, 255, 256, 257, 0xFFFFFF, 0x80000000u, ~0u };
+    static double v[8 * 3 * 4 * 8];
     size_t n = 0;
     for (int a = 0; a < 8; a++)
         for (int b = 0; b < 3; b++)
             for (int c = 0; c < 4; c++)
-                for (int d = 0; d < 6; d++) v[n++] = wf_uniform_at(3, slots[a], steps[b], dimensions[c], purposes[d]);
+                for (int d = 0; d < 8; d++) v[n++] = wf_uniform_at(3, slots[a], steps[b], dimensions[c], purposes[d]);
     qsort(v, n, sizeof *v, by_value);
     for (size_t i = 1; i < n; i++) CHECK(v[i] != v[i - 1]);
 }
