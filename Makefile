@@ -3,37 +3,44 @@ CC ?= cc
 PYTHON ?= python3
 OUT := out
 CFLAGS ?= -std=c99 -O2
-WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wcast-qual -Wstrict-prototypes -Wold-style-definition -Wdouble-promotion -Wc++-compat
-OPENMP := $(shell echo 'int main(void){return 0;}' | $(CC) -fopenmp -x c - -o /dev/null 2>/dev/null && echo -fopenmp)
-BOOK := $(shell find src-lit -name '*.md' 2>/dev/null)
-TESTS := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+# OpenMP where the compiler has it. OPENMP= switches it off.
+OPENMP ?= $(shell mkdir -p $(OUT) && echo 'int main(void){return 0;}' | $(CC) -fopenmp -x c - -o $(OUT)/.openmp 2>/dev/null && echo -fopenmp; rm -f $(OUT)/.openmp)
 
-.PHONY: help header check test demo bench book clean
+.PHONY: help header check test test-long test-sanitize demo bench book clean
 help:
-	@echo "make demo    learn an epidemic and draw it (under $(OUT)/)"
-	@echo "make test    verify everything; ONLY=topic runs tests/test_topic.c alone"
-	@echo "make bench   measure speed as ratios; ONLY=part runs one part"
-	@echo "make header  regenerate weightflow.h from src-lit/"
-	@echo "make check   is weightflow.h what the book says?"
-	@echo "make book    the book as HTML under $(OUT)/book/"
+	@echo "make demo       learn an epidemic and draw it (under $(OUT)/); DATA=file.npy for your own trajectories, ARGS='--steps 500' for options"
+	@echo "make test       verify everything; ONLY=topic runs tests/test_topic.* alone"
+	@echo "make bench      measure speed as ratios; ONLY=engine or ONLY=kernels or ONLY=compile runs one part"
+	@echo "make header     regenerate weightflow.h from src-lit/"
+	@echo "make check      is weightflow.h what the book says, with our licence and only our names?"
+	@echo "make book       the book as HTML under $(OUT)/book/"
+	@echo "make test-long  thousands of graphs, every test under the sanitizers; make test-sanitize: the sanitizers alone"
 
 header:
 	@$(PYTHON) gen/tangle.py
 
 check:
-	@$(PYTHON) gen/tangle.py --check
+	@CC="$(CC)" $(PYTHON) tests/test_header.py
 
-$(OUT)/tests/%: tests/%.c tests/wf_test.h weightflow.h
-	@mkdir -p $(OUT)/tests
-	$(CC) $(CFLAGS) $(OPENMP) -Wall -Wextra -I tests $< -o $@ -lm
-
-ifdef ONLY
-test: $(OUT)/tests/test_$(ONLY)
-	@$(OUT)/tests/test_$(ONLY)
-else
 test:
-	@$(PYTHON) tests/run.py --cc "$(CC)" --cflags "$(CFLAGS) $(OPENMP)"
-endif
+	@$(PYTHON) tests/run.py --cc "$(CC)" --cflags "$(CFLAGS)" $(if $(ONLY),--only $(ONLY))
+
+test-long:
+	@$(PYTHON) tests/run.py --cc "$(CC)" --cflags "$(CFLAGS)" --long $(if $(ONLY),--only $(ONLY))
+
+test-sanitize:
+	@$(PYTHON) tests/run.py --cc "$(CC)" --cflags "$(CFLAGS)" --sanitize $(if $(ONLY),--only $(ONLY))
+
+$(OUT)/examples/%: examples/%.c weightflow.h
+	@mkdir -p $(OUT)/examples
+	@echo "compiling examples/$*.c"
+	@$(CC) $(CFLAGS) $(OPENMP) -I. $< -o $@ -lm
+
+demo: $(OUT)/examples/epidemic
+	@OMP_WAIT_POLICY=passive $(OUT)/examples/epidemic $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+bench:
+	@$(PYTHON) bench/run.py --cc "$(CC)" --cflags "$(CFLAGS)" $(if $(ONLY),--only $(ONLY))
 
 book:
 	@$(PYTHON) gen/weave.py

@@ -562,6 +562,220 @@ WF_API void *wf_ws_grad(wf_ws *ws);
 /* What went wrong in the last run. */
 WF_API const wf_report *wf_ws_report(const wf_ws *ws);
 
+/* ---- Training ---- */
+
+/* training: declare optimisers */
+/* How to step; how the rate changes with the number of steps. */
+enum { WF_OPT_ADAM = 0, WF_OPT_SGD };
+enum { WF_RATE_CONSTANT = 0, WF_RATE_COSINE, WF_RATE_STEPS };
+
+/* Everything may be 0, which chooses what stands behind the semicolon. A negative beta is 0. */
+typedef struct wf_opt_desc {
+    int method;          /* WF_OPT_ADAM, which with decay is AdamW; WF_OPT_SGD */
+    double rate;         /* how far a step goes; 1e-3 for Adam, 1e-2 for SGD */
+    double beta1, beta2; /* memory of the gradient (the momentum of SGD) and of its square; 0.9, 0.999 */
+    double eps;          /* added to the root of the square; 1e-8 */
+    double decay;        /* a step multiplies parameters by 1 - rate * decay; none */
+    double clip;         /* the largest norm of the gradient; no limit */
+    double ema;          /* memory of the average of the parameters, say 0.999; no average is kept */
+    int schedule;        /* WF_RATE_...; constant */
+    int warmup;          /* first steps, over which the rate rises in proportion; none */
+    int steps;           /* cosine: length of the training, warm-up included */
+    double rate_end;     /* cosine: the rate at the end; none */
+    int every;           /* steps: times `factor` each so many steps after the warm-up */
+    double factor;       /* steps; 0.1 */
+    double (*rate_at)(void *user, int64_t step); /* instead of all that: your own schedule, from step 0 on */
+    void *user;
+    const char *only;    /* train the parameters whose names begin so, freeze the others; all */
+    int isa;             /* WF_ISA_...; the best of this machine */
+} wf_opt_desc;
+
+/* An optimiser: what it remembers about the parameters of one directory. One thread at a time, and no plan of the same parameters runs during a step. */
+typedef struct wf_opt wf_opt;
+
+/* Make it after the graphs, when all parameters are there. `desc` (NULL: all defaults) is copied. `params` is borrowed. NULL on failure. The last allocation before the steps. */
+WF_API wf_opt *wf_opt_new(wf_arena *arena, wf_params *params, const wf_opt_desc *desc);
+/* One step down the gradient of the last run in `ws`. WF_ERROR_NUMERIC, with the parameter's name in the report, where a gradient is not finite: then nothing has changed. */
+WF_API wf_result wf_opt_step(wf_opt *opt, wf_ws *ws);
+/* The same from a gradient of yours: wf_params_size elements, laid out like the parameters. What lies between entries is not read. */
+WF_API wf_result wf_opt_step_grad(wf_opt *opt, const void *grad);
+/* Freeze (1) or train (0) the parameters whose names begin with `prefix`. WF_ERROR_NAME when there is none. A frozen parameter counts in no norm. */
+WF_API wf_result wf_opt_freeze(wf_opt *opt, const char *prefix, int frozen);
+/* Exchange the parameters and their average; a second call exchanges them back. No steps in between. */
+WF_API wf_result wf_opt_swap(wf_opt *opt);
+/* Forget all memory, as if new. Parameters, settings and what is frozen stay. */
+WF_API void wf_opt_restart(wf_opt *opt);
+/* Steps so far; the rate of step 0, 1, ...; the norm of the last gradient before clipping; what went wrong in the last call. */
+WF_API int64_t wf_opt_steps(const wf_opt *opt);
+WF_API double wf_opt_rate(const wf_opt *opt, int64_t step);
+WF_API double wf_opt_norm(const wf_opt *opt);
+WF_API const wf_report *wf_opt_report(const wf_opt *opt);
+
+/* training: declare checkpoints */
+/* Put the parameters into `t` under their names, or take them from there: WF_ERROR_NAME where one is missing, WF_ERROR_SHAPE where it has another shape; then none has changed. Other names are
+   ignored, types are converted. Data are borrowed until `t` is written. Errors are reported in the arena of the parameters (storing: of `t`, which is then of no use). */
+WF_API wf_result wf_params_store(wf_params *params, wf_tensors *t);
+WF_API wf_result wf_params_take(wf_params *params, const wf_tensors *t);
+/* The same for parameters and everything the optimiser remembers about them: a checkpoint. */
+WF_API wf_result wf_opt_store(wf_opt *opt, wf_tensors *t);
+WF_API wf_result wf_opt_take(wf_opt *opt, const wf_tensors *t);
+#ifndef WF_NO_STDIO
+/* A safetensors file with `count` lines of metadata (may be NULL, 0). The old file stays until the new one is complete. Memory of the arena is used for the moment and given back. */
+WF_API wf_result wf_params_save(wf_params *params, const char *path, const wf_tensor_note *notes, int count);
+WF_API wf_result wf_params_load(wf_params *params, const char *path);
+WF_API wf_result wf_opt_save(wf_opt *opt, const char *path, const wf_tensor_note *notes, int count);
+WF_API wf_result wf_opt_load(wf_opt *opt, const char *path);
+#endif
+
+/* ---- Networks ---- */
+
+/* Networks. x is [features] or [features, tokens], shared or per sample. Parameters get the names in the table of the chapter "Networks"; a name that exists is shared.
+   Wherever a failed value comes in, a failed value goes out, with the reason in the arena's report. */
+
+/* Curves. WF_ACT_DEFAULT: tanh in a perceptron, relu in a Transformer layer. Gelu is the exact one, x (1 + erf(x/sqrt 2)) / 2. */
+enum { WF_ACT_DEFAULT = 0, WF_ACT_NONE, WF_ACT_TANH, WF_ACT_SIGMOID, WF_ACT_RELU, WF_ACT_SILU, WF_ACT_GELU, WF_ACT_SOFTPLUS, WF_ACT_SIN };
+WF_API wf_t wf_activate(wf_t x, int activation);
+
+/* A weight and a bias, of a linear layer or of a normalisation. A member that is all zero is absent. */
+typedef struct wf_affine { wf_t weight, bias; } wf_affine;
+
+/* weight [out, in] times x plus bias [out]. Parameters start uniform within 1/sqrt(in), as in PyTorch. */
+WF_API wf_affine wf_linear_params(wf_graph *graph, const char *name, int in, int out, int bias);
+WF_API wf_t wf_linear_with(wf_t x, wf_affine w);
+WF_API wf_t wf_linear(wf_t x, const char *name, int out, int bias);
+
+/* A multilayer perceptron: linear layers with a curve after each but the last. */
+typedef struct wf_mlp_desc {
+    int layers;     /* linear layers; 0: 3 */
+    int width;      /* features between them; 0: 64 */
+    int out;        /* features of the result; 0: 1 */
+    int activation; /* WF_ACT_...; 0: tanh */
+    int last;       /* the curve after the last layer; 0: none */
+} wf_mlp_desc;
+/* At most 16 layers with parameters; desc may be NULL. `layers` points to as many weights as there are linear layers. */
+WF_API wf_t wf_mlp(wf_t x, const char *name, const wf_mlp_desc *desc);
+WF_API wf_t wf_mlp_with(wf_t x, const wf_affine *layers, int count, int activation, int last);
+
+/* (x - mean) / sqrt(variance + eps) over the features, times weight plus bias. The variance divides by the number of features. eps 0: 1e-5. */
+WF_API wf_affine wf_layer_norm_params(wf_graph *graph, const char *name, int features);
+WF_API wf_t wf_layer_norm_with(wf_t x, wf_affine w, double eps);
+WF_API wf_t wf_layer_norm(wf_t x, const char *name, double eps);
+
+/* Attention of queries q [d, queries] over keys k [d, keys] and values v [e, keys]: [e, queries]. Head i takes the i-th part of the features, so `heads` divides d and e.
+   mask: added to the scores, [keys, queries] or [heads, keys, queries]; all zero: none. A query whose mask is -inf everywhere gives not-a-number. */
+WF_API wf_t wf_attention_masked(wf_t q, wf_t k, wf_t v, int heads, wf_t mask);
+/* causal: query i sees the keys 0...i. */
+WF_API wf_t wf_attention(wf_t q, wf_t k, wf_t v, int heads, int causal);
+/* How much each query takes of each key, [heads, keys, queries]; sums over keys are 1. The node inside wf_attention_masked of the same arguments. */
+WF_API wf_t wf_attention_map(wf_t q, wf_t k, int heads, wf_t mask);
+/* [keys, queries]: 0 where key <= query, else -inf. */
+WF_API wf_t wf_causal_mask(wf_graph *graph, int keys, int queries);
+
+/* Self-attention of x [d, tokens]: projections to queries, keys and values in one matrix [3d, d], attention, projection [d, d]. */
+typedef struct wf_attention_weights { wf_affine in, out; } wf_attention_weights;
+WF_API wf_attention_weights wf_attention_params(wf_graph *graph, const char *name, int features);
+WF_API wf_t wf_self_attention_with(wf_t x, wf_attention_weights w, int heads, wf_t mask);
+WF_API wf_t wf_self_attention(wf_t x, const char *name, int heads, int causal);
+
+/* A Transformer encoder layer, x [d, tokens]. */
+typedef struct wf_transformer_desc {
+    int heads;       /* 0: 4 */
+    int width;       /* features inside the feed-forward part; 0: 4 d */
+    int activation;  /* WF_ACT_...; 0: relu */
+    int pre_norm;    /* 0: normalise the sums, as in the original; 1: normalise what goes into each part */
+    int causal;      /* token i sees tokens 0...i */
+    double eps;      /* of the normalisations; 0: 1e-5 */
+} wf_transformer_desc;
+typedef struct wf_transformer_weights { wf_attention_weights attention; wf_affine linear1, linear2, norm1, norm2; } wf_transformer_weights;
+WF_API wf_transformer_weights wf_transformer_params(wf_graph *graph, const char *name, int features, const wf_transformer_desc *desc);
+WF_API wf_t wf_transformer_layer_with(wf_t x, const wf_transformer_weights *w, const wf_transformer_desc *desc);
+WF_API wf_t wf_transformer_layer(wf_t x, const char *name, const wf_transformer_desc *desc);
+
+/* A gated recurrent unit: the state [h] after the input x [in]. Rows of the weights: r, z, n. Parameters start uniform within 1/sqrt(h). */
+typedef struct wf_gru_weights { wf_affine in, state; } wf_gru_weights;
+WF_API wf_gru_weights wf_gru_params(wf_graph *graph, const char *name, int in, int hidden);
+WF_API wf_t wf_gru_cell_with(wf_t x, wf_t h, wf_gru_weights w);
+WF_API wf_t wf_gru_cell(wf_t x, wf_t h, const char *name);
+
+/* Whole numbers x [...] below 2^bits as zeros and ones, most significant first: [..., bits]. bits <= 24. */
+WF_API wf_t wf_binary_code(wf_t x, int bits);
+
+/* An autoregressive law of n whole numbers 0...levels-1: a gated unit reads the code of one number and gives the law of the next. */
+typedef struct wf_sequence_desc {
+    int levels;   /* required, at least 2 */
+    int hidden;   /* 0: 32 */
+    int layers;   /* gated units on top of each other, at most 4; 0: 1 */
+    int unroll;   /* 1: n copies of the unit instead of a loop */
+} wf_sequence_desc;
+typedef struct wf_sequence_weights { wf_gru_weights cell[4]; int layers; wf_affine out; } wf_sequence_weights;
+/* logp []: log-likelihood of the numbers. log_probs [n, levels]: log-law of each given those before. states [n, hidden] of the top unit. What is not used costs nothing. */
+typedef struct wf_sequence { wf_t logp, log_probs, states; } wf_sequence;
+WF_API wf_sequence_weights wf_sequence_params(wf_graph *graph, const char *name, const wf_sequence_desc *desc);
+WF_API wf_sequence wf_sequence_with(wf_t numbers, const wf_sequence_weights *w, int unroll);
+WF_API wf_sequence wf_gru_sequence(wf_t numbers, const char *name, const wf_sequence_desc *desc);
+/* n numbers [n] for each sample, drawn from that law. `purpose` as in wf_uniform. */
+WF_API wf_t wf_sequence_sample(wf_graph *graph, const wf_sequence_weights *w, int n, int purpose);
+
+/* Rows of a table by number, as columns: index [n] to [features, n]. Parameters start standard normal. */
+WF_API wf_t wf_embedding(wf_t index, const char *name, int rows, int features);
+
+/* ---- Shim ---- */
+typedef struct wf_spline { int n, dim; double *t, *y, *m; } wf_spline;
+
+/* ---- Weight graphs ---- */
+
+#ifndef WF_NO_WEIGHTFLOW
+enum { WF_CONTROL_CDE = 0, WF_CONTROL_ODE = 1 };
+
+/* What to learn. All zero but species and states is the published model with its time corrected. */
+typedef struct wf_weightflow_desc {
+    int species, states;                       /* counts 0..states-1 of each species: at most 32 species, 4096 states */
+    int hidden;                                /* of the backbone; 0: 8 */
+    int control, path_dim;                     /* WF_CONTROL_...; dimension of the control path, 0: 1 */
+    int as_published;                          /* 1: control read at times relative to a segment's start, time = index / (intervals + 0.1) */
+    int width, layers, heads, feed_forward;    /* of the Transformer; 0: 64, 2, 4, 256 */
+    int substeps;                              /* Runge-Kutta steps between anchors, in training and after; 0: 1 */
+    double energy;                             /* weight of the path's energy in the loss; 0: 1e-6; < 0: none */
+    uint64_t seed;
+    int threads;                               /* 0: the default */
+    const wf_parallel *parallel;
+    wf_progress_fn progress;                   /* may cancel every fit; the model stays usable */
+    void *progress_user;
+} wf_weightflow_desc;
+
+/* A model: anchors, control path, vector field. Lives in its arena; one thread at a time. */
+typedef struct wf_weightflow wf_weightflow;
+
+/* A model for snapshots at `anchors` times (ascending, two at least; copied). NULL with a report on failure. */
+WF_API wf_weightflow *wf_weightflow_new(wf_arena *arena, const wf_weightflow_desc *desc, const double *times, int anchors);
+/* Step 1: fit the anchors. Snapshot i: counts[i] points at n[i] rows of `species` counts, `stride[i]` counts apart. epochs 0: 50 for the first, 25 for later ones. */
+WF_API wf_result wf_weightflow_fit_anchors(wf_weightflow *model, const int32_t *const *counts, const size_t *n, const size_t *stride, int first_epochs, int later_epochs);
+/* Step 2: fit the control path (0: 10000 steps). For WF_CONTROL_ODE it does nothing. */
+WF_API wf_result wf_weightflow_fit_path(wf_weightflow *model, int steps);
+/* Step 3: fit the vector field (0: 10000 updates). May be called again to go on. Writes the mean loss of the last tenth of the updates to `loss` (may be NULL). */
+WF_API wf_result wf_weightflow_fit_field(wf_weightflow *model, int updates, double *loss);
+
+/* The weights at each of n times (ascending, from the first anchor on), integrated from the first anchor: tokens[n][features][neurons]. */
+WF_API wf_result wf_weightflow_weights(wf_weightflow *model, const double *times, int n, float *tokens);
+/* Log-probability of each of n states (rows of `species` counts) under given weights: out[n]; each[n][species] may be NULL. */
+WF_API wf_result wf_weightflow_log_prob(wf_weightflow *model, const float *tokens, const int32_t *x, size_t n, double *out, double *each);
+/* n samples from given weights: out[n][species]. */
+WF_API wf_result wf_weightflow_sample(wf_weightflow *model, const float *tokens, size_t n, uint64_t seed, int32_t *out);
+/* The anchors, [anchors][features][neurons], to read or to set; elements of one. */
+WF_API float *wf_weightflow_anchors(wf_weightflow *model);
+WF_API size_t wf_weightflow_size(const wf_weightflow *model);
+/* The parameters of the vector field, named as in the authors' files. */
+WF_API wf_params *wf_weightflow_field(wf_weightflow *model);
+/* The codes of the anchors, [anchors][path_dim], to read or to set before the field is used (call wf_weightflow_set_path after setting). */
+WF_API const double *wf_weightflow_path(const wf_weightflow *model);
+WF_API wf_result wf_weightflow_set_path(wf_weightflow *model, const double *codes);
+/* Write and read a model (safetensors; readable from Python). Reading makes a new model with `desc`'s threads and callbacks. */
+#ifndef WF_NO_STDIO
+WF_API wf_result wf_weightflow_save(wf_weightflow *model, const char *path);
+WF_API wf_weightflow *wf_weightflow_load(wf_arena *arena, const char *path, const wf_weightflow_desc *desc);
+#endif
+#endif /* WF_NO_WEIGHTFLOW */
+
 /* ---- Systems ---- */
 
 /* Write the propensity of every reaction at `time` in the state `counts`; each finite and not negative. May run on several threads at once. */
@@ -1097,12 +1311,15 @@ static void wf__parallel_for(const wf_parallel *p, int threads, int tasks, void 
 /* vectors: mark kernels and helpers */
 #if defined(__GNUC__)
 #define WF__ALWAYS_INLINE static inline __attribute__((always_inline))
+#define WF__NEVER_INLINE __attribute__((noinline))
 #define WF__TARGET(features) __attribute__((target(features)))
 #elif defined(_MSC_VER)
 #define WF__ALWAYS_INLINE static __forceinline
+#define WF__NEVER_INLINE __declspec(noinline)
 #define WF__TARGET(features)
 #else
 #define WF__ALWAYS_INLINE static inline
+#define WF__NEVER_INLINE
 #define WF__TARGET(features)
 #endif
 #define WF__KERNEL_sse2 WF__TARGET("sse2") static
@@ -1546,7 +1763,7 @@ WF__INLINE_neon float32x4_t wf__max_neon(float32x4_t a, float32x4_t b) { return 
 /* vectors: load and store a part of four lanes (sse2) */
 #if defined(WF__ISA_SSE2)
 #if WF__SSE2_W == 4
-WF__INLINE_sse2 WF__SSE2_F wf__load_part_sse2(const float *p, int n)
+WF__NEVER_INLINE WF__KERNEL_sse2 WF__SSE2_F wf__load_part_sse2(const float *p, int n)
 {
     float t[4];
     t[0] = n > 0 ? p[0] : 0.0f;
@@ -1556,7 +1773,7 @@ WF__INLINE_sse2 WF__SSE2_F wf__load_part_sse2(const float *p, int n)
     return WF__SSE2_LD(t);
 }
 
-WF__INLINE_sse2 void wf__store_part_sse2(float *p, WF__SSE2_F v, int n)
+WF__NEVER_INLINE WF__KERNEL_sse2 void wf__store_part_sse2(float *p, WF__SSE2_F v, int n)
 {
     float t[4];
     WF__SSE2_ST(t, v);
@@ -1571,7 +1788,7 @@ WF__INLINE_sse2 void wf__store_part_sse2(float *p, WF__SSE2_F v, int n)
 /* vectors: load and store a part of four lanes (avx2) */
 #if defined(WF__ISA_AVX2)
 #if WF__AVX2_W == 4
-WF__INLINE_avx2 WF__AVX2_F wf__load_part_avx2(const float *p, int n)
+WF__NEVER_INLINE WF__KERNEL_avx2 WF__AVX2_F wf__load_part_avx2(const float *p, int n)
 {
     float t[4];
     t[0] = n > 0 ? p[0] : 0.0f;
@@ -1581,7 +1798,7 @@ WF__INLINE_avx2 WF__AVX2_F wf__load_part_avx2(const float *p, int n)
     return WF__AVX2_LD(t);
 }
 
-WF__INLINE_avx2 void wf__store_part_avx2(float *p, WF__AVX2_F v, int n)
+WF__NEVER_INLINE WF__KERNEL_avx2 void wf__store_part_avx2(float *p, WF__AVX2_F v, int n)
 {
     float t[4];
     WF__AVX2_ST(t, v);
@@ -1596,7 +1813,7 @@ WF__INLINE_avx2 void wf__store_part_avx2(float *p, WF__AVX2_F v, int n)
 /* vectors: load and store a part of four lanes (avx512) */
 #if defined(WF__ISA_AVX512)
 #if WF__AVX512_W == 4
-WF__INLINE_avx512 WF__AVX512_F wf__load_part_avx512(const float *p, int n)
+WF__NEVER_INLINE WF__KERNEL_avx512 WF__AVX512_F wf__load_part_avx512(const float *p, int n)
 {
     float t[4];
     t[0] = n > 0 ? p[0] : 0.0f;
@@ -1606,7 +1823,7 @@ WF__INLINE_avx512 WF__AVX512_F wf__load_part_avx512(const float *p, int n)
     return WF__AVX512_LD(t);
 }
 
-WF__INLINE_avx512 void wf__store_part_avx512(float *p, WF__AVX512_F v, int n)
+WF__NEVER_INLINE WF__KERNEL_avx512 void wf__store_part_avx512(float *p, WF__AVX512_F v, int n)
 {
     float t[4];
     WF__AVX512_ST(t, v);
@@ -1621,7 +1838,7 @@ WF__INLINE_avx512 void wf__store_part_avx512(float *p, WF__AVX512_F v, int n)
 /* vectors: load and store a part of four lanes (neon) */
 #if defined(WF__ISA_NEON)
 #if WF__NEON_W == 4
-WF__INLINE_neon WF__NEON_F wf__load_part_neon(const float *p, int n)
+WF__NEVER_INLINE WF__KERNEL_neon WF__NEON_F wf__load_part_neon(const float *p, int n)
 {
     float t[4];
     t[0] = n > 0 ? p[0] : 0.0f;
@@ -1631,7 +1848,7 @@ WF__INLINE_neon WF__NEON_F wf__load_part_neon(const float *p, int n)
     return WF__NEON_LD(t);
 }
 
-WF__INLINE_neon void wf__store_part_neon(float *p, WF__NEON_F v, int n)
+WF__NEVER_INLINE WF__KERNEL_neon void wf__store_part_neon(float *p, WF__NEON_F v, int n)
 {
     float t[4];
     WF__NEON_ST(t, v);
@@ -1646,7 +1863,7 @@ WF__INLINE_neon void wf__store_part_neon(float *p, WF__NEON_F v, int n)
 /* vectors: load and store a part of four lanes (wasm) */
 #if defined(WF__ISA_WASM)
 #if WF__WASM_W == 4
-WF__INLINE_wasm WF__WASM_F wf__load_part_wasm(const float *p, int n)
+WF__NEVER_INLINE WF__KERNEL_wasm WF__WASM_F wf__load_part_wasm(const float *p, int n)
 {
     float t[4];
     t[0] = n > 0 ? p[0] : 0.0f;
@@ -1656,7 +1873,7 @@ WF__INLINE_wasm WF__WASM_F wf__load_part_wasm(const float *p, int n)
     return WF__WASM_LD(t);
 }
 
-WF__INLINE_wasm void wf__store_part_wasm(float *p, WF__WASM_F v, int n)
+WF__NEVER_INLINE WF__KERNEL_wasm void wf__store_part_wasm(float *p, WF__WASM_F v, int n)
 {
     float t[4];
     WF__WASM_ST(t, v);
@@ -3030,7 +3247,9 @@ typedef struct wf__kernels {
     void (*softmax)(void *y, const void *x, size_t outer, size_t n, size_t inner); /* along the middle axis */
     /* c: rate, beta1, beta2, eps, decoupled decay, 1 - beta1^t, 1 - beta2^t, factor of the gradient */
     void (*adam)(void *p, const void *g, void *m, void *v, size_t n, const double c[8]);
+    void (*fold)(void *y, const void *x, size_t n, int kind); /* one row of `reduce` */
     size_t width; /* lanes of a vector */
+    size_t size; /* bytes of an element */
     const char *name;
 } wf__kernels;
 
@@ -3038,13 +3257,177 @@ typedef struct wf__kernels {
 #define WF__UNARY_LIST(P, copy) \
     P##_neg, P##_recip, P##_exp, P##_expm1, P##_log, P##_log1p, P##_sqrt, P##_tanh, P##_sigmoid, P##_softplus, P##_erf, P##_sin, P##_cos, P##_abs, P##_sign, P##_floor, P##_round, \
     P##_relu, copy, P##_square
-#define WF__REVERSED_LIST(P) P##_rsub, P##_rdiv
 #define WF__BINARY_LIST(P) P##_add, P##_sub, P##_mul, P##_div, P##_max, P##_min, P##_lt, P##_le, P##_eq, P##_atan2, P##_dtanh, P##_dsigmoid
+#define WF__REVERSED_LIST(P) P##_rsub, P##_rdiv
+#define WF__UNARY_OPS(X) \
+    X(neg, WF__NEG) X(recip, WF__RECIP) X(exp, WF__EXP) X(expm1, WF__EXPM1) X(log, WF__LOG) X(log1p, WF__LOG1P) X(sqrt, WF__SQRT) X(tanh, WF__TANH) X(sigmoid, WF__SIGMOID) \
+    X(softplus, WF__SOFTPLUS) X(erf, WF__ERF) X(sin, WF__SIN) X(cos, WF__COS) X(abs, WF__ABS) X(sign, WF__SIGN) X(floor, WF__FLOOR) X(round, WF__ROUND) X(relu, WF__RELU) \
+    X(square, WF__SQUARE)
+#define WF__BINARY_OPS(X) \
+    X(add, WF__ADD) X(sub, WF__SUB) X(mul, WF__MUL) X(div, WF__DIV) X(max, WF__MAX) X(min, WF__MIN) X(lt, WF__LT) X(le, WF__LE) X(eq, WF__EQ) X(atan2, WF__ATAN2) X(dtanh, WF__DTANH) \
+    X(dsigmoid, WF__DSIGMOID)
 
 /* matrix: spell the tree */
+#define WF__MAX2(a, b) ((b) > (a) || (b) != (b) ? (b) : (a))
 #define WF__SUM2(a, b) ((a) + (b))
 #define WF__TREE(op, t) \
     op(op(op(op(t[0], t[8]), op(t[4], t[12])), op(op(t[2], t[10]), op(t[6], t[14]))), op(op(op(t[1], t[9]), op(t[5], t[13])), op(op(t[3], t[11]), op(t[7], t[15]))))
+
+/* matrix: size the scratch of a product by a transpose */
+static size_t wf__gemm_nt_scratch(size_t n, size_t k)
+{
+    return (n + 15) / 16 * 16 * k;
+}
+
+/* matrix: kernels made of kernels */
+static void *wf__nth(const wf__kernels *K, const void *p, size_t i)
+{
+    return (void *)((uintptr_t)p + i * K->size);
+}
+
+static void wf__any_splat_rows(const wf__kernels *K, void *y, const void *x, size_t rows, size_t inner)
+{
+    for (size_t r = 0; r < rows; r++) K->fill(wf__nth(K, y, r * inner), wf__nth(K, x, r), inner);
+}
+
+static void wf__any_gemm_nt(const wf__kernels *K, void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
+{
+    size_t ld = (n + 15) / 16 * 16;
+    K->transpose(scratch, ld, B, ldb, n, k);
+    K->gemm(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
+}
+
+static void wf__any_sum_rows(const wf__kernels *K, double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) {
+        double sum;
+        K->fold(&sum, wf__nth(K, x, r * inner), valid, 0);
+        if (K->size == sizeof(float)) { float f; memcpy(&f, &sum, sizeof f); sum = (double)f; }
+        acc[r] += sum;
+    }
+}
+
+static void wf__any_reduce(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner, int kind)
+{
+    for (size_t o = 0; o < outer; o++) {
+        const void *from = wf__nth(K, x, o * n * inner);
+        void *to = wf__nth(K, y, o * inner);
+        if (inner == 1) K->fold(to, from, n, kind);
+        else if (n) K->unary[WF__COPY](to, from, inner);
+        else {
+            memset(to, 0, inner * K->size);
+            if (kind) K->unary[WF__LOG](to, to, inner); /* the largest of none: minus infinity */
+        }
+        if (inner != 1)
+            for (size_t p = 1; p < n; p++) K->binary[kind ? WF__MAX : WF__ADD](to, to, wf__nth(K, from, p * inner), inner);
+    }
+}
+
+static void wf__any_cumsum(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner, int flags)
+{
+    for (size_t o = 0; o < outer && n; o++)
+        for (size_t p = 0; p < n; p++) {
+            size_t start = o * n, row = flags & 2 ? n - 1 - p : p, last = flags & 2 ? row + 1 : row - 1;
+            void *to = wf__nth(K, y, (start + row) * inner);
+            const void *from = wf__nth(K, x, (start + (flags & 1 ? last : row)) * inner);
+            if (p) K->binary[WF__ADD](to, wf__nth(K, y, (start + last) * inner), from, inner);
+            else if (flags & 1) memset(to, 0, inner * K->size);
+            else K->unary[WF__COPY](to, from, inner);
+        }
+}
+
+/* matrix: softmax of other kernels */
+static void wf__any_softmax(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner)
+{
+    double room[2][32];
+    size_t width = sizeof room[0] / K->size;
+    for (size_t o = 0; o < outer && n; o++)
+        for (size_t j = 0; j < inner; j += width) {
+            size_t cols = inner == 1 ? 1 : inner - j < width ? inner - j : width;
+            const void *from = wf__nth(K, x, o * n * inner + j);
+            void *to = wf__nth(K, y, o * n * inner + j), *most = room[0], *sum = room[1];
+            if (inner == 1) {
+                K->fold(most, from, n, 1);
+                K->binary_scalar[WF__SUB](to, from, most, n);
+                K->unary[WF__EXP](to, to, n);
+                K->fold(sum, to, n, 0);
+                K->unary[WF__RECIP](sum, sum, 1);
+                K->binary_scalar[WF__MUL](to, to, sum, n);
+                continue;
+            }
+            K->unary[WF__COPY](most, from, cols);
+            for (size_t p = 1; p < n; p++) K->binary[WF__MAX](most, most, wf__nth(K, from, p * inner), cols);
+            for (size_t p = 0; p < n; p++) {
+                void *row = wf__nth(K, to, p * inner);
+                K->binary[WF__SUB](row, wf__nth(K, from, p * inner), most, cols);
+                K->unary[WF__EXP](row, row, cols);
+                if (p) K->binary[WF__ADD](sum, sum, row, cols);
+                else K->unary[WF__COPY](sum, row, cols);
+            }
+            K->unary[WF__RECIP](sum, sum, cols);
+            for (size_t p = 0; p < n; p++) K->binary[WF__MUL](wf__nth(K, to, p * inner), wf__nth(K, to, p * inner), sum, cols);
+        }
+}
+
+/* matrix: give composed kernels their table */
+#define WF__COMPOSED(P) \
+    static const wf__kernels *P##_table(void); \
+    static void P##_splat_rows(void *y, const void *x, size_t rows, size_t inner) { wf__any_splat_rows(P##_table(), y, x, rows, inner); } \
+    static void P##_gemm_nt(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch) \
+    { wf__any_gemm_nt(P##_table(), C, ldc, A, lda, B, ldb, m, n, k, accumulate, scratch); } \
+    static void P##_sum_rows(double *acc, const void *x, size_t rows, size_t inner, size_t valid) { wf__any_sum_rows(P##_table(), acc, x, rows, inner, valid); } \
+    static void P##_reduce(void *y, const void *x, size_t outer, size_t n, size_t inner, int kind) { wf__any_reduce(P##_table(), y, x, outer, n, inner, kind); } \
+    static void P##_cumsum(void *y, const void *x, size_t outer, size_t n, size_t inner, int flags) { wf__any_cumsum(P##_table(), y, x, outer, n, inner, flags); } \
+    static void P##_softmax(void *y, const void *x, size_t outer, size_t n, size_t inner) { wf__any_softmax(P##_table(), y, x, outer, n, inner); }
+#define WF__COMPOSED_TABLE(P, table) static const wf__kernels *P##_table(void) { return &table; }
+#define WF__COMPOSED_MOVES(P, copy, transpose, gemm) P##_splat_rows, copy, transpose, gemm, P##_gemm_nt
+#define WF__COMPOSED_LIST(P) P##_sum_rows, P##_reduce, P##_cumsum, P##_softmax
+
+/* matrix: reference formulas */
+static double wf__ref_one(int op, double x)
+{
+    switch (op) {
+    case WF__NEG: return -x;
+    case WF__RECIP: return 1.0 / x;
+    case WF__EXP: return exp(x);
+    case WF__EXPM1: return expm1(x);
+    case WF__LOG: return log(x);
+    case WF__LOG1P: return log1p(x);
+    case WF__SQRT: return sqrt(x);
+    case WF__TANH: return tanh(x);
+    case WF__SIGMOID: return x < 0.0 ? exp(x) / (1.0 + exp(x)) : 1.0 / (1.0 + exp(-x));
+    case WF__SOFTPLUS: return (0.0 > x ? 0.0 : x) + log1p(exp(-fabs(x)));
+    case WF__ERF: return erf(x);
+    case WF__SIN: return sin(x);
+    case WF__COS: return cos(x);
+    case WF__ABS: return fabs(x);
+    case WF__SIGN: return x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : x;
+    case WF__FLOOR: return floor(x);
+    case WF__ROUND: return rint(x);
+    case WF__RELU: return 0.0 > x ? 0.0 : x;
+    default: return x * x; /* WF__SQUARE */
+    }
+}
+
+static double wf__ref_two(int op, double a, double b)
+{
+    switch (op) {
+    case WF__ADD: return a + b;
+    case WF__SUB: return a - b;
+    case WF__MUL: return a * b;
+    case WF__DIV: return a / b;
+    case WF__MAX: return WF__MAX2(a, b);
+    case WF__MIN: return b < a || b != b ? b : a;
+    case WF__LT: return a < b;
+    case WF__LE: return a <= b;
+    case WF__EQ: return a <= b && a >= b;
+    case WF__ATAN2: return atan2(a, b);
+    case WF__DTANH: return a * (1.0 - b * b);
+    case WF__DSIGMOID: return a * (b * (1.0 - b));
+    case WF__RSUB: return b - a;
+    default: return b / a; /* WF__RDIV */
+    }
+}
 
 /* matrix: reference kernels (f32) */
 /* matrix: copy with strides */
@@ -3066,74 +3449,49 @@ static void wf__copy_f32(void *y, const void *x, size_t n)
 }
 
 /* matrix: add sixteen lanes */
-WF__ALWAYS_INLINE float wf__max2_f32(float a, float b) { return b > a || b != b ? b : a; }
-WF__ALWAYS_INLINE float wf__tree_f32(const float t[16], int kind)
+static void wf__fold_part_f32(float t[16], float *y, const float *x, size_t n, int kind)
 {
-    return kind ? WF__TREE(wf__max2_f32, t) : WF__TREE(WF__SUM2, t);
+    if (kind) {
+        for (size_t i = 0; i < n; i++) t[i % 16] = WF__MAX2(t[i % 16], x[i]);
+        for (int half = 8; half; half /= 2)
+            for (int i = 0; i < half; i++) t[i] = WF__MAX2(t[i], t[i + half]);
+        *y = t[0];
+    } else {
+        for (size_t i = 0; i < n; i++) t[i % 16] += x[i];
+        *y = WF__TREE(WF__SUM2, t);
+    }
 }
 
-/* matrix: reference for elementwise operations */
-#define WF__REF_f32(name, formula) \
-    static void wf__ref_f32##_##name(void *to, const void *from, size_t n) \
-    { \
-        float *y = (float *)to; \
-        const float *u = (const float *)from; \
-        for (size_t i = 0; i < n; i++) { double x = (double)u[i]; y[i] = (float)(formula); } \
-    }
-WF__REF_f32(neg, -x)
-WF__REF_f32(recip, 1.0 / x)
-WF__REF_f32(exp, exp(x))
-WF__REF_f32(expm1, expm1(x))
-WF__REF_f32(log, log(x))
-WF__REF_f32(log1p, log1p(x))
-WF__REF_f32(sqrt, sqrt(x))
-WF__REF_f32(tanh, tanh(x))
-WF__REF_f32(sigmoid, x < 0.0 ? exp(x) / (1.0 + exp(x)) : 1.0 / (1.0 + exp(-x)))
-WF__REF_f32(softplus, (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x))))
-WF__REF_f32(erf, erf(x))
-WF__REF_f32(sin, sin(x))
-WF__REF_f32(cos, cos(x))
-WF__REF_f32(abs, fabs(x))
-WF__REF_f32(sign, x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : x)
-WF__REF_f32(floor, floor(x))
-WF__REF_f32(round, rint(x))
-WF__REF_f32(relu, 0.0 > x ? 0.0 : x)
-WF__REF_f32(square, x * x)
+/* matrix: reference maps */
+static void wf__ref_map_f32(int op, void *to, const void *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) ((float *)to)[i] = (float)wf__ref_one(op, (double)((const float *)from)[i]);
+}
 
-/* matrix: reference for two arguments */
-#define WF__REF2_f32(name, formula) \
-    static void wf__ref_f32##_##name(void *to, const void *first, const void *second, size_t n) \
-    { \
-        float *y = (float *)to; \
-        const float *u = (const float *)first, *v = (const float *)second; \
-        for (size_t i = 0; i < n; i++) { double a = (double)u[i], b = (double)v[i]; y[i] = (float)(formula); } \
-    } \
-    static void wf__ref_right_f32##_##name(void *to, const void *first, const void *s, size_t n) \
-    { \
-        float *y = (float *)to; \
-        const float *u = (const float *)first; \
-        double b = (double)*(const float *)s; \
-        for (size_t i = 0; i < n; i++) { double a = (double)u[i]; y[i] = (float)(formula); } \
-    }
-WF__REF2_f32(add, a + b)
-WF__REF2_f32(sub, a - b)
-WF__REF2_f32(mul, a * b)
-WF__REF2_f32(div, a / b)
-WF__REF2_f32(max, b > a || b != b ? b : a)
-WF__REF2_f32(min, b < a || b != b ? b : a)
-WF__REF2_f32(lt, a < b)
-WF__REF2_f32(le, a <= b)
-WF__REF2_f32(eq, !(a < b || a > b || a != a || b != b))
-WF__REF2_f32(atan2, atan2(a, b))
-WF__REF2_f32(dtanh, a * (1.0 - b * b))
-WF__REF2_f32(dsigmoid, a * (b * (1.0 - b)))
-WF__REF2_f32(rsub, b - a)
-WF__REF2_f32(rdiv, b / a)
+/* step is 0 where b is a scalar */
+static void wf__ref_zip_f32(int op, void *to, const void *a, const void *b, size_t step, size_t n)
+{
+    float *y = (float *)to;
+    const float *u = (const float *)a, *v = (const float *)b;
+    if (op == WF__ADD) for (size_t i = 0; i < n; i++, v += step) y[i] = u[i] + *v;
+    else if (op == WF__MUL) for (size_t i = 0; i < n; i++, v += step) y[i] = u[i] * *v;
+    else for (size_t i = 0; i < n; i++, v += step) y[i] = (float)wf__ref_two(op, (double)u[i], (double)*v);
+}
+
+#define WF__ONE_f32(name, op) static void wf__ref_f32##_##name(void *y, const void *x, size_t n) { wf__ref_map_f32(op, y, x, n); }
+#define WF__TWO_f32(name, op) static void wf__ref_f32##_##name(void *y, const void *a, const void *b, size_t n) { wf__ref_zip_f32(op, y, a, b, 1, n); }
+#define WF__RIGHT_f32(name, op) static void wf__ref_right_f32##_##name(void *y, const void *a, const void *s, size_t n) { wf__ref_zip_f32(op, y, a, s, 0, n); }
+WF__UNARY_OPS(WF__ONE_f32)
+WF__BINARY_OPS(WF__TWO_f32)
+WF__BINARY_OPS(WF__RIGHT_f32)
+WF__RIGHT_f32(rsub, WF__RSUB)
+WF__RIGHT_f32(rdiv, WF__RDIV)
 
 /* matrix: reference for choices and copies */
 static void wf__ref_select_f32(void *to, const void *choice, const void *first, const void *second, size_t n)
 {
-    for (size_t i = 0; i < n; i++) ((float *)to)[i] = ((const float *)choice)[i] < 0 || ((const float *)choice)[i] > 0 || ((const float *)choice)[i] != ((const float *)choice)[i] ? ((const float *)first)[i] : ((const float *)second)[i];
+    const float *c = (const float *)choice, *a = (const float *)first, *b = (const float *)second;
+    for (size_t i = 0; i < n; i++) ((float *)to)[i] = c[i] <= 0 && c[i] >= 0 ? b[i] : a[i];
 }
 
 static void wf__ref_fma_f32(void *to, const void *first, const void *second, const void *third, size_t n)
@@ -3144,13 +3502,7 @@ static void wf__ref_fma_f32(void *to, const void *first, const void *second, con
 
 static void wf__ref_fill_f32(void *to, const void *s, size_t n)
 {
-    float x = *(const float *)s;
-    for (size_t i = 0; i < n; i++) ((float *)to)[i] = x;
-}
-
-static void wf__ref_splat_rows_f32(void *y, const void *x, size_t rows, size_t inner)
-{
-    for (size_t r = 0; r < rows; r++) wf__ref_fill_f32((float *)y + r * inner, (const float *)x + r, inner);
+    for (size_t i = 0; i < n; i++) ((float *)to)[i] = *(const float *)s;
 }
 
 static void wf__ref_transpose_f32(void *y, size_t ldy, const void *x, size_t ldx, size_t rows, size_t cols)
@@ -3159,88 +3511,28 @@ static void wf__ref_transpose_f32(void *y, size_t ldy, const void *x, size_t ldx
         for (size_t c = 0; c < cols; c++) ((float *)y)[c * ldy + r] = ((const float *)x)[r * ldx + c];
 }
 
-/* matrix: reference for products */
+static void wf__ref_fold_f32(void *y, const void *x, size_t n, int kind)
+{
+    float t[16];
+    for (int l = 0; l < 16; l++) t[l] = kind ? (float)-HUGE_VAL : (float)0;
+    wf__fold_part_f32(t, (float *)y, (const float *)x, n, kind);
+}
+
+/* matrix: reference for products and Adam */
 static void wf__ref_gemm_f32(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                               const void *bias, int act)
 {
-    static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__ref_f32, wf__copy_f32) };
     for (size_t i = 0; i < m; i++) {
-        float *c = (float *)to + i * ldc, start = bias ? ((const float *)bias)[i] : (float)0;
+        float *c = (float *)to + i * ldc;
         const float *a = (const float *)left + (ptrdiff_t)i * ar;
-        if (!(flags & 1)) for (size_t j = 0; j < n; j++) c[j] = start;
+        if (!(flags & 1)) for (size_t j = 0; j < n; j++) c[j] = bias ? ((const float *)bias)[i] : (float)0;
         for (size_t p = 0; p < k; p++) {
             const float *b = (const float *)right + p * ldb;
             float s = a[(ptrdiff_t)p * ac];
             for (size_t j = 0; j < n; j++) c[j] += s * b[j];
         }
-        if (act) unary[act - 1](c, c, n);
+        if (act) wf__ref_map_f32(act - 1, c, c, n);
     }
-}
-
-static void wf__ref_gemm_nt_f32(void *to, size_t ldc, const void *left, size_t lda, const void *right, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
-{
-    (void)scratch;
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            const float *a = (const float *)left + i * lda, *b = (const float *)right + j * ldb;
-            float *c = (float *)to + i * ldc + j, s = accumulate ? *c : (float)0;
-            for (size_t p = 0; p < k; p++) s += a[p] * b[p];
-            *c = s;
-        }
-}
-
-/* matrix: reference for sums */
-static float wf__ref_fold_f32(const float *x, size_t n, int kind)
-{
-    float t[16];
-    for (int l = 0; l < 16; l++) t[l] = kind ? (float)-HUGE_VAL : (float)0;
-    for (size_t i = 0; i < n; i++) t[i % 16] = kind ? wf__max2_f32(t[i % 16], x[i]) : t[i % 16] + x[i];
-    return wf__tree_f32(t, kind);
-}
-
-static void wf__ref_sum_rows_f32(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
-{
-    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__ref_fold_f32((const float *)x + r * inner, valid, 0);
-}
-
-static void wf__ref_reduce_f32(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
-{
-    for (size_t o = 0; o < outer; o++)
-        for (size_t j = 0; j < inner; j++) {
-            const float *x = (const float *)from + o * n * inner + j;
-            float s = kind ? (float)-HUGE_VAL : (float)0;
-            if (inner == 1) s = wf__ref_fold_f32(x, n, kind);
-            else for (size_t p = 0; p < n; p++) s = kind ? wf__max2_f32(s, x[p * inner]) : s + x[p * inner];
-            ((float *)to)[o * inner + j] = s;
-        }
-}
-
-static void wf__ref_cumsum_f32(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
-{
-    for (size_t o = 0; o < outer; o++)
-        for (size_t j = 0; j < inner; j++) {
-            float s = (float)0;
-            for (size_t p = 0; p < n; p++) {
-                size_t at = (o * n + (flags & 2 ? n - 1 - p : p)) * inner + j;
-                float t = s + ((const float *)from)[at];
-                ((float *)to)[at] = flags & 1 ? s : t;
-                s = t;
-            }
-        }
-}
-
-/* matrix: reference for softmax and Adam */
-static void wf__ref_softmax_f32(void *to, const void *from, size_t outer, size_t n, size_t inner)
-{
-    for (size_t o = 0; o < outer; o++)
-        for (size_t j = 0; j < inner; j++) {
-            const float *x = (const float *)from + o * n * inner + j;
-            float *y = (float *)to + o * n * inner + j, most = (float)-HUGE_VAL;
-            double sum = 0.0;
-            for (size_t p = 0; p < n; p++) most = wf__max2_f32(most, x[p * inner]);
-            for (size_t p = 0; p < n; p++) sum += exp((double)x[p * inner] - (double)most);
-            for (size_t p = 0; p < n; p++) y[p * inner] = (float)(exp((double)x[p * inner] - (double)most) / sum);
-        }
 }
 
 static void wf__ref_adam_f32(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
@@ -3256,11 +3548,13 @@ static void wf__ref_adam_f32(void *parameter, const void *gradient, void *mean, 
 }
 
 /* matrix: the reference table */
+WF__COMPOSED(wf__of_f32)
 static const wf__kernels wf__kernels_f32 = {
     { WF__UNARY_LIST(wf__ref_f32, wf__copy_f32) }, { WF__BINARY_LIST(wf__ref_f32) }, { WF__BINARY_LIST(wf__ref_right_f32), WF__REVERSED_LIST(wf__ref_right_f32) },
-    wf__ref_select_f32, wf__ref_fma_f32, wf__ref_fill_f32, wf__ref_splat_rows_f32, wf__copy_strided_f32, wf__ref_transpose_f32, wf__ref_gemm_f32, wf__ref_gemm_nt_f32,
-    wf__ref_sum_rows_f32, wf__ref_reduce_f32, wf__ref_cumsum_f32, wf__ref_softmax_f32, wf__ref_adam_f32, 1, "reference"
+    wf__ref_select_f32, wf__ref_fma_f32, wf__ref_fill_f32, WF__COMPOSED_MOVES(wf__of_f32, wf__copy_strided_f32, wf__ref_transpose_f32, wf__ref_gemm_f32),
+    WF__COMPOSED_LIST(wf__of_f32), wf__ref_adam_f32, wf__ref_fold_f32, 1, sizeof(float), "reference"
 };
+WF__COMPOSED_TABLE(wf__of_f32, wf__kernels_f32)
 
 /* matrix: reference kernels (f64) */
 /* matrix: copy with strides */
@@ -3282,74 +3576,49 @@ static void wf__copy_f64(void *y, const void *x, size_t n)
 }
 
 /* matrix: add sixteen lanes */
-WF__ALWAYS_INLINE double wf__max2_f64(double a, double b) { return b > a || b != b ? b : a; }
-WF__ALWAYS_INLINE double wf__tree_f64(const double t[16], int kind)
+static void wf__fold_part_f64(double t[16], double *y, const double *x, size_t n, int kind)
 {
-    return kind ? WF__TREE(wf__max2_f64, t) : WF__TREE(WF__SUM2, t);
+    if (kind) {
+        for (size_t i = 0; i < n; i++) t[i % 16] = WF__MAX2(t[i % 16], x[i]);
+        for (int half = 8; half; half /= 2)
+            for (int i = 0; i < half; i++) t[i] = WF__MAX2(t[i], t[i + half]);
+        *y = t[0];
+    } else {
+        for (size_t i = 0; i < n; i++) t[i % 16] += x[i];
+        *y = WF__TREE(WF__SUM2, t);
+    }
 }
 
-/* matrix: reference for elementwise operations */
-#define WF__REF_f64(name, formula) \
-    static void wf__ref_f64##_##name(void *to, const void *from, size_t n) \
-    { \
-        double *y = (double *)to; \
-        const double *u = (const double *)from; \
-        for (size_t i = 0; i < n; i++) { double x = (double)u[i]; y[i] = (double)(formula); } \
-    }
-WF__REF_f64(neg, -x)
-WF__REF_f64(recip, 1.0 / x)
-WF__REF_f64(exp, exp(x))
-WF__REF_f64(expm1, expm1(x))
-WF__REF_f64(log, log(x))
-WF__REF_f64(log1p, log1p(x))
-WF__REF_f64(sqrt, sqrt(x))
-WF__REF_f64(tanh, tanh(x))
-WF__REF_f64(sigmoid, x < 0.0 ? exp(x) / (1.0 + exp(x)) : 1.0 / (1.0 + exp(-x)))
-WF__REF_f64(softplus, (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x))))
-WF__REF_f64(erf, erf(x))
-WF__REF_f64(sin, sin(x))
-WF__REF_f64(cos, cos(x))
-WF__REF_f64(abs, fabs(x))
-WF__REF_f64(sign, x > 0.0 ? 1.0 : x < 0.0 ? -1.0 : x)
-WF__REF_f64(floor, floor(x))
-WF__REF_f64(round, rint(x))
-WF__REF_f64(relu, 0.0 > x ? 0.0 : x)
-WF__REF_f64(square, x * x)
+/* matrix: reference maps */
+static void wf__ref_map_f64(int op, void *to, const void *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) ((double *)to)[i] = (double)wf__ref_one(op, (double)((const double *)from)[i]);
+}
 
-/* matrix: reference for two arguments */
-#define WF__REF2_f64(name, formula) \
-    static void wf__ref_f64##_##name(void *to, const void *first, const void *second, size_t n) \
-    { \
-        double *y = (double *)to; \
-        const double *u = (const double *)first, *v = (const double *)second; \
-        for (size_t i = 0; i < n; i++) { double a = (double)u[i], b = (double)v[i]; y[i] = (double)(formula); } \
-    } \
-    static void wf__ref_right_f64##_##name(void *to, const void *first, const void *s, size_t n) \
-    { \
-        double *y = (double *)to; \
-        const double *u = (const double *)first; \
-        double b = (double)*(const double *)s; \
-        for (size_t i = 0; i < n; i++) { double a = (double)u[i]; y[i] = (double)(formula); } \
-    }
-WF__REF2_f64(add, a + b)
-WF__REF2_f64(sub, a - b)
-WF__REF2_f64(mul, a * b)
-WF__REF2_f64(div, a / b)
-WF__REF2_f64(max, b > a || b != b ? b : a)
-WF__REF2_f64(min, b < a || b != b ? b : a)
-WF__REF2_f64(lt, a < b)
-WF__REF2_f64(le, a <= b)
-WF__REF2_f64(eq, !(a < b || a > b || a != a || b != b))
-WF__REF2_f64(atan2, atan2(a, b))
-WF__REF2_f64(dtanh, a * (1.0 - b * b))
-WF__REF2_f64(dsigmoid, a * (b * (1.0 - b)))
-WF__REF2_f64(rsub, b - a)
-WF__REF2_f64(rdiv, b / a)
+/* step is 0 where b is a scalar */
+static void wf__ref_zip_f64(int op, void *to, const void *a, const void *b, size_t step, size_t n)
+{
+    double *y = (double *)to;
+    const double *u = (const double *)a, *v = (const double *)b;
+    if (op == WF__ADD) for (size_t i = 0; i < n; i++, v += step) y[i] = u[i] + *v;
+    else if (op == WF__MUL) for (size_t i = 0; i < n; i++, v += step) y[i] = u[i] * *v;
+    else for (size_t i = 0; i < n; i++, v += step) y[i] = (double)wf__ref_two(op, (double)u[i], (double)*v);
+}
+
+#define WF__ONE_f64(name, op) static void wf__ref_f64##_##name(void *y, const void *x, size_t n) { wf__ref_map_f64(op, y, x, n); }
+#define WF__TWO_f64(name, op) static void wf__ref_f64##_##name(void *y, const void *a, const void *b, size_t n) { wf__ref_zip_f64(op, y, a, b, 1, n); }
+#define WF__RIGHT_f64(name, op) static void wf__ref_right_f64##_##name(void *y, const void *a, const void *s, size_t n) { wf__ref_zip_f64(op, y, a, s, 0, n); }
+WF__UNARY_OPS(WF__ONE_f64)
+WF__BINARY_OPS(WF__TWO_f64)
+WF__BINARY_OPS(WF__RIGHT_f64)
+WF__RIGHT_f64(rsub, WF__RSUB)
+WF__RIGHT_f64(rdiv, WF__RDIV)
 
 /* matrix: reference for choices and copies */
 static void wf__ref_select_f64(void *to, const void *choice, const void *first, const void *second, size_t n)
 {
-    for (size_t i = 0; i < n; i++) ((double *)to)[i] = ((const double *)choice)[i] < 0 || ((const double *)choice)[i] > 0 || ((const double *)choice)[i] != ((const double *)choice)[i] ? ((const double *)first)[i] : ((const double *)second)[i];
+    const double *c = (const double *)choice, *a = (const double *)first, *b = (const double *)second;
+    for (size_t i = 0; i < n; i++) ((double *)to)[i] = c[i] <= 0 && c[i] >= 0 ? b[i] : a[i];
 }
 
 static void wf__ref_fma_f64(void *to, const void *first, const void *second, const void *third, size_t n)
@@ -3360,13 +3629,7 @@ static void wf__ref_fma_f64(void *to, const void *first, const void *second, con
 
 static void wf__ref_fill_f64(void *to, const void *s, size_t n)
 {
-    double x = *(const double *)s;
-    for (size_t i = 0; i < n; i++) ((double *)to)[i] = x;
-}
-
-static void wf__ref_splat_rows_f64(void *y, const void *x, size_t rows, size_t inner)
-{
-    for (size_t r = 0; r < rows; r++) wf__ref_fill_f64((double *)y + r * inner, (const double *)x + r, inner);
+    for (size_t i = 0; i < n; i++) ((double *)to)[i] = *(const double *)s;
 }
 
 static void wf__ref_transpose_f64(void *y, size_t ldy, const void *x, size_t ldx, size_t rows, size_t cols)
@@ -3375,88 +3638,28 @@ static void wf__ref_transpose_f64(void *y, size_t ldy, const void *x, size_t ldx
         for (size_t c = 0; c < cols; c++) ((double *)y)[c * ldy + r] = ((const double *)x)[r * ldx + c];
 }
 
-/* matrix: reference for products */
+static void wf__ref_fold_f64(void *y, const void *x, size_t n, int kind)
+{
+    double t[16];
+    for (int l = 0; l < 16; l++) t[l] = kind ? (double)-HUGE_VAL : (double)0;
+    wf__fold_part_f64(t, (double *)y, (const double *)x, n, kind);
+}
+
+/* matrix: reference for products and Adam */
 static void wf__ref_gemm_f64(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                               const void *bias, int act)
 {
-    static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__ref_f64, wf__copy_f64) };
     for (size_t i = 0; i < m; i++) {
-        double *c = (double *)to + i * ldc, start = bias ? ((const double *)bias)[i] : (double)0;
+        double *c = (double *)to + i * ldc;
         const double *a = (const double *)left + (ptrdiff_t)i * ar;
-        if (!(flags & 1)) for (size_t j = 0; j < n; j++) c[j] = start;
+        if (!(flags & 1)) for (size_t j = 0; j < n; j++) c[j] = bias ? ((const double *)bias)[i] : (double)0;
         for (size_t p = 0; p < k; p++) {
             const double *b = (const double *)right + p * ldb;
             double s = a[(ptrdiff_t)p * ac];
             for (size_t j = 0; j < n; j++) c[j] += s * b[j];
         }
-        if (act) unary[act - 1](c, c, n);
+        if (act) wf__ref_map_f64(act - 1, c, c, n);
     }
-}
-
-static void wf__ref_gemm_nt_f64(void *to, size_t ldc, const void *left, size_t lda, const void *right, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
-{
-    (void)scratch;
-    for (size_t i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++) {
-            const double *a = (const double *)left + i * lda, *b = (const double *)right + j * ldb;
-            double *c = (double *)to + i * ldc + j, s = accumulate ? *c : (double)0;
-            for (size_t p = 0; p < k; p++) s += a[p] * b[p];
-            *c = s;
-        }
-}
-
-/* matrix: reference for sums */
-static double wf__ref_fold_f64(const double *x, size_t n, int kind)
-{
-    double t[16];
-    for (int l = 0; l < 16; l++) t[l] = kind ? (double)-HUGE_VAL : (double)0;
-    for (size_t i = 0; i < n; i++) t[i % 16] = kind ? wf__max2_f64(t[i % 16], x[i]) : t[i % 16] + x[i];
-    return wf__tree_f64(t, kind);
-}
-
-static void wf__ref_sum_rows_f64(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
-{
-    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__ref_fold_f64((const double *)x + r * inner, valid, 0);
-}
-
-static void wf__ref_reduce_f64(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
-{
-    for (size_t o = 0; o < outer; o++)
-        for (size_t j = 0; j < inner; j++) {
-            const double *x = (const double *)from + o * n * inner + j;
-            double s = kind ? (double)-HUGE_VAL : (double)0;
-            if (inner == 1) s = wf__ref_fold_f64(x, n, kind);
-            else for (size_t p = 0; p < n; p++) s = kind ? wf__max2_f64(s, x[p * inner]) : s + x[p * inner];
-            ((double *)to)[o * inner + j] = s;
-        }
-}
-
-static void wf__ref_cumsum_f64(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
-{
-    for (size_t o = 0; o < outer; o++)
-        for (size_t j = 0; j < inner; j++) {
-            double s = (double)0;
-            for (size_t p = 0; p < n; p++) {
-                size_t at = (o * n + (flags & 2 ? n - 1 - p : p)) * inner + j;
-                double t = s + ((const double *)from)[at];
-                ((double *)to)[at] = flags & 1 ? s : t;
-                s = t;
-            }
-        }
-}
-
-/* matrix: reference for softmax and Adam */
-static void wf__ref_softmax_f64(void *to, const void *from, size_t outer, size_t n, size_t inner)
-{
-    for (size_t o = 0; o < outer; o++)
-        for (size_t j = 0; j < inner; j++) {
-            const double *x = (const double *)from + o * n * inner + j;
-            double *y = (double *)to + o * n * inner + j, most = (double)-HUGE_VAL;
-            double sum = 0.0;
-            for (size_t p = 0; p < n; p++) most = wf__max2_f64(most, x[p * inner]);
-            for (size_t p = 0; p < n; p++) sum += exp((double)x[p * inner] - (double)most);
-            for (size_t p = 0; p < n; p++) y[p * inner] = (double)(exp((double)x[p * inner] - (double)most) / sum);
-        }
 }
 
 static void wf__ref_adam_f64(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
@@ -3472,17 +3675,13 @@ static void wf__ref_adam_f64(void *parameter, const void *gradient, void *mean, 
 }
 
 /* matrix: the reference table */
+WF__COMPOSED(wf__of_f64)
 static const wf__kernels wf__kernels_f64 = {
     { WF__UNARY_LIST(wf__ref_f64, wf__copy_f64) }, { WF__BINARY_LIST(wf__ref_f64) }, { WF__BINARY_LIST(wf__ref_right_f64), WF__REVERSED_LIST(wf__ref_right_f64) },
-    wf__ref_select_f64, wf__ref_fma_f64, wf__ref_fill_f64, wf__ref_splat_rows_f64, wf__copy_strided_f64, wf__ref_transpose_f64, wf__ref_gemm_f64, wf__ref_gemm_nt_f64,
-    wf__ref_sum_rows_f64, wf__ref_reduce_f64, wf__ref_cumsum_f64, wf__ref_softmax_f64, wf__ref_adam_f64, 1, "reference"
+    wf__ref_select_f64, wf__ref_fma_f64, wf__ref_fill_f64, WF__COMPOSED_MOVES(wf__of_f64, wf__copy_strided_f64, wf__ref_transpose_f64, wf__ref_gemm_f64),
+    WF__COMPOSED_LIST(wf__of_f64), wf__ref_adam_f64, wf__ref_fold_f64, 1, sizeof(double), "reference"
 };
-
-/* matrix: size the scratch of a product by a transpose */
-static size_t wf__gemm_nt_scratch(size_t n, size_t k)
-{
-    return (n + 15) / 16 * 16 * k;
-}
+WF__COMPOSED_TABLE(wf__of_f64, wf__kernels_f64)
 
 /* matrix: all kernels (sse2) */
 #if defined(WF__ISA_SSE2)
@@ -3594,11 +3793,6 @@ WF__KERNEL_sse2 void wf__fill_all_sse2(void *to, const void *s, size_t n)
 {
     WF__SSE2_F x = WF__SSE2_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__SSE2_W) WF__PUT_sse2((float *)to + i, x, n - i);
-}
-
-WF__KERNEL_sse2 void wf__splat_rows_sse2(void *y, const void *x, size_t rows, size_t inner)
-{
-    for (size_t r = 0; r < rows; r++) wf__fill_all_sse2((float *)y + r * inner, (const float *)x + r, inner);
 }
 
 /* matrix: transpose */
@@ -3740,108 +3934,23 @@ WF__KERNEL_sse2 void wf__gemm_sse2(void *to, size_t ldc, const void *left, ptrdi
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
 
-/* matrix: multiply by a transpose */
-WF__KERNEL_sse2 void wf__gemm_nt_sse2(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
-{
-    size_t ld = (n + 15) / 16 * 16;
-    wf__transpose_sse2(scratch, ld, B, ldb, n, k);
-    wf__gemm_sse2(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
-}
-
 /* matrix: gather a row in sixteen lanes */
-/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
-WF__INLINE_sse2 float wf__fold_sse2(const float *x, size_t n, int kind)
+WF__KERNEL_sse2 void wf__fold_sse2(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
+    const float *x = (const float *)from;
     WF__SSE2_F a = kind ? WF__SSE2_FLT(WF__SSE2_ISET1(-8388608)) : WF__SSE2_ZERO, b = a, c = a, d = a;
-    size_t i = 0;
-#define WF__FOLD_sse2(s, at) s = kind ? WF__MAXIMUM_sse2(s, WF__SSE2_LD(at)) : WF__SSE2_ADD(s, WF__SSE2_LD(at))
-    for (; i + 16 <= n; i += 16) {
-        WF__FOLD_sse2(a, x + i);
-        if (WF__SSE2_V > 1) WF__FOLD_sse2(b, x + i + WF__SSE2_W);
-        if (WF__SSE2_V > 2) { WF__FOLD_sse2(c, x + i + 2 * WF__SSE2_W); WF__FOLD_sse2(d, x + i + 3 * WF__SSE2_W); }
-    }
+    for (; n >= 16; n -= 16, x += 16) {
+#define WF__FOLD_sse2(s, v) s = kind ? WF__MAXIMUM_sse2(s, v) : WF__SSE2_ADD(s, v)
+        WF__FOLD_sse2(a, WF__SSE2_LD(x));
+        if (WF__SSE2_V > 1) WF__FOLD_sse2(b, WF__SSE2_LD(x + WF__SSE2_W));
+        if (WF__SSE2_V > 2) { WF__FOLD_sse2(c, WF__SSE2_LD(x + 2 * WF__SSE2_W)); WF__FOLD_sse2(d, WF__SSE2_LD(x + 3 * WF__SSE2_W)); }
 #undef WF__FOLD_sse2
+    }
     WF__SSE2_ST(t, a);
     if (WF__SSE2_V > 1) WF__SSE2_ST(t + WF__SSE2_W, b);
     if (WF__SSE2_V > 2) { WF__SSE2_ST(t + 2 * WF__SSE2_W, c); WF__SSE2_ST(t + 3 * WF__SSE2_W, d); }
-    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
-    return wf__tree_f32(t, kind);
-}
-
-/* matrix: reduce */
-WF__KERNEL_sse2 void wf__sum_rows_sse2(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
-{
-    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_sse2((const float *)x + r * inner, valid, 0);
-}
-
-WF__KERNEL_sse2 void wf__reduce_sse2(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    if (inner == 1) {
-        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_sse2(x + o * n, n, 1) : wf__fold_sse2(x + o * n, n, 0);
-        return;
-    }
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
-        for (size_t j = 0; j < inner; j += WF__SSE2_W) {
-            WF__SSE2_F s = kind ? WF__SSE2_FLT(WF__SSE2_ISET1(-8388608)) : WF__SSE2_ZERO;
-            for (size_t p = 0; p < n; p++) {
-                WF__SSE2_F v = WF__GET_sse2(x + p * inner + j, inner - j);
-                s = kind ? WF__MAXIMUM_sse2(s, v) : WF__SSE2_ADD(s, v);
-            }
-            WF__PUT_sse2(y + j, s, inner - j);
-        }
-}
-
-/* matrix: cumulative sums */
-WF__KERNEL_sse2 void wf__cumsum_sse2(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
-{
-    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
-    for (size_t o = 0; o < outer && n; o++) {
-        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
-        for (size_t j = 0; j < inner; j += inner < WF__SSE2_W ? 1 : WF__SSE2_W) {
-            const float *x = (const float *)from + start + j;
-            float *y = (float *)to + start + j, t = 0.0f;
-            WF__SSE2_F s = WF__SSE2_ZERO;
-            for (size_t p = 0; p < n; p++, x += step, y += step) {
-                if (inner < WF__SSE2_W) {
-                    float v = *x, u = t + v;
-                    *y = flags & 1 ? t : u;
-                    t = u;
-                } else {
-                    WF__SSE2_F v = WF__GET_sse2(x, inner - j), u = WF__SSE2_ADD(s, v);
-                    WF__PUT_sse2(y, flags & 1 ? s : u, inner - j);
-                    s = u;
-                }
-            }
-        }
-    }
-}
-
-/* matrix: softmax */
-WF__KERNEL_sse2 void wf__softmax_sse2(void *to, const void *from, size_t outer, size_t n, size_t inner)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
-        if (inner == 1) {
-            WF__SSE2_F most = WF__SSE2_SET1(wf__fold_sse2(x, n, 1)), scale;
-            for (size_t i = 0; i < n; i += WF__SSE2_W) WF__PUT_sse2(y + i, wf__exp_sse2(WF__SSE2_SUB(WF__GET_sse2(x + i, n - i), most)), n - i);
-            scale = WF__SSE2_SET1(1.0f / wf__fold_sse2(y, n, 0));
-            for (size_t i = 0; i < n; i += WF__SSE2_W) WF__PUT_sse2(y + i, WF__SSE2_MUL(WF__GET_sse2(y + i, n - i), scale), n - i);
-        } else for (size_t j = 0; j < inner; j += WF__SSE2_W) {
-            WF__SSE2_F most = WF__SSE2_FLT(WF__SSE2_ISET1(-8388608)), sum = WF__SSE2_ZERO;
-            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_sse2(most, WF__GET_sse2(x + p * inner + j, inner - j));
-            for (size_t p = 0; p < n; p++) {
-                WF__SSE2_F e = wf__exp_sse2(WF__SSE2_SUB(WF__GET_sse2(x + p * inner + j, inner - j), most));
-                sum = WF__SSE2_ADD(sum, e);
-                WF__PUT_sse2(y + p * inner + j, e, inner - j);
-            }
-            sum = WF__SSE2_DIV(WF__SSE2_SET1(1.0f), sum);
-            for (size_t p = 0; p < n; p++) WF__PUT_sse2(y + p * inner + j, WF__SSE2_MUL(WF__GET_sse2(y + p * inner + j, inner - j), sum), inner - j);
-        }
-    }
+    wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
 
 /* matrix: a step of Adam */
@@ -3857,18 +3966,21 @@ WF__KERNEL_sse2 void wf__adam_sse2(void *parameter, const void *gradient, void *
         mi = WF__SSE2_FMA(keep_m, WF__GET_sse2(m + i, n - i), WF__SSE2_MUL(new_m, d));
         vi = WF__SSE2_FMA(keep_v, WF__GET_sse2(v + i, n - i), WF__SSE2_MUL(WF__SSE2_MUL(new_v, d), d));
         pi = WF__SSE2_MUL(decay, WF__GET_sse2(p + i, n - i));
+        pi = WF__SSE2_FNMA(rate, WF__SSE2_DIV(mi, WF__SSE2_FMA(WF__SSE2_SQRT(vi), root, eps)), pi);
         WF__PUT_sse2(m + i, mi, n - i);
         WF__PUT_sse2(v + i, vi, n - i);
-        WF__PUT_sse2(p + i, WF__SSE2_FNMA(rate, WF__SSE2_DIV(mi, WF__SSE2_FMA(WF__SSE2_SQRT(vi), root, eps)), pi), n - i);
+        WF__PUT_sse2(p + i, pi, n - i);
     }
 }
 
 /* matrix: the table of a vector set */
+WF__COMPOSED(wf__of_sse2)
 static const wf__kernels wf__kernels_sse2 = {
     { WF__UNARY_LIST(wf__map_sse2, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_sse2) }, { WF__BINARY_LIST(wf__right_sse2), WF__REVERSED_LIST(wf__left_sse2) },
-    wf__select_all_sse2, wf__fma_all_sse2, wf__fill_all_sse2, wf__splat_rows_sse2, wf__copy_strided_f32, wf__transpose_sse2, wf__gemm_sse2, wf__gemm_nt_sse2, wf__sum_rows_sse2,
-    wf__reduce_sse2, wf__cumsum_sse2, wf__softmax_sse2, wf__adam_sse2, WF__SSE2_W, WF__SSE2_NAME
+    wf__select_all_sse2, wf__fma_all_sse2, wf__fill_all_sse2, WF__COMPOSED_MOVES(wf__of_sse2, wf__copy_strided_f32, wf__transpose_sse2, wf__gemm_sse2),
+    WF__COMPOSED_LIST(wf__of_sse2), wf__adam_sse2, wf__fold_sse2, WF__SSE2_W, sizeof(float), WF__SSE2_NAME
 };
+WF__COMPOSED_TABLE(wf__of_sse2, wf__kernels_sse2)
 #endif
 
 /* matrix: all kernels (avx2) */
@@ -3981,11 +4093,6 @@ WF__KERNEL_avx2 void wf__fill_all_avx2(void *to, const void *s, size_t n)
 {
     WF__AVX2_F x = WF__AVX2_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__AVX2_W) WF__PUT_avx2((float *)to + i, x, n - i);
-}
-
-WF__KERNEL_avx2 void wf__splat_rows_avx2(void *y, const void *x, size_t rows, size_t inner)
-{
-    for (size_t r = 0; r < rows; r++) wf__fill_all_avx2((float *)y + r * inner, (const float *)x + r, inner);
 }
 
 /* matrix: transpose */
@@ -4127,108 +4234,23 @@ WF__KERNEL_avx2 void wf__gemm_avx2(void *to, size_t ldc, const void *left, ptrdi
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
 
-/* matrix: multiply by a transpose */
-WF__KERNEL_avx2 void wf__gemm_nt_avx2(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
-{
-    size_t ld = (n + 15) / 16 * 16;
-    wf__transpose_avx2(scratch, ld, B, ldb, n, k);
-    wf__gemm_avx2(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
-}
-
 /* matrix: gather a row in sixteen lanes */
-/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
-WF__INLINE_avx2 float wf__fold_avx2(const float *x, size_t n, int kind)
+WF__KERNEL_avx2 void wf__fold_avx2(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
+    const float *x = (const float *)from;
     WF__AVX2_F a = kind ? WF__AVX2_FLT(WF__AVX2_ISET1(-8388608)) : WF__AVX2_ZERO, b = a, c = a, d = a;
-    size_t i = 0;
-#define WF__FOLD_avx2(s, at) s = kind ? WF__MAXIMUM_avx2(s, WF__AVX2_LD(at)) : WF__AVX2_ADD(s, WF__AVX2_LD(at))
-    for (; i + 16 <= n; i += 16) {
-        WF__FOLD_avx2(a, x + i);
-        if (WF__AVX2_V > 1) WF__FOLD_avx2(b, x + i + WF__AVX2_W);
-        if (WF__AVX2_V > 2) { WF__FOLD_avx2(c, x + i + 2 * WF__AVX2_W); WF__FOLD_avx2(d, x + i + 3 * WF__AVX2_W); }
-    }
+    for (; n >= 16; n -= 16, x += 16) {
+#define WF__FOLD_avx2(s, v) s = kind ? WF__MAXIMUM_avx2(s, v) : WF__AVX2_ADD(s, v)
+        WF__FOLD_avx2(a, WF__AVX2_LD(x));
+        if (WF__AVX2_V > 1) WF__FOLD_avx2(b, WF__AVX2_LD(x + WF__AVX2_W));
+        if (WF__AVX2_V > 2) { WF__FOLD_avx2(c, WF__AVX2_LD(x + 2 * WF__AVX2_W)); WF__FOLD_avx2(d, WF__AVX2_LD(x + 3 * WF__AVX2_W)); }
 #undef WF__FOLD_avx2
+    }
     WF__AVX2_ST(t, a);
     if (WF__AVX2_V > 1) WF__AVX2_ST(t + WF__AVX2_W, b);
     if (WF__AVX2_V > 2) { WF__AVX2_ST(t + 2 * WF__AVX2_W, c); WF__AVX2_ST(t + 3 * WF__AVX2_W, d); }
-    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
-    return wf__tree_f32(t, kind);
-}
-
-/* matrix: reduce */
-WF__KERNEL_avx2 void wf__sum_rows_avx2(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
-{
-    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_avx2((const float *)x + r * inner, valid, 0);
-}
-
-WF__KERNEL_avx2 void wf__reduce_avx2(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    if (inner == 1) {
-        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_avx2(x + o * n, n, 1) : wf__fold_avx2(x + o * n, n, 0);
-        return;
-    }
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
-        for (size_t j = 0; j < inner; j += WF__AVX2_W) {
-            WF__AVX2_F s = kind ? WF__AVX2_FLT(WF__AVX2_ISET1(-8388608)) : WF__AVX2_ZERO;
-            for (size_t p = 0; p < n; p++) {
-                WF__AVX2_F v = WF__GET_avx2(x + p * inner + j, inner - j);
-                s = kind ? WF__MAXIMUM_avx2(s, v) : WF__AVX2_ADD(s, v);
-            }
-            WF__PUT_avx2(y + j, s, inner - j);
-        }
-}
-
-/* matrix: cumulative sums */
-WF__KERNEL_avx2 void wf__cumsum_avx2(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
-{
-    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
-    for (size_t o = 0; o < outer && n; o++) {
-        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
-        for (size_t j = 0; j < inner; j += inner < WF__AVX2_W ? 1 : WF__AVX2_W) {
-            const float *x = (const float *)from + start + j;
-            float *y = (float *)to + start + j, t = 0.0f;
-            WF__AVX2_F s = WF__AVX2_ZERO;
-            for (size_t p = 0; p < n; p++, x += step, y += step) {
-                if (inner < WF__AVX2_W) {
-                    float v = *x, u = t + v;
-                    *y = flags & 1 ? t : u;
-                    t = u;
-                } else {
-                    WF__AVX2_F v = WF__GET_avx2(x, inner - j), u = WF__AVX2_ADD(s, v);
-                    WF__PUT_avx2(y, flags & 1 ? s : u, inner - j);
-                    s = u;
-                }
-            }
-        }
-    }
-}
-
-/* matrix: softmax */
-WF__KERNEL_avx2 void wf__softmax_avx2(void *to, const void *from, size_t outer, size_t n, size_t inner)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
-        if (inner == 1) {
-            WF__AVX2_F most = WF__AVX2_SET1(wf__fold_avx2(x, n, 1)), scale;
-            for (size_t i = 0; i < n; i += WF__AVX2_W) WF__PUT_avx2(y + i, wf__exp_avx2(WF__AVX2_SUB(WF__GET_avx2(x + i, n - i), most)), n - i);
-            scale = WF__AVX2_SET1(1.0f / wf__fold_avx2(y, n, 0));
-            for (size_t i = 0; i < n; i += WF__AVX2_W) WF__PUT_avx2(y + i, WF__AVX2_MUL(WF__GET_avx2(y + i, n - i), scale), n - i);
-        } else for (size_t j = 0; j < inner; j += WF__AVX2_W) {
-            WF__AVX2_F most = WF__AVX2_FLT(WF__AVX2_ISET1(-8388608)), sum = WF__AVX2_ZERO;
-            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_avx2(most, WF__GET_avx2(x + p * inner + j, inner - j));
-            for (size_t p = 0; p < n; p++) {
-                WF__AVX2_F e = wf__exp_avx2(WF__AVX2_SUB(WF__GET_avx2(x + p * inner + j, inner - j), most));
-                sum = WF__AVX2_ADD(sum, e);
-                WF__PUT_avx2(y + p * inner + j, e, inner - j);
-            }
-            sum = WF__AVX2_DIV(WF__AVX2_SET1(1.0f), sum);
-            for (size_t p = 0; p < n; p++) WF__PUT_avx2(y + p * inner + j, WF__AVX2_MUL(WF__GET_avx2(y + p * inner + j, inner - j), sum), inner - j);
-        }
-    }
+    wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
 
 /* matrix: a step of Adam */
@@ -4244,18 +4266,21 @@ WF__KERNEL_avx2 void wf__adam_avx2(void *parameter, const void *gradient, void *
         mi = WF__AVX2_FMA(keep_m, WF__GET_avx2(m + i, n - i), WF__AVX2_MUL(new_m, d));
         vi = WF__AVX2_FMA(keep_v, WF__GET_avx2(v + i, n - i), WF__AVX2_MUL(WF__AVX2_MUL(new_v, d), d));
         pi = WF__AVX2_MUL(decay, WF__GET_avx2(p + i, n - i));
+        pi = WF__AVX2_FNMA(rate, WF__AVX2_DIV(mi, WF__AVX2_FMA(WF__AVX2_SQRT(vi), root, eps)), pi);
         WF__PUT_avx2(m + i, mi, n - i);
         WF__PUT_avx2(v + i, vi, n - i);
-        WF__PUT_avx2(p + i, WF__AVX2_FNMA(rate, WF__AVX2_DIV(mi, WF__AVX2_FMA(WF__AVX2_SQRT(vi), root, eps)), pi), n - i);
+        WF__PUT_avx2(p + i, pi, n - i);
     }
 }
 
 /* matrix: the table of a vector set */
+WF__COMPOSED(wf__of_avx2)
 static const wf__kernels wf__kernels_avx2 = {
     { WF__UNARY_LIST(wf__map_avx2, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_avx2) }, { WF__BINARY_LIST(wf__right_avx2), WF__REVERSED_LIST(wf__left_avx2) },
-    wf__select_all_avx2, wf__fma_all_avx2, wf__fill_all_avx2, wf__splat_rows_avx2, wf__copy_strided_f32, wf__transpose_avx2, wf__gemm_avx2, wf__gemm_nt_avx2, wf__sum_rows_avx2,
-    wf__reduce_avx2, wf__cumsum_avx2, wf__softmax_avx2, wf__adam_avx2, WF__AVX2_W, WF__AVX2_NAME
+    wf__select_all_avx2, wf__fma_all_avx2, wf__fill_all_avx2, WF__COMPOSED_MOVES(wf__of_avx2, wf__copy_strided_f32, wf__transpose_avx2, wf__gemm_avx2),
+    WF__COMPOSED_LIST(wf__of_avx2), wf__adam_avx2, wf__fold_avx2, WF__AVX2_W, sizeof(float), WF__AVX2_NAME
 };
+WF__COMPOSED_TABLE(wf__of_avx2, wf__kernels_avx2)
 #endif
 
 /* matrix: all kernels (avx512) */
@@ -4368,11 +4393,6 @@ WF__KERNEL_avx512 void wf__fill_all_avx512(void *to, const void *s, size_t n)
 {
     WF__AVX512_F x = WF__AVX512_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__AVX512_W) WF__PUT_avx512((float *)to + i, x, n - i);
-}
-
-WF__KERNEL_avx512 void wf__splat_rows_avx512(void *y, const void *x, size_t rows, size_t inner)
-{
-    for (size_t r = 0; r < rows; r++) wf__fill_all_avx512((float *)y + r * inner, (const float *)x + r, inner);
 }
 
 /* matrix: transpose */
@@ -4514,108 +4534,23 @@ WF__KERNEL_avx512 void wf__gemm_avx512(void *to, size_t ldc, const void *left, p
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
 
-/* matrix: multiply by a transpose */
-WF__KERNEL_avx512 void wf__gemm_nt_avx512(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
-{
-    size_t ld = (n + 15) / 16 * 16;
-    wf__transpose_avx512(scratch, ld, B, ldb, n, k);
-    wf__gemm_avx512(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
-}
-
 /* matrix: gather a row in sixteen lanes */
-/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
-WF__INLINE_avx512 float wf__fold_avx512(const float *x, size_t n, int kind)
+WF__KERNEL_avx512 void wf__fold_avx512(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
+    const float *x = (const float *)from;
     WF__AVX512_F a = kind ? WF__AVX512_FLT(WF__AVX512_ISET1(-8388608)) : WF__AVX512_ZERO, b = a, c = a, d = a;
-    size_t i = 0;
-#define WF__FOLD_avx512(s, at) s = kind ? WF__MAXIMUM_avx512(s, WF__AVX512_LD(at)) : WF__AVX512_ADD(s, WF__AVX512_LD(at))
-    for (; i + 16 <= n; i += 16) {
-        WF__FOLD_avx512(a, x + i);
-        if (WF__AVX512_V > 1) WF__FOLD_avx512(b, x + i + WF__AVX512_W);
-        if (WF__AVX512_V > 2) { WF__FOLD_avx512(c, x + i + 2 * WF__AVX512_W); WF__FOLD_avx512(d, x + i + 3 * WF__AVX512_W); }
-    }
+    for (; n >= 16; n -= 16, x += 16) {
+#define WF__FOLD_avx512(s, v) s = kind ? WF__MAXIMUM_avx512(s, v) : WF__AVX512_ADD(s, v)
+        WF__FOLD_avx512(a, WF__AVX512_LD(x));
+        if (WF__AVX512_V > 1) WF__FOLD_avx512(b, WF__AVX512_LD(x + WF__AVX512_W));
+        if (WF__AVX512_V > 2) { WF__FOLD_avx512(c, WF__AVX512_LD(x + 2 * WF__AVX512_W)); WF__FOLD_avx512(d, WF__AVX512_LD(x + 3 * WF__AVX512_W)); }
 #undef WF__FOLD_avx512
+    }
     WF__AVX512_ST(t, a);
     if (WF__AVX512_V > 1) WF__AVX512_ST(t + WF__AVX512_W, b);
     if (WF__AVX512_V > 2) { WF__AVX512_ST(t + 2 * WF__AVX512_W, c); WF__AVX512_ST(t + 3 * WF__AVX512_W, d); }
-    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
-    return wf__tree_f32(t, kind);
-}
-
-/* matrix: reduce */
-WF__KERNEL_avx512 void wf__sum_rows_avx512(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
-{
-    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_avx512((const float *)x + r * inner, valid, 0);
-}
-
-WF__KERNEL_avx512 void wf__reduce_avx512(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    if (inner == 1) {
-        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_avx512(x + o * n, n, 1) : wf__fold_avx512(x + o * n, n, 0);
-        return;
-    }
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
-        for (size_t j = 0; j < inner; j += WF__AVX512_W) {
-            WF__AVX512_F s = kind ? WF__AVX512_FLT(WF__AVX512_ISET1(-8388608)) : WF__AVX512_ZERO;
-            for (size_t p = 0; p < n; p++) {
-                WF__AVX512_F v = WF__GET_avx512(x + p * inner + j, inner - j);
-                s = kind ? WF__MAXIMUM_avx512(s, v) : WF__AVX512_ADD(s, v);
-            }
-            WF__PUT_avx512(y + j, s, inner - j);
-        }
-}
-
-/* matrix: cumulative sums */
-WF__KERNEL_avx512 void wf__cumsum_avx512(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
-{
-    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
-    for (size_t o = 0; o < outer && n; o++) {
-        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
-        for (size_t j = 0; j < inner; j += inner < WF__AVX512_W ? 1 : WF__AVX512_W) {
-            const float *x = (const float *)from + start + j;
-            float *y = (float *)to + start + j, t = 0.0f;
-            WF__AVX512_F s = WF__AVX512_ZERO;
-            for (size_t p = 0; p < n; p++, x += step, y += step) {
-                if (inner < WF__AVX512_W) {
-                    float v = *x, u = t + v;
-                    *y = flags & 1 ? t : u;
-                    t = u;
-                } else {
-                    WF__AVX512_F v = WF__GET_avx512(x, inner - j), u = WF__AVX512_ADD(s, v);
-                    WF__PUT_avx512(y, flags & 1 ? s : u, inner - j);
-                    s = u;
-                }
-            }
-        }
-    }
-}
-
-/* matrix: softmax */
-WF__KERNEL_avx512 void wf__softmax_avx512(void *to, const void *from, size_t outer, size_t n, size_t inner)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
-        if (inner == 1) {
-            WF__AVX512_F most = WF__AVX512_SET1(wf__fold_avx512(x, n, 1)), scale;
-            for (size_t i = 0; i < n; i += WF__AVX512_W) WF__PUT_avx512(y + i, wf__exp_avx512(WF__AVX512_SUB(WF__GET_avx512(x + i, n - i), most)), n - i);
-            scale = WF__AVX512_SET1(1.0f / wf__fold_avx512(y, n, 0));
-            for (size_t i = 0; i < n; i += WF__AVX512_W) WF__PUT_avx512(y + i, WF__AVX512_MUL(WF__GET_avx512(y + i, n - i), scale), n - i);
-        } else for (size_t j = 0; j < inner; j += WF__AVX512_W) {
-            WF__AVX512_F most = WF__AVX512_FLT(WF__AVX512_ISET1(-8388608)), sum = WF__AVX512_ZERO;
-            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_avx512(most, WF__GET_avx512(x + p * inner + j, inner - j));
-            for (size_t p = 0; p < n; p++) {
-                WF__AVX512_F e = wf__exp_avx512(WF__AVX512_SUB(WF__GET_avx512(x + p * inner + j, inner - j), most));
-                sum = WF__AVX512_ADD(sum, e);
-                WF__PUT_avx512(y + p * inner + j, e, inner - j);
-            }
-            sum = WF__AVX512_DIV(WF__AVX512_SET1(1.0f), sum);
-            for (size_t p = 0; p < n; p++) WF__PUT_avx512(y + p * inner + j, WF__AVX512_MUL(WF__GET_avx512(y + p * inner + j, inner - j), sum), inner - j);
-        }
-    }
+    wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
 
 /* matrix: a step of Adam */
@@ -4631,18 +4566,21 @@ WF__KERNEL_avx512 void wf__adam_avx512(void *parameter, const void *gradient, vo
         mi = WF__AVX512_FMA(keep_m, WF__GET_avx512(m + i, n - i), WF__AVX512_MUL(new_m, d));
         vi = WF__AVX512_FMA(keep_v, WF__GET_avx512(v + i, n - i), WF__AVX512_MUL(WF__AVX512_MUL(new_v, d), d));
         pi = WF__AVX512_MUL(decay, WF__GET_avx512(p + i, n - i));
+        pi = WF__AVX512_FNMA(rate, WF__AVX512_DIV(mi, WF__AVX512_FMA(WF__AVX512_SQRT(vi), root, eps)), pi);
         WF__PUT_avx512(m + i, mi, n - i);
         WF__PUT_avx512(v + i, vi, n - i);
-        WF__PUT_avx512(p + i, WF__AVX512_FNMA(rate, WF__AVX512_DIV(mi, WF__AVX512_FMA(WF__AVX512_SQRT(vi), root, eps)), pi), n - i);
+        WF__PUT_avx512(p + i, pi, n - i);
     }
 }
 
 /* matrix: the table of a vector set */
+WF__COMPOSED(wf__of_avx512)
 static const wf__kernels wf__kernels_avx512 = {
     { WF__UNARY_LIST(wf__map_avx512, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_avx512) }, { WF__BINARY_LIST(wf__right_avx512), WF__REVERSED_LIST(wf__left_avx512) },
-    wf__select_all_avx512, wf__fma_all_avx512, wf__fill_all_avx512, wf__splat_rows_avx512, wf__copy_strided_f32, wf__transpose_avx512, wf__gemm_avx512, wf__gemm_nt_avx512, wf__sum_rows_avx512,
-    wf__reduce_avx512, wf__cumsum_avx512, wf__softmax_avx512, wf__adam_avx512, WF__AVX512_W, WF__AVX512_NAME
+    wf__select_all_avx512, wf__fma_all_avx512, wf__fill_all_avx512, WF__COMPOSED_MOVES(wf__of_avx512, wf__copy_strided_f32, wf__transpose_avx512, wf__gemm_avx512),
+    WF__COMPOSED_LIST(wf__of_avx512), wf__adam_avx512, wf__fold_avx512, WF__AVX512_W, sizeof(float), WF__AVX512_NAME
 };
+WF__COMPOSED_TABLE(wf__of_avx512, wf__kernels_avx512)
 #endif
 
 /* matrix: all kernels (neon) */
@@ -4755,11 +4693,6 @@ WF__KERNEL_neon void wf__fill_all_neon(void *to, const void *s, size_t n)
 {
     WF__NEON_F x = WF__NEON_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__NEON_W) WF__PUT_neon((float *)to + i, x, n - i);
-}
-
-WF__KERNEL_neon void wf__splat_rows_neon(void *y, const void *x, size_t rows, size_t inner)
-{
-    for (size_t r = 0; r < rows; r++) wf__fill_all_neon((float *)y + r * inner, (const float *)x + r, inner);
 }
 
 /* matrix: transpose */
@@ -4901,108 +4834,23 @@ WF__KERNEL_neon void wf__gemm_neon(void *to, size_t ldc, const void *left, ptrdi
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
 
-/* matrix: multiply by a transpose */
-WF__KERNEL_neon void wf__gemm_nt_neon(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
-{
-    size_t ld = (n + 15) / 16 * 16;
-    wf__transpose_neon(scratch, ld, B, ldb, n, k);
-    wf__gemm_neon(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
-}
-
 /* matrix: gather a row in sixteen lanes */
-/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
-WF__INLINE_neon float wf__fold_neon(const float *x, size_t n, int kind)
+WF__KERNEL_neon void wf__fold_neon(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
+    const float *x = (const float *)from;
     WF__NEON_F a = kind ? WF__NEON_FLT(WF__NEON_ISET1(-8388608)) : WF__NEON_ZERO, b = a, c = a, d = a;
-    size_t i = 0;
-#define WF__FOLD_neon(s, at) s = kind ? WF__MAXIMUM_neon(s, WF__NEON_LD(at)) : WF__NEON_ADD(s, WF__NEON_LD(at))
-    for (; i + 16 <= n; i += 16) {
-        WF__FOLD_neon(a, x + i);
-        if (WF__NEON_V > 1) WF__FOLD_neon(b, x + i + WF__NEON_W);
-        if (WF__NEON_V > 2) { WF__FOLD_neon(c, x + i + 2 * WF__NEON_W); WF__FOLD_neon(d, x + i + 3 * WF__NEON_W); }
-    }
+    for (; n >= 16; n -= 16, x += 16) {
+#define WF__FOLD_neon(s, v) s = kind ? WF__MAXIMUM_neon(s, v) : WF__NEON_ADD(s, v)
+        WF__FOLD_neon(a, WF__NEON_LD(x));
+        if (WF__NEON_V > 1) WF__FOLD_neon(b, WF__NEON_LD(x + WF__NEON_W));
+        if (WF__NEON_V > 2) { WF__FOLD_neon(c, WF__NEON_LD(x + 2 * WF__NEON_W)); WF__FOLD_neon(d, WF__NEON_LD(x + 3 * WF__NEON_W)); }
 #undef WF__FOLD_neon
+    }
     WF__NEON_ST(t, a);
     if (WF__NEON_V > 1) WF__NEON_ST(t + WF__NEON_W, b);
     if (WF__NEON_V > 2) { WF__NEON_ST(t + 2 * WF__NEON_W, c); WF__NEON_ST(t + 3 * WF__NEON_W, d); }
-    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
-    return wf__tree_f32(t, kind);
-}
-
-/* matrix: reduce */
-WF__KERNEL_neon void wf__sum_rows_neon(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
-{
-    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_neon((const float *)x + r * inner, valid, 0);
-}
-
-WF__KERNEL_neon void wf__reduce_neon(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    if (inner == 1) {
-        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_neon(x + o * n, n, 1) : wf__fold_neon(x + o * n, n, 0);
-        return;
-    }
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
-        for (size_t j = 0; j < inner; j += WF__NEON_W) {
-            WF__NEON_F s = kind ? WF__NEON_FLT(WF__NEON_ISET1(-8388608)) : WF__NEON_ZERO;
-            for (size_t p = 0; p < n; p++) {
-                WF__NEON_F v = WF__GET_neon(x + p * inner + j, inner - j);
-                s = kind ? WF__MAXIMUM_neon(s, v) : WF__NEON_ADD(s, v);
-            }
-            WF__PUT_neon(y + j, s, inner - j);
-        }
-}
-
-/* matrix: cumulative sums */
-WF__KERNEL_neon void wf__cumsum_neon(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
-{
-    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
-    for (size_t o = 0; o < outer && n; o++) {
-        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
-        for (size_t j = 0; j < inner; j += inner < WF__NEON_W ? 1 : WF__NEON_W) {
-            const float *x = (const float *)from + start + j;
-            float *y = (float *)to + start + j, t = 0.0f;
-            WF__NEON_F s = WF__NEON_ZERO;
-            for (size_t p = 0; p < n; p++, x += step, y += step) {
-                if (inner < WF__NEON_W) {
-                    float v = *x, u = t + v;
-                    *y = flags & 1 ? t : u;
-                    t = u;
-                } else {
-                    WF__NEON_F v = WF__GET_neon(x, inner - j), u = WF__NEON_ADD(s, v);
-                    WF__PUT_neon(y, flags & 1 ? s : u, inner - j);
-                    s = u;
-                }
-            }
-        }
-    }
-}
-
-/* matrix: softmax */
-WF__KERNEL_neon void wf__softmax_neon(void *to, const void *from, size_t outer, size_t n, size_t inner)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
-        if (inner == 1) {
-            WF__NEON_F most = WF__NEON_SET1(wf__fold_neon(x, n, 1)), scale;
-            for (size_t i = 0; i < n; i += WF__NEON_W) WF__PUT_neon(y + i, wf__exp_neon(WF__NEON_SUB(WF__GET_neon(x + i, n - i), most)), n - i);
-            scale = WF__NEON_SET1(1.0f / wf__fold_neon(y, n, 0));
-            for (size_t i = 0; i < n; i += WF__NEON_W) WF__PUT_neon(y + i, WF__NEON_MUL(WF__GET_neon(y + i, n - i), scale), n - i);
-        } else for (size_t j = 0; j < inner; j += WF__NEON_W) {
-            WF__NEON_F most = WF__NEON_FLT(WF__NEON_ISET1(-8388608)), sum = WF__NEON_ZERO;
-            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_neon(most, WF__GET_neon(x + p * inner + j, inner - j));
-            for (size_t p = 0; p < n; p++) {
-                WF__NEON_F e = wf__exp_neon(WF__NEON_SUB(WF__GET_neon(x + p * inner + j, inner - j), most));
-                sum = WF__NEON_ADD(sum, e);
-                WF__PUT_neon(y + p * inner + j, e, inner - j);
-            }
-            sum = WF__NEON_DIV(WF__NEON_SET1(1.0f), sum);
-            for (size_t p = 0; p < n; p++) WF__PUT_neon(y + p * inner + j, WF__NEON_MUL(WF__GET_neon(y + p * inner + j, inner - j), sum), inner - j);
-        }
-    }
+    wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
 
 /* matrix: a step of Adam */
@@ -5018,18 +4866,21 @@ WF__KERNEL_neon void wf__adam_neon(void *parameter, const void *gradient, void *
         mi = WF__NEON_FMA(keep_m, WF__GET_neon(m + i, n - i), WF__NEON_MUL(new_m, d));
         vi = WF__NEON_FMA(keep_v, WF__GET_neon(v + i, n - i), WF__NEON_MUL(WF__NEON_MUL(new_v, d), d));
         pi = WF__NEON_MUL(decay, WF__GET_neon(p + i, n - i));
+        pi = WF__NEON_FNMA(rate, WF__NEON_DIV(mi, WF__NEON_FMA(WF__NEON_SQRT(vi), root, eps)), pi);
         WF__PUT_neon(m + i, mi, n - i);
         WF__PUT_neon(v + i, vi, n - i);
-        WF__PUT_neon(p + i, WF__NEON_FNMA(rate, WF__NEON_DIV(mi, WF__NEON_FMA(WF__NEON_SQRT(vi), root, eps)), pi), n - i);
+        WF__PUT_neon(p + i, pi, n - i);
     }
 }
 
 /* matrix: the table of a vector set */
+WF__COMPOSED(wf__of_neon)
 static const wf__kernels wf__kernels_neon = {
     { WF__UNARY_LIST(wf__map_neon, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_neon) }, { WF__BINARY_LIST(wf__right_neon), WF__REVERSED_LIST(wf__left_neon) },
-    wf__select_all_neon, wf__fma_all_neon, wf__fill_all_neon, wf__splat_rows_neon, wf__copy_strided_f32, wf__transpose_neon, wf__gemm_neon, wf__gemm_nt_neon, wf__sum_rows_neon,
-    wf__reduce_neon, wf__cumsum_neon, wf__softmax_neon, wf__adam_neon, WF__NEON_W, WF__NEON_NAME
+    wf__select_all_neon, wf__fma_all_neon, wf__fill_all_neon, WF__COMPOSED_MOVES(wf__of_neon, wf__copy_strided_f32, wf__transpose_neon, wf__gemm_neon),
+    WF__COMPOSED_LIST(wf__of_neon), wf__adam_neon, wf__fold_neon, WF__NEON_W, sizeof(float), WF__NEON_NAME
 };
+WF__COMPOSED_TABLE(wf__of_neon, wf__kernels_neon)
 #endif
 
 /* matrix: all kernels (wasm) */
@@ -5142,11 +4993,6 @@ WF__KERNEL_wasm void wf__fill_all_wasm(void *to, const void *s, size_t n)
 {
     WF__WASM_F x = WF__WASM_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__WASM_W) WF__PUT_wasm((float *)to + i, x, n - i);
-}
-
-WF__KERNEL_wasm void wf__splat_rows_wasm(void *y, const void *x, size_t rows, size_t inner)
-{
-    for (size_t r = 0; r < rows; r++) wf__fill_all_wasm((float *)y + r * inner, (const float *)x + r, inner);
 }
 
 /* matrix: transpose */
@@ -5288,108 +5134,23 @@ WF__KERNEL_wasm void wf__gemm_wasm(void *to, size_t ldc, const void *left, ptrdi
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
 
-/* matrix: multiply by a transpose */
-WF__KERNEL_wasm void wf__gemm_nt_wasm(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
-{
-    size_t ld = (n + 15) / 16 * 16;
-    wf__transpose_wasm(scratch, ld, B, ldb, n, k);
-    wf__gemm_wasm(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
-}
-
 /* matrix: gather a row in sixteen lanes */
-/* The sum (kind 0) or the largest (kind 1) of x[0 .. n-1]; element i goes to lane i % 16. */
-WF__INLINE_wasm float wf__fold_wasm(const float *x, size_t n, int kind)
+WF__KERNEL_wasm void wf__fold_wasm(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
+    const float *x = (const float *)from;
     WF__WASM_F a = kind ? WF__WASM_FLT(WF__WASM_ISET1(-8388608)) : WF__WASM_ZERO, b = a, c = a, d = a;
-    size_t i = 0;
-#define WF__FOLD_wasm(s, at) s = kind ? WF__MAXIMUM_wasm(s, WF__WASM_LD(at)) : WF__WASM_ADD(s, WF__WASM_LD(at))
-    for (; i + 16 <= n; i += 16) {
-        WF__FOLD_wasm(a, x + i);
-        if (WF__WASM_V > 1) WF__FOLD_wasm(b, x + i + WF__WASM_W);
-        if (WF__WASM_V > 2) { WF__FOLD_wasm(c, x + i + 2 * WF__WASM_W); WF__FOLD_wasm(d, x + i + 3 * WF__WASM_W); }
-    }
+    for (; n >= 16; n -= 16, x += 16) {
+#define WF__FOLD_wasm(s, v) s = kind ? WF__MAXIMUM_wasm(s, v) : WF__WASM_ADD(s, v)
+        WF__FOLD_wasm(a, WF__WASM_LD(x));
+        if (WF__WASM_V > 1) WF__FOLD_wasm(b, WF__WASM_LD(x + WF__WASM_W));
+        if (WF__WASM_V > 2) { WF__FOLD_wasm(c, WF__WASM_LD(x + 2 * WF__WASM_W)); WF__FOLD_wasm(d, WF__WASM_LD(x + 3 * WF__WASM_W)); }
 #undef WF__FOLD_wasm
+    }
     WF__WASM_ST(t, a);
     if (WF__WASM_V > 1) WF__WASM_ST(t + WF__WASM_W, b);
     if (WF__WASM_V > 2) { WF__WASM_ST(t + 2 * WF__WASM_W, c); WF__WASM_ST(t + 3 * WF__WASM_W, d); }
-    for (size_t l = 0; i < n; i++, l++) t[l] = kind ? wf__max2_f32(t[l], x[i]) : t[l] + x[i];
-    return wf__tree_f32(t, kind);
-}
-
-/* matrix: reduce */
-WF__KERNEL_wasm void wf__sum_rows_wasm(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
-{
-    for (size_t r = 0; r < rows; r++) acc[r] += (double)wf__fold_wasm((const float *)x + r * inner, valid, 0);
-}
-
-WF__KERNEL_wasm void wf__reduce_wasm(void *to, const void *from, size_t outer, size_t n, size_t inner, int kind)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    if (inner == 1) {
-        for (size_t o = 0; o < outer; o++) y[o] = kind ? wf__fold_wasm(x + o * n, n, 1) : wf__fold_wasm(x + o * n, n, 0);
-        return;
-    }
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += inner)
-        for (size_t j = 0; j < inner; j += WF__WASM_W) {
-            WF__WASM_F s = kind ? WF__WASM_FLT(WF__WASM_ISET1(-8388608)) : WF__WASM_ZERO;
-            for (size_t p = 0; p < n; p++) {
-                WF__WASM_F v = WF__GET_wasm(x + p * inner + j, inner - j);
-                s = kind ? WF__MAXIMUM_wasm(s, v) : WF__WASM_ADD(s, v);
-            }
-            WF__PUT_wasm(y + j, s, inner - j);
-        }
-}
-
-/* matrix: cumulative sums */
-WF__KERNEL_wasm void wf__cumsum_wasm(void *to, const void *from, size_t outer, size_t n, size_t inner, int flags)
-{
-    ptrdiff_t step = flags & 2 ? -(ptrdiff_t)inner : (ptrdiff_t)inner;
-    for (size_t o = 0; o < outer && n; o++) {
-        size_t start = (flags & 2 ? o * n + n - 1 : o * n) * inner;
-        for (size_t j = 0; j < inner; j += inner < WF__WASM_W ? 1 : WF__WASM_W) {
-            const float *x = (const float *)from + start + j;
-            float *y = (float *)to + start + j, t = 0.0f;
-            WF__WASM_F s = WF__WASM_ZERO;
-            for (size_t p = 0; p < n; p++, x += step, y += step) {
-                if (inner < WF__WASM_W) {
-                    float v = *x, u = t + v;
-                    *y = flags & 1 ? t : u;
-                    t = u;
-                } else {
-                    WF__WASM_F v = WF__GET_wasm(x, inner - j), u = WF__WASM_ADD(s, v);
-                    WF__PUT_wasm(y, flags & 1 ? s : u, inner - j);
-                    s = u;
-                }
-            }
-        }
-    }
-}
-
-/* matrix: softmax */
-WF__KERNEL_wasm void wf__softmax_wasm(void *to, const void *from, size_t outer, size_t n, size_t inner)
-{
-    float *y = (float *)to;
-    const float *x = (const float *)from;
-    for (size_t o = 0; o < outer; o++, x += n * inner, y += n * inner) {
-        if (inner == 1) {
-            WF__WASM_F most = WF__WASM_SET1(wf__fold_wasm(x, n, 1)), scale;
-            for (size_t i = 0; i < n; i += WF__WASM_W) WF__PUT_wasm(y + i, wf__exp_wasm(WF__WASM_SUB(WF__GET_wasm(x + i, n - i), most)), n - i);
-            scale = WF__WASM_SET1(1.0f / wf__fold_wasm(y, n, 0));
-            for (size_t i = 0; i < n; i += WF__WASM_W) WF__PUT_wasm(y + i, WF__WASM_MUL(WF__GET_wasm(y + i, n - i), scale), n - i);
-        } else for (size_t j = 0; j < inner; j += WF__WASM_W) {
-            WF__WASM_F most = WF__WASM_FLT(WF__WASM_ISET1(-8388608)), sum = WF__WASM_ZERO;
-            for (size_t p = 0; p < n; p++) most = WF__MAXIMUM_wasm(most, WF__GET_wasm(x + p * inner + j, inner - j));
-            for (size_t p = 0; p < n; p++) {
-                WF__WASM_F e = wf__exp_wasm(WF__WASM_SUB(WF__GET_wasm(x + p * inner + j, inner - j), most));
-                sum = WF__WASM_ADD(sum, e);
-                WF__PUT_wasm(y + p * inner + j, e, inner - j);
-            }
-            sum = WF__WASM_DIV(WF__WASM_SET1(1.0f), sum);
-            for (size_t p = 0; p < n; p++) WF__PUT_wasm(y + p * inner + j, WF__WASM_MUL(WF__GET_wasm(y + p * inner + j, inner - j), sum), inner - j);
-        }
-    }
+    wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
 
 /* matrix: a step of Adam */
@@ -5405,18 +5166,21 @@ WF__KERNEL_wasm void wf__adam_wasm(void *parameter, const void *gradient, void *
         mi = WF__WASM_FMA(keep_m, WF__GET_wasm(m + i, n - i), WF__WASM_MUL(new_m, d));
         vi = WF__WASM_FMA(keep_v, WF__GET_wasm(v + i, n - i), WF__WASM_MUL(WF__WASM_MUL(new_v, d), d));
         pi = WF__WASM_MUL(decay, WF__GET_wasm(p + i, n - i));
+        pi = WF__WASM_FNMA(rate, WF__WASM_DIV(mi, WF__WASM_FMA(WF__WASM_SQRT(vi), root, eps)), pi);
         WF__PUT_wasm(m + i, mi, n - i);
         WF__PUT_wasm(v + i, vi, n - i);
-        WF__PUT_wasm(p + i, WF__WASM_FNMA(rate, WF__WASM_DIV(mi, WF__WASM_FMA(WF__WASM_SQRT(vi), root, eps)), pi), n - i);
+        WF__PUT_wasm(p + i, pi, n - i);
     }
 }
 
 /* matrix: the table of a vector set */
+WF__COMPOSED(wf__of_wasm)
 static const wf__kernels wf__kernels_wasm = {
     { WF__UNARY_LIST(wf__map_wasm, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_wasm) }, { WF__BINARY_LIST(wf__right_wasm), WF__REVERSED_LIST(wf__left_wasm) },
-    wf__select_all_wasm, wf__fma_all_wasm, wf__fill_all_wasm, wf__splat_rows_wasm, wf__copy_strided_f32, wf__transpose_wasm, wf__gemm_wasm, wf__gemm_nt_wasm, wf__sum_rows_wasm,
-    wf__reduce_wasm, wf__cumsum_wasm, wf__softmax_wasm, wf__adam_wasm, WF__WASM_W, WF__WASM_NAME
+    wf__select_all_wasm, wf__fma_all_wasm, wf__fill_all_wasm, WF__COMPOSED_MOVES(wf__of_wasm, wf__copy_strided_f32, wf__transpose_wasm, wf__gemm_wasm),
+    WF__COMPOSED_LIST(wf__of_wasm), wf__adam_wasm, wf__fold_wasm, WF__WASM_W, sizeof(float), WF__WASM_NAME
 };
+WF__COMPOSED_TABLE(wf__of_wasm, wf__kernels_wasm)
 #endif
 
 /* matrix: find a table */
@@ -11904,7 +11668,7 @@ static void wf__run_step(wf__runner *r, const wf__step *t, char *const *base)
     case WF__STEP_INPUT: wf__run_input(r, t, base); break;
     case WF__STEP_OUTPUT: wf__run_output(r, t, base); break;
     case WF__STEP_RANDOM:
-        wf__fill_random(wf__place_of(base, t->out), p->type, (int)n[1], (size_t)n[0], t->spread, r->ws->seed, r->first, r->ws->step, (uint32_t)n[2] + r->turn * 64u);
+        wf__fill_random(wf__place_of(base, t->out), p->type, (int)n[1], (size_t)n[0], t->spread, r->ws->seed, r->first, r->ws->step, (uint32_t)n[2] | r->turn << 8);
         break;
     case WF__STEP_COUNT: wf__put_value(wf__place_of(base, t->out), p->type, 0, (double)r->ws->samples); break;
     case WF__STEP_SUM_LANES: wf__run_sum_lanes(r, t, base); break;
@@ -12052,6 +11816,1736 @@ void wf_ws_noise(wf_ws *ws, uint64_t seed, uint32_t step)
 
 void *wf_ws_grad(wf_ws *ws) { return ws ? ws->grad : NULL; }
 const wf_report *wf_ws_report(const wf_ws *ws) { return ws ? &ws->report : wf_arena_report(NULL); }
+
+/* ---- Training ---- */
+/* training: define an optimiser */
+typedef struct wf__part { int64_t steps; int frozen; } wf__part;
+
+struct wf_opt {
+    wf_arena *arena;
+    wf_params *params;
+    const wf__kernels *kernels;
+    wf_opt_desc d;
+    wf__part *part;          /* one for each entry */
+    int parts, swapped;
+    size_t size, room_bytes; /* elements of the parameters; bytes that the loop has kept */
+    char *m, *v, *ema, *chunk, *room;
+    int64_t steps;
+    double norm, factor;
+    wf_report report;
+};
+
+/* training: raise to a whole power */
+static double wf__power(double x, int64_t n)
+{
+    double y = 1;
+    for (; n > 0; n >>= 1, x *= x) if (n & 1) y *= x;
+    return y;
+}
+
+/* training: check one setting */
+static int wf__opt_option(wf_arena *A, const char *name, double *x, double otherwise, double least, double below)
+{
+    int finite = wf__finite(*x);
+    if (finite && !(*x < 0) && !(*x > 0)) *x = otherwise;
+    if (finite && *x >= least && *x < below) return 1;
+    wf__fail(A, WF_ERROR_ARGUMENT, "optimiser: %s is %g", name, *x);
+    return 0;
+}
+
+/* training: check the settings */
+static int wf__opt_settings(wf_arena *A, wf_opt_desc *d)
+{
+    const double most = 1e30;
+    int ok = (d->method == WF_OPT_ADAM || d->method == WF_OPT_SGD) && d->schedule >= WF_RATE_CONSTANT && d->schedule <= WF_RATE_STEPS && d->warmup >= 0;
+    if (ok && d->schedule == WF_RATE_COSINE) ok = d->steps > d->warmup;
+    if (ok && d->schedule == WF_RATE_STEPS) ok = d->every > 0;
+    if (!ok) {
+        wf__fail(A, WF_ERROR_ARGUMENT, "optimiser: method %d, schedule %d, warmup %d, steps %d (of a cosine: more than warmup), every %d", d->method, d->schedule, d->warmup, d->steps, d->every);
+        return 0;
+    }
+    ok = wf__opt_option(A, "rate", &d->rate, d->method == WF_OPT_SGD ? 1e-2 : 1e-3, 0, most) && wf__opt_option(A, "beta1", &d->beta1, 0.9, -most, 1) &&
+         wf__opt_option(A, "beta2", &d->beta2, 0.999, -most, 1) && wf__opt_option(A, "eps", &d->eps, 1e-8, 1e-30, most) && wf__opt_option(A, "decay", &d->decay, 0, 0, most) &&
+         wf__opt_option(A, "clip", &d->clip, 0, 0, most) && wf__opt_option(A, "ema", &d->ema, 0, 0, 1) && wf__opt_option(A, "rate_end", &d->rate_end, 0, 0, most) &&
+         wf__opt_option(A, "factor", &d->factor, 0.1, 0, most);
+    if (d->beta1 < 0) d->beta1 = 0;
+    if (d->beta2 < 0) d->beta2 = 0;
+    return ok;
+}
+
+/* training: follow a schedule */
+double wf_opt_rate(const wf_opt *o, int64_t step)
+{
+    double c, s;
+    if (!o || step < 0) return 0;
+    const wf_opt_desc *d = &o->d;
+    if (d->rate_at) return d->rate_at(d->user, step);
+    if (step < d->warmup) return d->rate * (double)(step + 1) / d->warmup;
+    step -= d->warmup;
+    if (d->schedule == WF_RATE_STEPS) return d->rate * wf__power(d->factor, step / d->every);
+    if (d->schedule == WF_RATE_CONSTANT) return d->rate;
+    if (step > d->steps - d->warmup) step = d->steps - d->warmup;
+    wf__turn((double)step / (2.0 * (d->steps - d->warmup)), &c, &s);
+    double share = 0.5 + 0.5 * c, range = d->rate - d->rate_end;
+    return d->rate_end + range * share;
+}
+
+/* training: freeze and thaw */
+static void wf__opt_begin(wf_opt *o) { o->report.code = WF_OK; o->report.text[0] = 0; }
+
+static int wf__opt_mark(wf_opt *o, const char *prefix, int frozen)
+{
+    size_t n = prefix ? strlen(prefix) : 0;
+    int found = 0;
+    for (int i = 0; i < o->parts; i++)
+        if (!n || !strncmp(o->params->entry[i].name, prefix, n)) { o->part[i].frozen = frozen; found++; }
+    return found;
+}
+
+wf_result wf_opt_freeze(wf_opt *o, const char *prefix, int frozen)
+{
+    if (!o) return WF_ERROR_ARGUMENT;
+    wf__opt_begin(o);
+    return wf__opt_mark(o, prefix, frozen != 0) ? WF_OK : wf__report(&o->report, WF_ERROR_NAME, "optimiser: no parameter's name begins with %s", prefix);
+}
+
+/* training: make an optimiser */
+static int wf__opt_memory(wf_opt *o)
+{
+    wf_arena *A = o->arena;
+    size_t es = wf__type_size(o->params->type);
+    o->part = (wf__part *)wf_alloc(A, (size_t)o->parts, sizeof *o->part);
+    o->m = (char *)wf_alloc(A, o->size, es);
+    o->v = o->d.method == WF_OPT_ADAM ? (char *)wf_alloc(A, o->size, es) : o->m;
+    o->ema = o->d.ema > 0 ? (char *)wf_alloc(A, o->size, es) : NULL;
+    o->chunk = (char *)wf_alloc(A, WF__CHUNK, es);
+    return o->part && o->m && o->v && (o->ema || !(o->d.ema > 0)) && o->chunk;
+}
+
+wf_opt *wf_opt_new(wf_arena *A, wf_params *P, const wf_opt_desc *desc)
+{
+    wf_opt_desc d;
+    memset(&d, 0, sizeof d);
+    if (desc) d = *desc;
+    if (!P || !P->entries) { wf__fail(A, WF_ERROR_ARGUMENT, "optimiser: there are no parameters yet; make it after the graph"); return NULL; }
+    if (!wf__opt_settings(A, &d)) return NULL;
+    wf_opt *o = (wf_opt *)wf_alloc(A, 1, sizeof *o);
+    if (!o) return NULL;
+    o->arena = A;
+    o->params = P;
+    o->d = d;
+    o->d.only = NULL;
+    o->parts = P->entries;
+    o->size = P->size;
+    o->kernels = wf__kernels_for(d.isa, P->type);
+    if (!o->kernels) { wf__fail(A, WF_ERROR_UNSUPPORTED, "optimiser: this machine or build has no %s", wf_isa_name(d.isa)); return NULL; }
+    if (!wf__opt_memory(o)) return NULL;
+    if (!d.only) return o;
+    for (int i = 0; i < o->parts; i++) o->part[i].frozen = 1;
+    if (wf__opt_mark(o, d.only, 0)) return o;
+    wf__fail(A, WF_ERROR_NAME, "optimiser: no parameter's name begins with %s", d.only);
+    return NULL;
+}
+
+/* training: sum squares (f32) */
+static double wf__square_sum_f32(const float *g, size_t n)
+{
+    double lane[16] = { 0 };
+    size_t whole = n & ~(size_t)15;
+    for (size_t i = 0; i < whole; i += 16)
+        for (size_t j = 0; j < 16; j++) { double x = (double)g[i + j], y = x * x; lane[j] += y; }
+    for (size_t i = whole; i < n; i++) { double x = (double)g[i], y = x * x; lane[i - whole] += y; }
+    for (size_t width = 8; width; width /= 2)
+        for (size_t j = 0; j < width; j++) lane[j] += lane[j + width];
+    return lane[0];
+}
+
+/* training: sum squares (f64) */
+static double wf__square_sum_f64(const double *g, size_t n)
+{
+    double lane[16] = { 0 };
+    size_t whole = n & ~(size_t)15;
+    for (size_t i = 0; i < whole; i += 16)
+        for (size_t j = 0; j < 16; j++) { double x = (double)g[i + j], y = x * x; lane[j] += y; }
+    for (size_t i = whole; i < n; i++) { double x = (double)g[i], y = x * x; lane[i - whole] += y; }
+    for (size_t width = 8; width; width /= 2)
+        for (size_t j = 0; j < width; j++) lane[j] += lane[j + width];
+    return lane[0];
+}
+
+/* training: name a bad gradient */
+static wf_result wf__opt_blame(wf_opt *o, const wf_param_info *e, const void *grad)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        double g = wf__get(grad, o->params->type, e->offset + i);
+        if (!wf__finite(g)) return wf__report(&o->report, WF_ERROR_NUMERIC, "optimiser: element %z of the gradient of %s is %g, after %I steps", i, e->name, g, o->steps);
+    }
+    return wf__report(&o->report, WF_ERROR_NUMERIC, "optimiser: the gradient of %s is too large to be squared, after %I steps", e->name, o->steps);
+}
+
+/* training: measure the gradient */
+static wf_result wf__opt_measure(wf_opt *o, const void *grad)
+{
+    const wf_param_info *largest = o->params->entry;
+    double total = 0, most = 0;
+    for (int i = 0; i < o->parts; i++) {
+        const wf_param_info *e = &o->params->entry[i];
+        if (o->part[i].frozen) continue;
+        double sum = o->params->type == WF_F64 ? wf__square_sum_f64((const double *)grad + e->offset, e->count) : wf__square_sum_f32((const float *)grad + e->offset, e->count);
+        if (!wf__finite(sum)) return wf__opt_blame(o, e, grad);
+        if (sum > most) { most = sum; largest = e; }
+        total += sum;
+    }
+    if (!wf__finite(total)) return wf__opt_blame(o, largest, grad);
+    o->norm = sqrt(total);
+    o->factor = o->d.clip > 0 && o->norm + 1e-6 > o->d.clip ? o->d.clip / (o->norm + 1e-6) : 1;
+    if (o->params->type == WF_F32 && most * o->factor * o->factor > 1e38) return wf__opt_blame(o, largest, grad);
+    return WF_OK;
+}
+
+/* training: scale and add */
+static void wf__scale_add(const wf_opt *o, char *y, double a, const char *x, double b, size_t n)
+{
+    const wf__kernels *k = o->kernels;
+    const size_t es = wf__type_size(o->params->type), chunk = WF__CHUNK;
+    double one[2];
+    wf__put_value(&one[0], o->params->type, 0, a);
+    wf__put_value(&one[1], o->params->type, 0, b);
+    for (size_t i = 0; i < n; i += chunk, y += chunk * es, x += chunk * es) {
+        size_t count = n - i < chunk ? n - i : chunk;
+        k->binary_scalar[WF__MUL](o->chunk, x, &one[1], count);
+        k->binary_scalar[WF__MUL](y, y, &one[0], count);
+        k->binary[WF__ADD](y, y, o->chunk, count);
+    }
+}
+
+/* training: move the average */
+static void wf__opt_average(const wf_opt *o, const wf_param_info *e, int64_t steps)
+{
+    const size_t es = wf__type_size(o->params->type), chunk = WF__CHUNK;
+    double w, weight = (1 - o->d.ema) / (1 - wf__power(o->d.ema, steps));
+    char *p = o->params->data + e->offset * es, *y = o->ema + e->offset * es;
+    wf__put_value(&w, o->params->type, 0, weight);
+    for (size_t i = 0; i < e->count; i += chunk, p += chunk * es, y += chunk * es) {
+        size_t count = e->count - i < chunk ? e->count - i : chunk;
+        o->kernels->binary[WF__SUB](o->chunk, p, y, count);
+        o->kernels->binary_scalar[WF__MUL](o->chunk, o->chunk, &w, count);
+        o->kernels->binary[WF__ADD](y, y, o->chunk, count);
+    }
+}
+
+/* training: move one parameter */
+static void wf__opt_move(wf_opt *o, int i, const char *grad, double rate)
+{
+    const wf_param_info *e = &o->params->entry[i];
+    const wf_opt_desc *d = &o->d;
+    size_t at = e->offset * wf__type_size(o->params->type);
+    char *p = o->params->data + at;
+    int64_t k = ++o->part[i].steps;
+    if (d->method == WF_OPT_ADAM) {
+        double c[8] = { rate, d->beta1, d->beta2, d->eps, d->decay, 0, 0, o->factor };
+        c[5] = 1 - wf__power(d->beta1, k);
+        c[6] = 1 - wf__power(d->beta2, k);
+        o->kernels->adam(p, grad + at, o->m + at, o->v + at, e->count, c);
+    } else {
+        wf__scale_add(o, o->m + at, d->beta1, grad + at, o->factor, e->count);
+        wf__scale_add(o, p, 1 - rate * d->decay, o->m + at, -rate, e->count);
+    }
+    if (o->ema) wf__opt_average(o, e, k);
+}
+
+/* training: step */
+wf_result wf_opt_step_grad(wf_opt *o, const void *grad)
+{
+    if (!o) return WF_ERROR_ARGUMENT;
+    wf__opt_begin(o);
+    if (!grad) return wf__report(&o->report, WF_ERROR_ARGUMENT, "optimiser: there is no gradient");
+    if (o->params->size != o->size) return wf__report(&o->report, WF_ERROR_ARGUMENT, "optimiser: parameters were added after it was made");
+    if (o->swapped) return wf__report(&o->report, WF_ERROR_ARGUMENT, "optimiser: the average is in the place of the parameters; swap it back before a step");
+    double rate = wf_opt_rate(o, o->steps);
+    if (!wf__finite(rate) || rate < 0) return wf__report(&o->report, WF_ERROR_ARGUMENT, "optimiser: the rate of step %I is %g", o->steps, rate);
+    if (wf__opt_measure(o, grad) < 0) return o->report.code;
+    for (int i = 0; i < o->parts; i++)
+        if (!o->part[i].frozen) wf__opt_move(o, i, (const char *)grad, rate);
+    o->steps++;
+    return WF_OK;
+}
+
+/* training: step after a run */
+wf_result wf_opt_step(wf_opt *o, wf_ws *ws)
+{
+    if (!o) return WF_ERROR_ARGUMENT;
+    wf__opt_begin(o);
+    if (!ws || ws->plan->graph->params != o->params || ws->grad_size != o->size)
+        return wf__report(&o->report, WF_ERROR_ARGUMENT, "optimiser: the workspace has no gradient (grad_of) of these parameters");
+    if (ws->report.code < 0) return wf__report(&o->report, ws->report.code, "optimiser: the run before failed: %s", ws->report.text);
+    return wf_opt_step_grad(o, ws->grad);
+}
+
+/* training: exchange parameters and average */
+wf_result wf_opt_swap(wf_opt *o)
+{
+    if (!o) return WF_ERROR_ARGUMENT;
+    wf__opt_begin(o);
+    if (!o->ema || o->params->size != o->size) return wf__report(&o->report, WF_ERROR_ARGUMENT, "optimiser: no average is kept, or parameters were added");
+    size_t es = wf__type_size(o->params->type), room = WF__CHUNK * es;
+    for (int i = 0; i < o->parts; i++) {
+        const wf_param_info *e = &o->params->entry[i];
+        size_t bytes = o->part[i].steps ? e->count * es : 0;
+        for (size_t at = 0; at < bytes; at += room) {
+            size_t n = bytes - at < room ? bytes - at : room;
+            char *p = o->params->data + e->offset * es + at, *y = o->ema + e->offset * es + at;
+            memcpy(o->chunk, p, n);
+            memcpy(p, y, n);
+            memcpy(y, o->chunk, n);
+        }
+    }
+    o->swapped = !o->swapped;
+    return WF_OK;
+}
+
+/* training: look inside and forget */
+int64_t wf_opt_steps(const wf_opt *o) { return o ? o->steps : 0; }
+double wf_opt_norm(const wf_opt *o) { return o ? o->norm : 0; }
+const wf_report *wf_opt_report(const wf_opt *o) { return o ? &o->report : wf_arena_report(NULL); }
+
+void wf_opt_restart(wf_opt *o)
+{
+    if (!o) return;
+    size_t bytes = o->size * wf__type_size(o->params->type);
+    if (o->swapped) (void)wf_opt_swap(o);
+    for (int i = 0; i < o->parts; i++) o->part[i].steps = 0;
+    memset(o->m, 0, bytes);
+    memset(o->v, 0, bytes);
+    if (o->ema) memset(o->ema, 0, bytes);
+    o->steps = 0;
+}
+
+/* training: stop at one array */
+enum { WF__MOVE_STORE, WF__MOVE_CHECK, WF__MOVE_COPY };
+typedef struct wf__move { wf_arena *arena; wf_tensors *to; const wf_tensors *from; int mode; } wf__move;
+
+static wf_result wf__move_store(const wf__move *w, const char *prefix, const char *name, const wf_param_info *e, void *data, int dtype)
+{
+    size_t n = strlen(prefix), shape[4];
+    char *full = (char *)wf_alloc(w->to->arena, n + strlen(name) + 1, 1);
+    if (!full) return WF_ERROR_MEMORY;
+    memcpy(full, prefix, n);
+    memcpy(full + n, name, strlen(name));
+    for (int i = 0; e && i < e->nd; i++) shape[i] = (size_t)e->d[i];
+    wf_array a = wf_array_of(data, dtype, e ? e->nd : 0, shape);
+    return wf_tensors_add(w->to, full, &a);
+}
+
+/* training: find an array by two parts of its name */
+static const wf_array *wf__move_find(const wf_tensors *t, const char *prefix, const char *name)
+{
+    size_t n = strlen(prefix);
+    for (size_t i = 0; i < t->count; i++)
+        if (!strncmp(t->entry[i].name, prefix, n) && !strcmp(t->entry[i].name + n, name)) return &t->entry[i].array;
+    return NULL;
+}
+
+/* training: check one array */
+static wf_result wf__move_check(const wf__move *w, const char *prefix, const char *name, const wf_param_info *e, const wf_array *a, int dtype)
+{
+    char here[64], there[128];
+    int d[8], nd = e ? e->nd : 0, same;
+    if (!a) return wf__fail(w->arena, WF_ERROR_NAME, "load: there is no %s%s in the file", prefix, name);
+    same = a->nd == nd;
+    for (int i = 0; i < a->nd; i++) {
+        d[i] = a->shape[i] < 0x7FFFFFFF ? (int)a->shape[i] : 0x7FFFFFFF;
+        if (same && d[i] != e->d[i]) same = 0;
+    }
+    if (!same) {
+        wf__shape_text(here, sizeof here, nd, e ? e->d : d);
+        wf__shape_text(there, sizeof there, a->nd, d);
+        return wf__fail(w->arena, WF_ERROR_SHAPE, "load: %s%s is %s here and %s in the file", prefix, name, here, there);
+    }
+    if (dtype == WF_DTYPE_I64 && (a->dtype != dtype || wf__element(a, 0) < 0)) return wf__fail(w->arena, WF_ERROR_FORMAT, "load: %s%s in the file is not a number of steps", prefix, name);
+    for (size_t i = 0; dtype == WF_DTYPE_F32 && i < a->count; i++) {
+        double x = wf__element(a, i);
+        if (wf__finite(x) && !wf__finite_f32((float)x)) return wf__fail(w->arena, WF_ERROR_NUMERIC, "load: element %z of %s%s is %g, too large for a float", i, prefix, name, x);
+    }
+    return WF_OK;
+}
+
+/* training: move one array */
+static wf_result wf__move_one(const wf__move *w, const char *prefix, const char *name, const wf_param_info *e, void *data, int dtype)
+{
+    if (w->mode == WF__MOVE_STORE) return wf__move_store(w, prefix, name, e, data, dtype);
+    const wf_array *a = wf__move_find(w->from, prefix, name);
+    if (w->mode == WF__MOVE_CHECK) return wf__move_check(w, prefix, name, e, a, dtype);
+    if (a->dtype == dtype) memcpy(data, a->data, a->count * wf_dtype_size(dtype));
+    else for (size_t i = 0; i < a->count; i++) wf__put_value(data, dtype == WF_DTYPE_F64 ? WF_F64 : WF_F32, i, wf__element(a, i));
+    return WF_OK;
+}
+
+/* training: walk along everything learned */
+static wf_result wf__move_all(const wf__move *w, wf_params *P, wf_opt *o)
+{
+    size_t es = wf__type_size(P->type);
+    int dtype = P->type == WF_F64 ? WF_DTYPE_F64 : WF_DTYPE_F32, adam = o && o->d.method == WF_OPT_ADAM;
+    wf_result r = o ? wf__move_one(w, "opt.", "steps", NULL, &o->steps, WF_DTYPE_I64) : WF_OK;
+    for (int i = 0; r == WF_OK && i < P->entries; i++) {
+        const wf_param_info *e = &P->entry[i];
+        size_t at = e->offset * es;
+        r = wf__move_one(w, "", e->name, e, P->data + at, dtype);
+        if (r == WF_OK && o) r = wf__move_one(w, "opt.steps/", e->name, NULL, &o->part[i].steps, WF_DTYPE_I64);
+        if (r == WF_OK && o) r = wf__move_one(w, adam ? "opt.adam.m/" : "opt.sgd.m/", e->name, e, o->m + at, dtype);
+        if (r == WF_OK && adam) r = wf__move_one(w, "opt.adam.v/", e->name, e, o->v + at, dtype);
+        if (r == WF_OK && o && o->ema) r = wf__move_one(w, "opt.ema/", e->name, e, o->ema + at, dtype);
+    }
+    return r;
+}
+
+static wf_result wf__move_in(wf_arena *A, wf_params *P, wf_opt *o, wf_tensors *to, const wf_tensors *from)
+{
+    wf__move w = { A, to, from, to ? WF__MOVE_STORE : WF__MOVE_CHECK };
+    if (o && (o->swapped || P->size != o->size)) return wf__fail(A, WF_ERROR_ARGUMENT, "optimiser: the average is swapped in, or parameters were added: no checkpoint");
+    wf_result r = wf__move_all(&w, P, o);
+    if (r != WF_OK || to) return r;
+    w.mode = WF__MOVE_COPY;
+    return wf__move_all(&w, P, o);
+}
+
+/* training: store and take */
+wf_result wf_params_store(wf_params *P, wf_tensors *t) { return P && t ? wf__move_in(t->arena, P, NULL, t, NULL) : WF_ERROR_ARGUMENT; }
+wf_result wf_params_take(wf_params *P, const wf_tensors *t) { return P && t ? wf__move_in(P->arena, P, NULL, NULL, t) : WF_ERROR_ARGUMENT; }
+wf_result wf_opt_store(wf_opt *o, wf_tensors *t) { return o && t ? wf__move_in(t->arena, o->params, o, t, NULL) : WF_ERROR_ARGUMENT; }
+wf_result wf_opt_take(wf_opt *o, const wf_tensors *t) { return o && t ? wf__move_in(o->arena, o->params, o, NULL, t) : WF_ERROR_ARGUMENT; }
+
+/* training: save and load */
+#ifndef WF_NO_STDIO
+static wf_result wf__checkpoint_save(wf_arena *A, wf_params *P, wf_opt *o, const char *path, const wf_tensor_note *notes, int count)
+{
+    wf_mark mark = wf_arena_mark(A);
+    wf_tensors *t = wf_tensors_new(A);
+    wf_result r = t ? wf__move_in(A, P, o, t, NULL) : WF_ERROR_MEMORY;
+    for (int i = 0; r == WF_OK && i < count; i++) r = wf_tensors_note(t, notes[i].key, notes[i].value);
+    if (r == WF_OK) r = wf_tensors_save(t, path);
+    wf_arena_reset(A, mark);
+    return r;
+}
+
+static wf_result wf__checkpoint_load(wf_arena *A, wf_params *P, wf_opt *o, const char *path)
+{
+    wf_mark mark = wf_arena_mark(A);
+    const wf_tensors *t = wf_tensors_read(A, path);
+    wf_result r = t ? wf__move_in(A, P, o, NULL, t) : A->report.code;
+    wf_arena_reset(A, mark);
+    return r;
+}
+
+wf_result wf_params_save(wf_params *P, const char *path, const wf_tensor_note *notes, int count) { return P ? wf__checkpoint_save(P->arena, P, NULL, path, notes, count) : WF_ERROR_ARGUMENT; }
+wf_result wf_params_load(wf_params *P, const char *path) { return P ? wf__checkpoint_load(P->arena, P, NULL, path) : WF_ERROR_ARGUMENT; }
+wf_result wf_opt_save(wf_opt *o, const char *path, const wf_tensor_note *notes, int count) { return o ? wf__checkpoint_save(o->arena, o->params, o, path, notes, count) : WF_ERROR_ARGUMENT; }
+wf_result wf_opt_load(wf_opt *o, const char *path) { return o ? wf__checkpoint_load(o->arena, o->params, o, path) : WF_ERROR_ARGUMENT; }
+#endif
+
+/* ---- Networks ---- */
+/* networks: put names together */
+enum { WF__NAME_ROOM = 192 };
+
+static const char *wf__join(wf_graph *g, char *buffer, const char *name, int number, const char *part)
+{
+    wf__text t;
+    t.at = buffer;
+    t.end = buffer + WF__NAME_ROOM - 1;
+    wf__put(&t, name ? name : "");
+    if (number >= 0) { wf__put(&t, "."); wf__put_int(&t, number); }
+    wf__put(&t, part);
+    if (g && (!name || !*name || t.at == t.end)) wf__fail(g->arena, WF_ERROR_NAME, "network: a name is needed, of fewer than %d letters with all that is added", WF__NAME_ROOM - 1);
+    return buffer;
+}
+
+static wf_t wf__network_param(wf_graph *g, const char *name, const char *part, int rows, int columns, int init, double scale)
+{
+    char full[WF__NAME_ROOM];
+    int d[2];
+    d[0] = rows;
+    d[1] = columns;
+    wf__join(g, full, name, -1, part);
+    return g && g->arena->report.code >= 0 ? wf_param(g, full, columns ? 2 : 1, d, init, scale) : wf__none(g);
+}
+
+/* networks: build a linear layer */
+static wf_t wf__column_for(wf_t column, wf_t y) { return wf__missing(column) || wf__missing(y) || wf__of(y)->nd < 2 ? column : wf__unsqueeze(column, 1); }
+
+wf_t wf_linear_with(wf_t x, wf_affine w)
+{
+    wf_t y = wf_matmul(w.weight, x);
+    if (!w.bias.graph || wf__missing(y)) return y;
+    if (!wf__missing(w.bias) && (wf__of(w.bias)->nd != 1 || wf__of(w.bias)->d[0] != wf__of(y)->d[0])) return wf__misfit(w.weight, w.bias, "linear: weight and bias");
+    return wf_add(y, wf__column_for(w.bias, y));
+}
+
+/* networks: make the parameters of a linear layer */
+wf_affine wf_linear_params(wf_graph *g, const char *name, int in, int out, int bias)
+{
+    wf_affine w;
+    double scale = in > 0 ? 1.0 / sqrt((double)in) : 0;
+    w.weight = wf__network_param(g, name, ".weight", out, in > 0 ? in : -1, WF_INIT_UNIFORM, scale);
+    w.bias.graph = NULL;
+    w.bias.id = 0;
+    if (bias) w.bias = wf__network_param(g, name, ".bias", out, 0, WF_INIT_UNIFORM, scale);
+    return w;
+}
+
+static int wf__features(wf_t x, const char *network)
+{
+    if (wf__missing(x)) return 0;
+    if (wf__of(x)->nd == 1 || wf__of(x)->nd == 2) return wf__of(x)->d[0];
+    wf__unfit(x, network, "wants [features] or [features, tokens]");
+    return 0;
+}
+
+wf_t wf_linear(wf_t x, const char *name, int out, int bias)
+{
+    int in = wf__features(x, "linear");
+    return in ? wf_linear_with(x, wf_linear_params(x.graph, name, in, out, bias)) : wf__none(x.graph);
+}
+
+/* networks: apply a curve */
+wf_t wf_activate(wf_t x, int activation)
+{
+    if (wf__missing(x)) return wf__none(x.graph);
+    switch (activation) {
+    case WF_ACT_NONE: return x;
+    case WF_ACT_DEFAULT:
+    case WF_ACT_TANH: return wf_tanh(x);
+    case WF_ACT_SIGMOID: return wf_sigmoid(x);
+    case WF_ACT_RELU: return wf_relu(x);
+    case WF_ACT_SILU: return wf_mul(x, wf_sigmoid(x));
+    case WF_ACT_GELU: return wf_mul(wf_scale(x, 0.5), wf_shift(wf_erf(wf_scale(x, 0.70710678118654752)), 1));
+    case WF_ACT_SOFTPLUS: return wf_softplus(x);
+    case WF_ACT_SIN: return wf_sin(x);
+    default: wf__fail(x.graph->arena, WF_ERROR_ARGUMENT, "activate: there is no curve %d", activation); return wf__none(x.graph);
+    }
+}
+
+/* networks: build a perceptron */
+wf_t wf_mlp_with(wf_t x, const wf_affine *layers, int count, int activation, int last)
+{
+    for (int i = 0; i < count; i++) x = wf_activate(wf_linear_with(x, layers[i]), i + 1 < count ? activation : last ? last : WF_ACT_NONE);
+    return x;
+}
+
+wf_t wf_mlp(wf_t x, const char *name, const wf_mlp_desc *desc)
+{
+    enum { MANY = 16 };
+    wf_mlp_desc d = { 0, 0, 0, 0, 0 };
+    wf_affine w[MANY];
+    char part[WF__NAME_ROOM];
+    if (desc) d = *desc;
+    int layers = d.layers ? d.layers : 3, in = wf__features(x, "mlp");
+    if (!in) return wf__none(x.graph);
+    if (layers < 1 || layers > MANY || d.width < 0 || d.out < 0) {
+        wf__fail(x.graph->arena, WF_ERROR_ARGUMENT, "mlp: %s: %d layers (1..%d), width %d, out %d", name, layers, MANY, d.width, d.out);
+        return wf__none(x.graph);
+    }
+    for (int i = 0; i < layers; i++) {
+        int out = i + 1 == layers ? (d.out ? d.out : 1) : d.width ? d.width : 64;
+        w[i] = wf_linear_params(x.graph, wf__join(x.graph, part, name, i, ""), in, out, 1);
+        in = out;
+    }
+    return wf_mlp_with(x, w, layers, d.activation, d.last);
+}
+
+/* networks: build a layer norm */
+wf_t wf_layer_norm_with(wf_t x, wf_affine w, double eps)
+{
+    int features = wf__features(x, "layer_norm");
+    if (!features) return wf__none(x.graph);
+    wf_t size = wf_const(x.graph, features);
+    wf_t centred = wf_sub(x, wf_div(wf_sum_over(x, 0), size));
+    wf_t variance = wf_div(wf_sum_over(wf_square(centred), 0), size);
+    wf_t y = wf_mul(centred, wf_recip(wf_sqrt(wf_shift(variance, eps > 0 ? eps : 1e-5))));
+    if (w.weight.graph) y = wf_mul(y, wf__column_for(w.weight, y));
+    if (w.bias.graph) y = wf_add(y, wf__column_for(w.bias, y));
+    return y;
+}
+
+wf_affine wf_layer_norm_params(wf_graph *g, const char *name, int features)
+{
+    wf_affine w;
+    w.weight = wf__network_param(g, name, ".weight", features, 0, WF_INIT_CONSTANT, 1);
+    w.bias = wf__network_param(g, name, ".bias", features, 0, WF_INIT_ZERO, 0);
+    return w;
+}
+
+wf_t wf_layer_norm(wf_t x, const char *name, double eps)
+{
+    int features = wf__features(x, "layer_norm");
+    return features ? wf_layer_norm_with(x, wf_layer_norm_params(x.graph, name, features), eps) : wf__none(x.graph);
+}
+
+/* networks: check and cut into heads */
+static int wf__attention_unfit(wf_t q, wf_t k, wf_t v, int heads)
+{
+    wf_t list[3];
+    if (wf__strangers(q, k) || wf__strangers(q, v)) return 1;
+    list[0] = q;
+    list[1] = k;
+    list[2] = v;
+    for (int i = 0; i < 3; i++) {
+        if (wf__of(list[i])->nd != 2) { wf__unfit(list[i], "attention", "wants [features, tokens]"); return 1; }
+        if (heads >= 1 && wf__of(list[i])->d[0] % heads == 0) continue;
+        wf__fail(q.graph->arena, WF_ERROR_SHAPE, "attention: %d heads do not divide %d features (value %d)", heads, wf__of(list[i])->d[0], list[i].id);
+        return 1;
+    }
+    if (wf__of(q)->d[0] != wf__of(k)->d[0]) { wf__misfit(q, k, "attention: features of queries and keys"); return 1; }
+    if (wf__of(k)->d[1] != wf__of(v)->d[1]) { wf__misfit(k, v, "attention: tokens of keys and values"); return 1; }
+    return 0;
+}
+
+static wf_t wf__heads(wf_t x, int heads)
+{
+    int d[3];
+    if (wf__missing(x)) return x;
+    d[0] = heads;
+    d[1] = wf__of(x)->d[0] / heads;
+    d[2] = wf__of(x)->d[1];
+    return wf_reshape(x, 3, d);
+}
+
+/* networks: build attention */
+wf_t wf_attention_map(wf_t q, wf_t k, int heads, wf_t mask)
+{
+    if (wf__attention_unfit(q, k, k, heads)) return wf__none(q.graph);
+    double features = wf__of(q)->d[0] / heads;
+    wf_t scores = wf_matmul_t(wf__heads(k, heads), 1, wf__heads(wf_scale(q, 1.0 / sqrt(features)), heads), 0);
+    if (wf__missing(scores)) return scores;
+    if (mask.graph) {
+        wf__node s = *wf__of(scores);
+        if (wf__missing(mask)) return wf__none(q.graph);
+        int nd = wf__of(mask)->nd;
+        if (nd < 2 || nd > 3 || memcmp(wf__of(mask)->d, s.d + 3 - nd, (size_t)nd * sizeof s.d[0])) return wf__misfit(scores, mask, "attention: scores and mask");
+        scores = wf_add(scores, mask);
+    }
+    return wf_softmax(scores, 1);
+}
+
+wf_t wf_attention_masked(wf_t q, wf_t k, wf_t v, int heads, wf_t mask)
+{
+    if (wf__attention_unfit(q, k, v, heads)) return wf__none(q.graph);
+    int d[2];
+    d[0] = wf__of(v)->d[0];
+    d[1] = wf__of(q)->d[1];
+    return wf_reshape(wf_matmul(wf__heads(v, heads), wf_attention_map(q, k, heads, mask)), 2, d);
+}
+
+/* networks: build a causal mask */
+wf_t wf_causal_mask(wf_graph *g, int keys, int queries)
+{
+    int d[2];
+    d[0] = keys;
+    d[1] = queries;
+    if (wf__shape_bad(g, "causal mask", 2, d)) return wf__none(g);
+    double *m = (double *)wf_alloc(g->arena, (size_t)keys * (size_t)queries, sizeof *m);
+    if (!m) return wf__none(g);
+    for (int j = 0; j < keys; j++)
+        for (int i = 0; i < queries; i++) m[j * queries + i] = j <= i ? 0 : -HUGE_VAL;
+    return wf_const_array(g, 2, d, m);
+}
+
+static wf_t wf__mask_for(wf_t k, wf_t q, int causal)
+{
+    wf_t none = { NULL, 0 };
+    if (!causal) return none;
+    return wf__missing(k) || wf__missing(q) || wf__of(k)->nd != 2 || wf__of(q)->nd != 2 ? none : wf_causal_mask(q.graph, wf__of(k)->d[1], wf__of(q)->d[1]);
+}
+
+wf_t wf_attention(wf_t q, wf_t k, wf_t v, int heads, int causal) { return wf_attention_masked(q, k, v, heads, wf__mask_for(k, q, causal)); }
+
+/* networks: build self-attention */
+wf_t wf_self_attention_with(wf_t x, wf_attention_weights w, int heads, wf_t mask)
+{
+    int d = wf__features(x, "self-attention");
+    wf_t all = d ? wf_linear_with(x, w.in) : wf__none(x.graph);
+    if (wf__missing(all)) return all;
+    if (wf__of(all)->d[0] != 3 * d) return wf__misfit(x, w.in.weight, "self-attention: tokens and projection");
+    return wf_linear_with(wf_attention_masked(wf_slice(all, 0, 0, d), wf_slice(all, 0, d, d), wf_slice(all, 0, 2 * d, d), heads, mask), w.out);
+}
+
+wf_attention_weights wf_attention_params(wf_graph *g, const char *name, int features)
+{
+    wf_attention_weights w;
+    char part[WF__NAME_ROOM];
+    double d = features > 0 ? features : 1;
+    w.in.weight = wf__network_param(g, name, ".in_proj_weight", 3 * features, features > 0 ? features : -1, WF_INIT_UNIFORM, sqrt(6 / (4 * d)));
+    w.in.bias = wf__network_param(g, name, ".in_proj_bias", 3 * features, 0, WF_INIT_ZERO, 0);
+    wf__join(g, part, name, -1, ".out_proj");
+    w.out.weight = wf__network_param(g, part, ".weight", features, features > 0 ? features : -1, WF_INIT_UNIFORM, 1 / sqrt(d));
+    w.out.bias = wf__network_param(g, part, ".bias", features, 0, WF_INIT_ZERO, 0);
+    return w;
+}
+
+wf_t wf_self_attention(wf_t x, const char *name, int heads, int causal)
+{
+    int d = wf__features(x, "self-attention");
+    return d ? wf_self_attention_with(x, wf_attention_params(x.graph, name, d), heads, wf__mask_for(x, x, causal)) : wf__none(x.graph);
+}
+
+/* networks: build a transformer layer */
+static wf_transformer_desc wf__transformer_defaults(const wf_transformer_desc *desc, int features)
+{
+    wf_transformer_desc d = { 0, 0, 0, 0, 0, 0 };
+    if (desc) d = *desc;
+    if (!d.heads) d.heads = 4;
+    if (!d.width) d.width = 4 * features;
+    if (!d.activation) d.activation = WF_ACT_RELU;
+    return d;
+}
+
+wf_t wf_transformer_layer_with(wf_t x, const wf_transformer_weights *w, const wf_transformer_desc *desc)
+{
+    int features = wf__features(x, "transformer");
+    if (!features) return wf__none(x.graph);
+    wf_transformer_desc d = wf__transformer_defaults(desc, features);
+    wf_t y = d.pre_norm ? wf_layer_norm_with(x, w->norm1, d.eps) : x;
+    y = wf_add(x, wf_self_attention_with(y, w->attention, d.heads, wf__mask_for(x, x, d.causal)));
+    if (!d.pre_norm) y = wf_layer_norm_with(y, w->norm1, d.eps);
+    wf_t z = d.pre_norm ? wf_layer_norm_with(y, w->norm2, d.eps) : y;
+    z = wf_add(y, wf_linear_with(wf_activate(wf_linear_with(z, w->linear1), d.activation), w->linear2));
+    return d.pre_norm ? z : wf_layer_norm_with(z, w->norm2, d.eps);
+}
+
+/* networks: make the parameters of a transformer layer */
+wf_transformer_weights wf_transformer_params(wf_graph *g, const char *name, int features, const wf_transformer_desc *desc)
+{
+    wf_transformer_desc d = wf__transformer_defaults(desc, features);
+    wf_transformer_weights w;
+    char part[WF__NAME_ROOM];
+    w.attention = wf_attention_params(g, wf__join(g, part, name, -1, ".self_attn"), features);
+    w.linear1 = wf_linear_params(g, wf__join(g, part, name, -1, ".linear1"), features, d.width, 1);
+    w.linear2 = wf_linear_params(g, wf__join(g, part, name, -1, ".linear2"), d.width, features, 1);
+    w.norm1 = wf_layer_norm_params(g, wf__join(g, part, name, -1, ".norm1"), features);
+    w.norm2 = wf_layer_norm_params(g, wf__join(g, part, name, -1, ".norm2"), features);
+    return w;
+}
+
+wf_t wf_transformer_layer(wf_t x, const char *name, const wf_transformer_desc *desc)
+{
+    int features = wf__features(x, "transformer");
+    if (!features) return wf__none(x.graph);
+    wf_transformer_weights w = wf_transformer_params(x.graph, name, features, desc);
+    return wf_transformer_layer_with(x, &w, desc);
+}
+
+/* networks: build a gated unit */
+static wf_affine wf__rows_of(wf_affine w, int start, int count)
+{
+    w.weight = wf_slice(w.weight, 0, start, count);
+    if (w.bias.graph) w.bias = wf_slice(w.bias, 0, start, count);
+    return w;
+}
+
+wf_t wf_gru_cell_with(wf_t x, wf_t h, wf_gru_weights w)
+{
+    int n = wf__features(h, "gru");
+    if (!n || wf__missing(w.in.weight) || wf__missing(w.state.weight)) return wf__none(h.graph);
+    if (wf__of(w.in.weight)->d[0] != 3 * n) return wf__misfit(h, w.in.weight, "gru: state and weight_ih");
+    if (wf__of(w.state.weight)->d[0] != 3 * n) return wf__misfit(h, w.state.weight, "gru: state and weight_hh");
+    wf_t gates = wf_sigmoid(wf_add(wf_linear_with(x, wf__rows_of(w.in, 0, 2 * n)), wf_linear_with(h, wf__rows_of(w.state, 0, 2 * n))));
+    wf_t old = wf_mul(wf_slice(gates, 0, 0, n), wf_linear_with(h, wf__rows_of(w.state, 2 * n, n)));
+    wf_t fresh = wf_tanh(wf_add(wf_linear_with(x, wf__rows_of(w.in, 2 * n, n)), old));
+    return wf_add(fresh, wf_mul(wf_slice(gates, 0, n, n), wf_sub(h, fresh)));
+}
+
+/* networks: make the parameters of a gated unit */
+wf_gru_weights wf_gru_params(wf_graph *g, const char *name, int in, int hidden)
+{
+    wf_gru_weights w;
+    double scale = hidden > 0 ? 1.0 / sqrt((double)hidden) : 0;
+    w.in.weight = wf__network_param(g, name, ".weight_ih", 3 * hidden, in > 0 ? in : -1, WF_INIT_UNIFORM, scale);
+    w.in.bias = wf__network_param(g, name, ".bias_ih", 3 * hidden, 0, WF_INIT_UNIFORM, scale);
+    w.state.weight = wf__network_param(g, name, ".weight_hh", 3 * hidden, hidden > 0 ? hidden : -1, WF_INIT_UNIFORM, scale);
+    w.state.bias = wf__network_param(g, name, ".bias_hh", 3 * hidden, 0, WF_INIT_UNIFORM, scale);
+    return w;
+}
+
+wf_t wf_gru_cell(wf_t x, wf_t h, const char *name)
+{
+    int in = wf__features(x, "gru"), hidden = wf__features(h, "gru");
+    return in && hidden ? wf_gru_cell_with(x, h, wf_gru_params(h.graph, name, in, hidden)) : wf__none(x.graph);
+}
+
+/* networks: build a binary code */
+wf_t wf_binary_code(wf_t x, int bits)
+{
+    double power[24];
+    if (wf__missing(x)) return wf__none(x.graph);
+    if (bits < 1 || bits > 24 || wf__of(x)->nd > 3) return wf__unfit(x, "binary code", "wants 1 to 24 bits and at most three axes");
+    for (int i = 0; i < bits; i++) power[i] = 1.0 / (double)(1 << (bits - 1 - i));
+    wf_t q = wf_mul(wf__unsqueeze(x, wf__of(x)->nd), wf_const_array(x.graph, 1, &bits, power));
+    return wf_sub(wf_floor(q), wf_scale(wf_floor(wf_scale(q, 0.5)), 2));
+}
+
+/* networks: make the parameters of a sequence */
+static int wf__bits_of(int levels)
+{
+    int bits = 1;
+    while (bits < 24 && (levels - 1) >> bits) bits++;
+    return bits;
+}
+
+wf_sequence_weights wf_sequence_params(wf_graph *g, const char *name, const wf_sequence_desc *desc)
+{
+    wf_sequence_weights w;
+    char part[WF__NAME_ROOM];
+    memset(&w, 0, sizeof w);
+    if (!g) return w;
+    w.out.weight = wf__none(g);
+    if (!desc || desc->levels < 2 || desc->levels > 1 << 24 || desc->hidden < 0 || desc->layers < 0 || desc->layers > 4) {
+        wf__fail(g->arena, WF_ERROR_ARGUMENT, "sequence: %s: needs at least 2 levels and at most 4 layers", name);
+        return w;
+    }
+    int hidden = desc->hidden ? desc->hidden : 32;
+    w.layers = desc->layers ? desc->layers : 1;
+    for (int i = 0; i < w.layers; i++) w.cell[i] = wf_gru_params(g, wf__join(g, part, name, i, ""), i ? hidden : wf__bits_of(desc->levels), hidden);
+    w.out = wf_linear_params(g, wf__join(g, part, name, -1, ".out"), hidden, desc->levels, 1);
+    return w;
+}
+
+/* networks: take one step of a sequence */
+static wf_t wf__sequence_step(wf_t code, wf_t *h, const wf_sequence_weights *w)
+{
+    wf_t x = code;
+    for (int i = 0; i < w->layers; i++) x = h[i] = wf_gru_cell_with(x, h[i], w->cell[i]);
+    return wf_linear_with(x, w->out);
+}
+
+static int wf__sequence_unfit(wf_graph *g, const wf_sequence_weights *w)
+{
+    if (!w || w->layers < 1 || w->layers > 4) {
+        if (g) wf__fail(g->arena, WF_ERROR_ARGUMENT, "sequence: weights of 1 to 4 layers are needed");
+        return 1;
+    }
+    for (int i = 0; i < w->layers; i++) if (wf__missing(w->cell[i].in.weight) || wf__missing(w->cell[i].state.weight)) return 1;
+    return wf__missing(w->out.weight);
+}
+
+static wf_t wf__sequence_zero(wf_graph *g, const wf_sequence_weights *w) { return wf_full(g, 1, &wf__of(w->cell[0].state.weight)->d[1], 0); }
+
+/* networks: write one step's results */
+typedef struct wf__sequence_row { wf_t logp, log_probs, state; } wf__sequence_row;
+
+static wf__sequence_row wf__sequence_score(wf_t code, wf_t number, wf_t *h, const wf_sequence_weights *w)
+{
+    wf__sequence_row r;
+    wf_t scores = wf__sequence_step(code, h, w);
+    r.logp = wf_sub(wf_sum(wf_take(scores, number)), wf_logsumexp(scores, 0));
+    r.log_probs = wf_log_softmax(scores, 0);
+    r.state = h[w->layers - 1];
+    return r;
+}
+
+static wf_t wf__sequence_codes(wf_t numbers, const wf_sequence_weights *w)
+{
+    int n = wf__of(numbers)->d[0], bits = wf__of(w->cell[0].in.weight)->d[1];
+    return wf_binary_code(n > 1 ? wf_pad(wf_slice(numbers, 0, 0, n - 1), 0, 1, 0) : wf_scale(numbers, 0), bits);
+}
+
+/* networks: unroll a sequence */
+static wf_t wf__row_of(wf_t rows, int i) { return wf__missing(rows) ? rows : wf_reshape(wf_slice(rows, 0, i, 1), wf__of(rows)->nd - 1, wf__of(rows)->d + 1); }
+
+static wf_sequence wf__sequence_unrolled(wf_t numbers, const wf_sequence_weights *w)
+{
+    enum { MANY = 256 };
+    wf_t codes = wf__sequence_codes(numbers, w), h[4], list[2][MANY];
+    wf_sequence s;
+    int n = wf__of(numbers)->d[0];
+    s.logp = s.log_probs = s.states = wf__none(numbers.graph);
+    if (n > MANY) { wf__unfit(numbers, "sequence", "is too long to be unrolled (256)"); return s; }
+    for (int k = 0; k < 4; k++) h[k] = wf__sequence_zero(numbers.graph, w);
+    for (int i = 0; i < n; i++) {
+        wf__sequence_row r = wf__sequence_score(wf__row_of(codes, i), wf_slice(numbers, 0, i, 1), h, w);
+        s.logp = i ? wf_add(s.logp, r.logp) : r.logp;
+        list[0][i] = r.log_probs;
+        list[1][i] = r.state;
+    }
+    s.log_probs = wf_stack(list[0], n);
+    s.states = wf_stack(list[1], n);
+    return s;
+}
+
+/* networks: bring weights into a loop */
+static wf_affine wf__affine_inside(wf_loop *l, wf_affine w)
+{
+    w.weight = wf_loop_constant(l, w.weight);
+    if (w.bias.graph) w.bias = wf_loop_constant(l, w.bias);
+    return w;
+}
+
+static wf_sequence_weights wf__sequence_inside(wf_loop *l, const wf_sequence_weights *w)
+{
+    wf_sequence_weights in = *w;
+    for (int i = 0; i < w->layers; i++) {
+        in.cell[i].in = wf__affine_inside(l, w->cell[i].in);
+        in.cell[i].state = wf__affine_inside(l, w->cell[i].state);
+    }
+    in.out = wf__affine_inside(l, w->out);
+    return in;
+}
+
+/* networks: run a sequence in a loop */
+static int wf__sequence_per_sample(wf_t numbers, const wf_sequence_weights *w)
+{
+    int batch = wf_is_batch(numbers);
+    for (int i = 0; i < w->layers; i++) {
+        const wf_gru_weights *c = &w->cell[i];
+        batch |= wf_is_batch(c->in.weight) | wf_is_batch(c->in.bias) | wf_is_batch(c->state.weight) | wf_is_batch(c->state.bias);
+    }
+    return batch | wf_is_batch(w->out.weight) | wf_is_batch(w->out.bias);
+}
+
+static wf_sequence wf__sequence_looped(wf_t numbers, const wf_sequence_weights *w)
+{
+    wf_sequence s;
+    wf_t zero = wf__sequence_zero(numbers.graph, w), start[4], h[4];
+    int n = wf__of(numbers)->d[0];
+    s.logp = s.log_probs = s.states = wf__none(numbers.graph);
+    wf_loop *l = wf_loop_begin(numbers.graph, n, WF_KEEP_CARRY);
+    if (!l) return s;
+    wf_sequence_weights in = wf__sequence_inside(l, w);
+    wf_t code = wf_loop_each(l, wf__sequence_codes(numbers, w)), number = wf_loop_each(l, wf__unsqueeze(numbers, 1));
+    if (wf__sequence_per_sample(numbers, w)) zero = wf_per_sample(zero);
+    for (int i = 0; i < w->layers; i++) h[i] = start[i] = wf_loop_carry(l, zero);
+    wf__sequence_row r = wf__sequence_score(code, number, h, &in);
+    for (int i = 0; i < w->layers; i++) wf_loop_next(l, start[i], h[i]);
+    if (wf_loop_end(l) < 0) return s;
+    s.logp = wf_loop_total(l, r.logp);
+    s.log_probs = wf_loop_stack(l, r.log_probs);
+    s.states = wf_loop_stack(l, r.state);
+    return s;
+}
+
+/* networks: choose the form of a sequence */
+wf_sequence wf_sequence_with(wf_t numbers, const wf_sequence_weights *w, int unroll)
+{
+    wf_sequence s;
+    s.logp = s.log_probs = s.states = wf__none(numbers.graph);
+    if (wf__missing(numbers) || wf__sequence_unfit(numbers.graph, w)) return s;
+    if (wf__of(numbers)->nd != 1) { wf__unfit(numbers, "sequence", "wants whole numbers [n]"); return s; }
+    return unroll ? wf__sequence_unrolled(numbers, w) : wf__sequence_looped(numbers, w);
+}
+
+wf_sequence wf_gru_sequence(wf_t numbers, const char *name, const wf_sequence_desc *desc)
+{
+    wf_sequence_weights w = wf_sequence_params(numbers.graph, name, desc);
+    return wf_sequence_with(numbers, &w, desc && desc->unroll);
+}
+
+/* networks: draw a sequence */
+wf_t wf_sequence_sample(wf_graph *g, const wf_sequence_weights *w, int n, int purpose)
+{
+    wf_t start[4], h[4];
+    int one = 1;
+    if (!g || wf__sequence_unfit(g, w)) return wf__none(g);
+    wf_loop *l = wf_loop_begin(g, n, WF_KEEP_CARRY);
+    if (!l) return wf__none(g);
+    wf_sequence_weights in = wf__sequence_inside(l, w);
+    wf_t last = wf_loop_carry(l, wf_per_sample(wf_full(g, 1, &one, 0))), zero = wf_per_sample(wf__sequence_zero(g, w));
+    for (int i = 0; i < w->layers; i++) h[i] = start[i] = wf_loop_carry(l, zero);
+    wf_t scores = wf__sequence_step(wf__row_of(wf_binary_code(last, wf__of(w->cell[0].in.weight)->d[1]), 0), h, &in);
+    if (wf__missing(scores)) return wf__none(g);
+    int levels = wf__of(scores)->d[0];
+    wf_t sums = wf_cumsum(wf_softmax(scores, 0), 0, 0, 0);
+    wf_t dart = wf_mul(wf_uniform(wf_loop_body(l), 1, &one, purpose), wf_slice(sums, 0, levels - 1, 1));
+    wf_t next = wf_min(wf_search(sums, dart), wf_full(wf_loop_body(l), 1, &one, levels - 1));
+    wf_loop_next(l, last, next);
+    for (int i = 0; i < w->layers; i++) wf_loop_next(l, start[i], h[i]);
+    if (wf_loop_end(l) < 0) return wf__none(g);
+    return wf_reshape(wf_loop_stack(l, next), 1, &n);
+}
+
+/* networks: build an embedding */
+wf_t wf_embedding(wf_t index, const char *name, int rows, int features)
+{
+    if (wf__missing(index)) return wf__none(index.graph);
+    return wf_transpose(wf_take(wf__network_param(index.graph, name, ".weight", rows, features > 0 ? features : -1, WF_INIT_NORMAL, 1), index));
+}
+
+/* ---- Shim ---- */
+static wf_spline *wf_spline_natural(wf_arena *A, const double *t, const double *y, int n, int dim)
+{
+    wf_spline *s = (wf_spline *)wf_alloc(A, 1, sizeof *s);
+    double *c = (double *)wf_alloc(A, (size_t)n, sizeof *c), *r = (double *)wf_alloc(A, (size_t)n, sizeof *r);
+    s->n = n; s->dim = dim;
+    s->t = (double *)wf_alloc(A, (size_t)n, sizeof *c); s->y = (double *)wf_alloc(A, (size_t)(n * dim), sizeof *c); s->m = (double *)wf_alloc(A, (size_t)(n * dim), sizeof *c);
+    memcpy(s->t, t, (size_t)n * sizeof *t); memcpy(s->y, y, (size_t)(n * dim) * sizeof *t);
+    for (int k = 0; k < dim; k++) {
+        c[0] = 0; r[0] = 0;
+        for (int i = 1; i < n - 1; i++) {
+            double h0 = t[i] - t[i-1], h1 = t[i+1] - t[i], d = 2 * (h0 + h1) - h0 * c[i-1];
+            c[i] = h1 / d;
+            r[i] = (6 * ((y[(i+1)*dim+k] - y[i*dim+k]) / h1 - (y[i*dim+k] - y[(i-1)*dim+k]) / h0) - h0 * r[i-1]) / d;
+        }
+        for (int i = n - 2; i > 0; i--) s->m[i*dim+k] = r[i] - c[i] * (i + 1 < n - 1 ? s->m[(i+1)*dim+k] : 0);
+    }
+    return s;
+}
+static double wf_spline_slope(const wf_spline *s, double t, int k)
+{
+    int i = 0, d = s->dim;
+    while (i < s->n - 2 && t > s->t[i+1]) i++;
+    double h = s->t[i+1] - s->t[i], u = t - s->t[i], m0 = s->m[i*d+k], m1 = s->m[(i+1)*d+k];
+    double b = (s->y[(i+1)*d+k] - s->y[i*d+k]) / h - h * (2 * m0 + m1) / 6;
+    return b + m0 * u + (m1 - m0) * u * u / (2 * h);
+}
+
+/* ---- Weight graphs ---- */
+#ifndef WF_NO_WEIGHTFLOW
+
+/* weight graphs: define the model */
+enum { WF__LAYERS = 7 };
+
+typedef struct wf__flow_layer { int first, count, inputs; } wf__flow_layer;
+
+struct wf_weightflow {
+    wf_arena *arena;
+    wf_weightflow_desc desc;
+    int anchors, bits, neurons, features, fitted, stepped;
+    size_t size;
+    double *times;
+    wf__flow_layer layer[WF__LAYERS];
+    float *anchor;
+    double *code;             /* [anchors][path_dim] */
+    wf_spline *path;
+    wf_params *backbone, *coder, *field;
+    wf_opt *opt;
+    wf_rng rng;
+    struct wf__flow_run *score, *draw, *stepper, *train[64];
+    float *feed_start, *feed_target, *feed_control, *feed_weight;
+};
+
+static const char *const wf__flow_layer_name[WF__LAYERS] = {
+    "gru_layers_0_ir_i", "gru_layers_0_iz_i", "gru_layers_0_in_i", "gru_layers_0_hr_h", "gru_layers_0_hz_h", "gru_layers_0_hn_h", "output_layer"
+};
+
+/* weight graphs: lay out the tokens */
+static void wf__flow_layout(wf_weightflow *m)
+{
+    int h = m->desc.hidden, at = 0;
+    for (m->bits = 1; (m->desc.states - 1) >> m->bits; m->bits++) {}
+    for (int k = 0; k < WF__LAYERS; k++) {
+        wf__flow_layer *l = &m->layer[k];
+        l->first = at;
+        l->count = k < 6 ? h : m->desc.states;
+        l->inputs = k < 3 ? m->bits : h;
+        at += l->count;
+    }
+    m->neurons = at;
+    m->features = (m->bits > h ? m->bits : h) + 1;
+    m->size = (size_t)m->neurons * (size_t)m->features;
+}
+
+/* weight graphs: cut the weights out of the tokens */
+static wf_affine wf__flow_affine(const wf_weightflow *m, wf_t tokens, int first, int count, int inputs)
+{
+    wf_affine w;
+    wf_t columns = wf_slice(tokens, 1, first, count);
+    w.weight = wf_transpose(wf_slice(columns, 0, 0, inputs));
+    w.bias = wf_reshape(wf_slice(columns, 0, inputs, 1), 1, &count);
+    (void)m;
+    return w;
+}
+
+static wf_sequence_weights wf__flow_backbone(const wf_weightflow *m, wf_t tokens)
+{
+    wf_sequence_weights w;
+    int h = m->desc.hidden;
+    memset(&w, 0, sizeof w);
+    w.layers = 1;
+    w.cell[0].in = wf__flow_affine(m, tokens, 0, 3 * h, m->bits);
+    w.cell[0].state = wf__flow_affine(m, tokens, 3 * h, 3 * h, h);
+    w.out = wf__flow_affine(m, tokens, 6 * h, m->desc.states, h);
+    return w;
+}
+
+/* weight graphs: the likelihood of a state */
+static wf_t wf__flow_log_prob(const wf_weightflow *m, wf_t tokens, wf_t x)
+{
+    wf_sequence_weights w = wf__flow_backbone(m, tokens);
+    wf_t laws = wf_sequence_with(x, &w, 1).log_probs, each[32];
+    for (int i = 0; i < m->desc.species; i++) {
+        wf_t law = wf_reshape(wf_slice(laws, 0, i, 1), 1, &m->desc.states);
+        each[i] = wf_take(law, wf_slice(x, 0, i, 1));
+    }
+    return wf_concat(each, m->desc.species, 0);
+}
+
+/* weight graphs: keep a compiled plan */
+typedef struct wf__flow_run { wf_graph *g; wf_plan *plan; wf_ws *ws; wf_t in[4], out; } wf__flow_run;
+
+static wf__flow_run *wf__flow_compile(wf_weightflow *m, wf__flow_run *r, int gradient, int tile)
+{
+    wf_plan_desc d;
+    memset(&d, 0, sizeof d);
+    d.out[0] = r->out;
+    d.tile = tile;
+    if (gradient) d.grad_of = r->out;
+    r->plan = wf_compile(m->arena, &d);
+    r->ws = wf_ws_new(m->arena, r->plan, m->desc.threads, m->desc.parallel);
+    return r->plan && r->ws ? r : NULL;
+}
+
+static wf__flow_run *wf__flow_run_new(wf_weightflow *m, wf_params *P)
+{
+    wf__flow_run *r = (wf__flow_run *)wf_alloc(m->arena, 1, sizeof *r);
+    if (r) r->g = wf_graph_new(m->arena, P);
+    return r && r->g ? r : NULL;
+}
+
+static wf_t wf__flow_tokens(wf_weightflow *m, wf_graph *g, const char *name)
+{
+    int d[2] = { m->features, m->neurons };
+    return wf_shared_nd(g, name, 2, d);
+}
+
+static wf_result wf__flow_error(const wf_weightflow *m) { return m->arena->report.code < 0 ? m->arena->report.code : WF_ERROR_ARGUMENT; }
+
+/* weight graphs: start the first anchor */
+static void wf__flow_start(wf_weightflow *m, float *tokens)
+{
+    double scale = 1 / sqrt((double)m->desc.hidden);
+    memset(tokens, 0, m->size * sizeof *tokens);
+    for (int k = 0; k < WF__LAYERS; k++)
+        for (int j = 0; j < m->layer[k].count; j++)
+            for (int i = 0; i < m->layer[k].inputs; i++) {
+                size_t at = (size_t)i * (size_t)m->neurons + (size_t)(m->layer[k].first + j);
+                tokens[at] = (float)(scale * (2 * wf_uniform_at(m->desc.seed, at, 0, 0, WF__PURPOSE_INIT) - 1));
+            }
+}
+
+/* weight graphs: check the snapshots */
+static wf_result wf__flow_check_counts(wf_weightflow *m, const int32_t *x, size_t n, size_t stride, const char *what, int which)
+{
+    for (size_t i = 0; i < n; i++)
+        for (int s = 0; s < m->desc.species; s++) {
+            int32_t c = x[i * stride + (size_t)s];
+            if (c >= 0 && c < m->desc.states) continue;
+            return wf__fail(m->arena, WF_ERROR_DATA, "weightflow: %s %d, row %z, species %d: the count %d is not in 0..%d", what, which, i, s, (int)c, m->desc.states - 1);
+        }
+    return WF_OK;
+}
+
+/* weight graphs: fit one anchor */
+typedef struct wf__flow_fit { wf__flow_run *run; wf_opt *opt; float *batch; int *order; double done, total; } wf__flow_fit;
+
+static wf_result wf__flow_fit_one(wf_weightflow *m, wf__flow_fit *f, const int32_t *x, size_t n, size_t stride, int epochs)
+{
+    size_t d = (size_t)m->desc.species, batch = 64;
+    for (size_t i = 0; i < n; i++) f->order[i] = (int)i;
+    for (int e = 0; e < epochs; e++) {
+        wf_rng_shuffle(&m->rng, f->order, n);
+        for (size_t at = 0; at < n; at += batch) {
+            size_t rows = n - at < batch ? n - at : batch;
+            float loss;
+            for (size_t i = 0; i < rows; i++)
+                for (size_t s = 0; s < d; s++) f->batch[i * d + s] = (float)x[(size_t)f->order[at + i] * stride + s];
+            wf_feed feeds[2];
+            feeds[0] = wf_in(f->run->in[0], f->batch, 0);
+            feeds[1] = wf_out(f->run->out, &loss, 0);
+            wf_result r = wf_run(f->run->plan, f->run->ws, feeds, 2, rows);
+            if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(f->run->ws)->text);
+            if ((r = wf_opt_step(f->opt, f->run->ws)) < 0) return wf__fail(m->arena, r, "%s", wf_opt_report(f->opt)->text);
+        }
+        f->done += 1;
+        if (m->desc.progress && m->desc.progress(m->desc.progress_user, "anchors", f->done, f->total)) return WF_CANCELLED;
+    }
+    return WF_OK;
+}
+
+/* weight graphs: fit the anchors */
+static wf_result wf__flow_fit_open(wf_weightflow *m, wf__flow_fit *f, size_t most)
+{
+    int d[2] = { m->features, m->neurons };
+    memset(f, 0, sizeof *f);
+    m->backbone = wf_params_new(m->arena, m->desc.seed, WF_F32);
+    f->run = m->backbone ? wf__flow_run_new(m, m->backbone) : NULL;
+    f->batch = (float *)wf_alloc(m->arena, 64 * (size_t)m->desc.species, sizeof *f->batch);
+    f->order = (int *)wf_alloc(m->arena, most, sizeof *f->order);
+    if (!f->run || !f->batch || !f->order) return wf__flow_error(m);
+    wf_t tokens = wf_param(f->run->g, "tokens", 2, d, WF_INIT_ZERO, 0);
+    f->run->in[0] = wf_input(f->run->g, "x", m->desc.species);
+    f->run->out = wf_neg(wf_mean(wf__flow_log_prob(m, tokens, f->run->in[0])));
+    return wf__flow_compile(m, f->run, 1, 64) ? WF_OK : wf__flow_error(m);
+}
+
+wf_result wf_weightflow_fit_anchors(wf_weightflow *m, const int32_t *const *counts, const size_t *n, const size_t *stride, int first_epochs, int later_epochs)
+{
+    wf__flow_fit f;
+    size_t most = 1;
+    if (!m) return WF_ERROR_ARGUMENT;
+    if (first_epochs <= 0) first_epochs = 50;
+    if (later_epochs <= 0) later_epochs = 25;
+    for (int i = 0; i < m->anchors; i++) {
+        if (!n[i]) return wf__fail(m->arena, WF_ERROR_DATA, "weightflow: snapshot %d has no samples", i);
+        if (wf__flow_check_counts(m, counts[i], n[i], stride[i], "snapshot", i) < 0) return WF_ERROR_DATA;
+        if (n[i] > most) most = n[i];
+    }
+    wf_result r = wf__flow_fit_open(m, &f, most);
+    f.total = first_epochs + (double)(m->anchors - 1) * later_epochs;
+    if (r < 0) return r;
+    wf_opt_desc o;
+    memset(&o, 0, sizeof o);
+    o.rate = 1e-2;
+    o.decay = 1e-2;
+    float *tokens = (float *)wf_params_data(m->backbone);
+    wf__flow_start(m, tokens);
+    f.opt = wf_opt_new(m->arena, m->backbone, &o);
+    if (!f.opt) return wf__flow_error(m);
+    for (int i = 0; i < m->anchors && r == WF_OK; i++) {
+        wf_opt_restart(f.opt); /* a fresh memory for each anchor; the weights go on */
+        r = wf__flow_fit_one(m, &f, counts[i], n[i], stride[i], i ? later_epochs : first_epochs);
+        memcpy(m->anchor + (size_t)i * m->size, tokens, m->size * sizeof *tokens);
+    }
+    if (r == WF_OK) m->fitted = 1;
+    return r;
+}
+
+/* weight graphs: list the real entries */
+static size_t wf__flow_flatten(const wf_weightflow *m, const float *tokens, float *flat)
+{
+    size_t at = 0;
+    for (int k = 0; k < WF__LAYERS; k++)
+        for (int j = 0; j < m->layer[k].count; j++)
+            for (int i = 0; i <= m->layer[k].inputs; i++) {
+                if (flat) flat[at] = tokens[(size_t)i * (size_t)m->neurons + (size_t)(m->layer[k].first + j)];
+                at++;
+            }
+    return at;
+}
+
+/* weight graphs: measure time */
+static double wf__flow_knot(const wf_weightflow *m, int i)
+{
+    double span = m->times[m->anchors - 1] - m->times[0];
+    return m->desc.as_published ? (double)i / (m->anchors - 1) : (m->times[i] - m->times[0]) / span;
+}
+
+static double wf__flow_time(const wf_weightflow *m, double t)
+{
+    double s = (t - m->times[0]) / (m->times[m->anchors - 1] - m->times[0]);
+    return m->desc.as_published ? s * (10.0 * (m->anchors - 1)) / (10.0 * (m->anchors - 1) + 1) : s;
+}
+
+wf_result wf_weightflow_set_path(wf_weightflow *m, const double *codes)
+{
+    double knots[256];
+    if (!m || !codes) return WF_ERROR_ARGUMENT;
+    if (codes != m->code) memcpy(m->code, codes, (size_t)m->anchors * (size_t)m->desc.path_dim * sizeof *codes);
+    for (int i = 0; i < m->anchors; i++) knots[i] = wf__flow_knot(m, i);
+    m->path = wf_spline_natural(m->arena, knots, m->code, m->anchors, m->desc.path_dim);
+    return m->path ? WF_OK : wf__flow_error(m);
+}
+
+/* weight graphs: fit the path */
+static wf_t wf__flow_coder(wf_weightflow *m, wf_t x, wf_t *code)
+{
+    int size = wf__of(x)->d[0];
+    wf_t h = wf_tanh(wf_linear(x, "encoder.0", 128, 1));
+    *code = wf_tanh(wf_linear(h, "encoder.2", m->desc.path_dim, 1));
+    return wf_linear(wf_tanh(wf_linear(*code, "decoder.0", 128, 1)), "decoder.2", size, 1);
+}
+
+wf_result wf_weightflow_fit_path(wf_weightflow *m, int steps)
+{
+    if (!m) return WF_ERROR_ARGUMENT;
+    if (!m->fitted) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weightflow: fit the anchors before the path");
+    if (m->desc.control == WF_CONTROL_ODE) return WF_OK;
+    if (steps <= 0) steps = 10000;
+    size_t size = wf__flow_flatten(m, m->anchor, NULL), dim = (size_t)m->desc.path_dim;
+    float *flat = (float *)wf_alloc(m->arena, size * (size_t)m->anchors, sizeof *flat), *z = (float *)wf_alloc(m->arena, dim * (size_t)m->anchors, sizeof *z), loss;
+    m->coder = wf_params_new(m->arena, m->desc.seed + 3, WF_F32);
+    wf__flow_run *run = m->coder ? wf__flow_run_new(m, m->coder) : NULL;
+    if (!flat || !z || !run) return wf__flow_error(m);
+    for (int i = 0; i < m->anchors; i++) wf__flow_flatten(m, m->anchor + (size_t)i * m->size, flat + (size_t)i * size);
+    wf_t x = wf_input(run->g, "x", (int)size), code;
+    wf_t back = wf__flow_coder(m, x, &code);
+    run->out = wf_mean(wf_square(wf_sub(back, x)));
+    wf__flow_run eval = *run;
+    eval.out = code;
+    wf_opt *opt = wf_opt_new(m->arena, m->coder, NULL);
+    if (!opt || !wf__flow_compile(m, run, 1, 16) || !wf__flow_compile(m, &eval, 0, 16)) return wf__flow_error(m);
+    wf_feed feeds[2];
+    feeds[0] = wf_in(x, flat, 0);
+    feeds[1] = wf_out(run->out, &loss, 0);
+    for (int k = 0; k < steps; k++) {
+        wf_result r = wf_run(run->plan, run->ws, feeds, 2, (size_t)m->anchors);
+        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(run->ws)->text);
+        if ((r = wf_opt_step(opt, run->ws)) < 0) return wf__fail(m->arena, r, "%s", wf_opt_report(opt)->text);
+        if (k % 100 == 0 && m->desc.progress && m->desc.progress(m->desc.progress_user, "path", k, steps)) return WF_CANCELLED;
+    }
+    feeds[1] = wf_out(code, z, 0);
+    wf_result r = wf_run(eval.plan, eval.ws, feeds, 2, (size_t)m->anchors);
+    if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(eval.ws)->text);
+    for (size_t i = 0; i < dim * (size_t)m->anchors; i++) m->code[i] = (double)z[i];
+    return wf_weightflow_set_path(m, m->code);
+}
+
+/* weight graphs: build the vector field */
+static wf_t wf__flow_net(wf_t x, const char *kind, int k, int hidden, int out)
+{
+    char name[96], part[112];
+    wf__format(name, sizeof name, "%s.%s", kind, wf__flow_layer_name[k]);
+    wf__format(part, sizeof part, "%s.0", name);
+    x = wf_tanh(wf_linear(x, part, hidden, 1));
+    wf__format(part, sizeof part, "%s.3", name);
+    return wf_linear(x, part, out, 1);
+}
+
+static wf_t wf__flow_field(wf_weightflow *m, wf_t state, wf_t speed)
+{
+    wf_t parts[WF__LAYERS], x;
+    int dim = m->desc.control == WF_CONTROL_ODE ? 1 : m->desc.path_dim;
+    for (int k = 0; k < WF__LAYERS; k++) {
+        wf__flow_layer l = m->layer[k];
+        parts[k] = wf__flow_net(wf_slice(wf_slice(state, 1, l.first, l.count), 0, 0, l.inputs + 1), "input_mlps", k, 128, m->desc.width);
+    }
+    x = wf_concat(parts, WF__LAYERS, 1);
+    for (int k = 0; k < m->desc.layers; k++) {
+        char name[64];
+        wf_transformer_desc d;
+        memset(&d, 0, sizeof d);
+        d.heads = m->desc.heads;
+        d.width = m->desc.feed_forward;
+        wf__format(name, sizeof name, "attention_layers.layers.%d", k);
+        x = wf_transformer_layer(x, name, &d);
+    }
+    for (int k = 0; k < WF__LAYERS; k++) {
+        wf__flow_layer l = m->layer[k];
+        int d[3] = { l.inputs + 1, dim, l.count };
+        wf_t y = wf__flow_net(wf_slice(x, 1, l.first, l.count), "output_mlps", k, 128, (l.inputs + 1) * dim);
+        if (m->desc.control == WF_CONTROL_CDE) {
+            int s[2] = { dim, 1 };
+            y = wf_sum_over(wf_mul(wf_reshape(y, 3, d), wf_reshape(speed, 2, s)), 1);
+        }
+        parts[k] = wf_pad(y, 0, 0, m->features - (l.inputs + 1));
+    }
+    return wf_concat(parts, WF__LAYERS, 1);
+}
+
+/* weight graphs: take a step */
+static wf_t wf__flow_step(wf_weightflow *m, wf_t y, wf_t speeds, wf_t h, wf_t *energy)
+{
+    int dim = m->desc.path_dim;
+    wf_t k[4], third = wf_scale(h, 1.0 / 3);
+    for (int i = 0; i < 4; i++) {
+        wf_t at = y;
+        if (i == 1) at = wf_add(y, wf_mul(third, k[0]));
+        if (i == 2) at = wf_add(y, wf_sub(wf_mul(h, k[1]), wf_mul(third, k[0])));
+        if (i == 3) at = wf_add(y, wf_mul(h, wf_add(wf_sub(k[0], k[1]), k[2])));
+        k[i] = wf__flow_field(m, at, wf_slice(speeds, 0, i * dim, dim));
+    }
+    wf_t eighth = wf_scale(h, 0.125);
+    if (energy) {
+        wf_t e = wf_add(wf_add(wf_sumsq(k[0]), wf_sumsq(k[3])), wf_scale(wf_add(wf_sumsq(k[1]), wf_sumsq(k[2])), 3));
+        *energy = wf_mul(wf_scale(eighth, 0.5), e);
+    }
+    return wf_add(y, wf_mul(eighth, wf_add(wf_add(k[0], k[3]), wf_scale(wf_add(k[1], k[2]), 3))));
+}
+
+/* weight graphs: build the training graph */
+static wf_result wf__flow_train_build(wf_weightflow *m, int horizon)
+{
+    wf__flow_run *r = wf__flow_run_new(m, m->field);
+    int sub = m->desc.substeps, steps = horizon * sub, one = 1, d3[3] = { steps, m->features, m->neurons }, d2[2] = { steps, 4 * m->desc.path_dim + 2 };
+    double lambda = m->desc.energy < 0 ? 0 : m->desc.energy;
+    if (!r) return wf__flow_error(m);
+    r->in[0] = wf_input_nd(r->g, "start", 2, d3 + 1);
+    r->in[1] = wf_input_nd(r->g, "target", 3, d3);
+    r->in[2] = wf_input_nd(r->g, "control", 2, d2);
+    r->in[3] = wf_input(r->g, "weight", 1);
+    wf_loop *l = wf_loop_begin(r->g, steps, WF_KEEP_CARRY);
+    wf_graph *b = wf_loop_body(l);
+    wf_t y = wf_loop_carry(l, r->in[0]), e = wf_loop_carry(l, wf_per_sample(wf_full(r->g, 0, NULL, 0)));
+    wf_t target = wf_loop_each(l, r->in[1]), row = wf_loop_each(l, r->in[2]), energy;
+    wf_t h = wf_reshape(wf_slice(row, 0, 4 * m->desc.path_dim, 1), 0, &one), counts = wf_reshape(wf_slice(row, 0, 4 * m->desc.path_dim + 1, 1), 0, &one);
+    wf_t next = wf__flow_step(m, y, row, h, &energy), sum = wf_add(e, energy);
+    wf_t loss = wf_add(wf_scale(wf_sumsq(wf_sub(next, target)), 1.0 / (double)m->size), wf_mul(sum, wf_const(b, lambda)));
+    loss = wf_mul(loss, counts);
+    wf_loop_next(l, y, next);
+    wf_loop_next(l, e, sum);
+    if (wf_loop_end(l) < 0) return wf__flow_error(m);
+    wf_t total = wf_mul(wf_loop_total(l, loss), wf_reshape(r->in[3], 0, &one));
+    r->out = wf_scale(wf_batch_sum(total), 1.0 / horizon);
+    m->train[horizon] = r;
+    return wf__flow_compile(m, r, 1, 1) ? WF_OK : wf__flow_error(m);
+}
+
+/* weight graphs: write the speeds of a step */
+static void wf__flow_speeds(const wf_weightflow *m, double t, double h, float *row)
+{
+    static const double stage[4] = { 0, 1.0 / 3, 2.0 / 3, 1 };
+    int dim = m->desc.path_dim;
+    for (int i = 0; i < 4; i++)
+        for (int z = 0; z < dim; z++) row[i * dim + z] = m->path ? (float)wf_spline_slope(m->path, t + stage[i] * h, z) : 0;
+    row[4 * dim] = (float)h;
+    row[4 * dim + 1] = 1;
+}
+
+/* weight graphs: fill the feeds of a start */
+static void wf__flow_feed(wf_weightflow *m, int slot, int start, int horizon)
+{
+    int sub = m->desc.substeps, steps = horizon * sub;
+    size_t columns = (size_t)(4 * m->desc.path_dim + 2);
+    memcpy(m->feed_start + (size_t)slot * m->size, m->anchor + (size_t)start * m->size, m->size * sizeof(float));
+    for (int k = 0; k < steps; k++) {
+        int to = start + k / sub + 1;
+        size_t at = (size_t)slot * (size_t)steps + (size_t)k;
+        double from = wf__flow_time(m, m->times[start + k / sub]), end = wf__flow_time(m, m->times[to]), h = (end - from) / sub, t = from + h * (k % sub);
+        if (m->desc.as_published) t -= wf__flow_time(m, m->times[start]);
+        float *row = m->feed_control + at * columns;
+        wf__flow_speeds(m, t, h, row);
+        row[columns - 1] = k % sub == sub - 1 ? 1.0f : 0.0f;
+        memcpy(m->feed_target + at * m->size, m->anchor + (size_t)to * m->size, m->size * sizeof(float));
+    }
+}
+
+/* weight graphs: one update */
+static wf_result wf__flow_update(wf_weightflow *m, float *loss)
+{
+    int most = m->anchors - 1 < 63 ? m->anchors - 1 : 63;
+    int horizon = 1 + (int)wf_rng_below(&m->rng, (uint32_t)most), starts = m->anchors - horizon, used = 0, drawn[256];
+    memset(drawn, 0, sizeof drawn);
+    for (int i = 0; i < 64; i++) drawn[wf_rng_below(&m->rng, (uint32_t)starts)]++;
+    for (int s = 0; s < starts; s++) {
+        if (!drawn[s]) continue;
+        wf__flow_feed(m, used, s, horizon);
+        m->feed_weight[used++] = (float)drawn[s] / 64;
+    }
+    if (!m->train[horizon]) {
+        wf_result r = wf__flow_train_build(m, horizon);
+        if (r < 0) return r;
+    }
+    wf__flow_run *q = m->train[horizon];
+    wf_feed feeds[5];
+    feeds[0] = wf_in(q->in[0], m->feed_start, 0);
+    feeds[1] = wf_in(q->in[1], m->feed_target, 0);
+    feeds[2] = wf_in(q->in[2], m->feed_control, 0);
+    feeds[3] = wf_in(q->in[3], m->feed_weight, 0);
+    feeds[4] = wf_out(q->out, loss, 0);
+    wf_result r = wf_run(q->plan, q->ws, feeds, 5, (size_t)used);
+    if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(q->ws)->text);
+    r = wf_opt_step(m->opt, q->ws);
+    return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt)->text) : WF_OK;
+}
+
+/* weight graphs: fit the field */
+wf_result wf_weightflow_fit_field(wf_weightflow *m, int updates, double *loss)
+{
+    if (!m) return WF_ERROR_ARGUMENT;
+    if (!m->fitted || (m->desc.control == WF_CONTROL_CDE && !m->path)) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weightflow: fit anchors and path before the field");
+    if (updates <= 0) updates = 10000;
+    if (!m->opt) {
+        wf_opt_desc o;
+        memset(&o, 0, sizeof o);
+        o.rate = 1e-3;
+        o.decay = 1e-4;
+        m->opt = wf_opt_new(m->arena, m->field, &o);
+        if (!m->opt) return wf__flow_error(m);
+    }
+    double sum = 0;
+    int counted = 0;
+    for (int k = 0; k < updates; k++) {
+        float value = 0;
+        wf_result r = wf__flow_update(m, &value);
+        if (r < 0) return r;
+        if (k >= updates - (updates + 9) / 10) { sum += (double)value; counted++; }
+        if (m->desc.progress && m->desc.progress(m->desc.progress_user, "field", k + 1, updates)) return WF_CANCELLED;
+    }
+    if (loss) *loss = sum / counted;
+    return WF_OK;
+}
+
+/* weight graphs: build the solver's step */
+static wf_result wf__flow_stepper(wf_weightflow *m)
+{
+    int d[2] = { m->features, m->neurons }, one = 1;
+    if (m->stepper) return WF_OK;
+    wf__flow_run *r = wf__flow_run_new(m, m->field);
+    if (!r) return wf__flow_error(m);
+    r->in[0] = wf_input_nd(r->g, "state", 2, d);
+    r->in[1] = wf_input(r->g, "control", 4 * m->desc.path_dim + 2);
+    r->out = wf__flow_step(m, r->in[0], r->in[1], wf_reshape(wf_slice(r->in[1], 0, 4 * m->desc.path_dim, 1), 0, &one), NULL);
+    if (!wf__flow_compile(m, r, 0, 1)) return wf__flow_error(m);
+    m->stepper = r;
+    return WF_OK;
+}
+
+static wf_result wf__flow_advance(wf_weightflow *m, float *state, double t, double h, float *to)
+{
+    wf__flow_run *r = m->stepper;
+    wf_feed feeds[3];
+    wf__flow_speeds(m, t, h, m->feed_control);
+    feeds[0] = wf_in(r->in[0], state, 0);
+    feeds[1] = wf_in(r->in[1], m->feed_control, 0);
+    feeds[2] = wf_out(r->out, to, 0);
+    wf_result e = wf_run(r->plan, r->ws, feeds, 3, 1);
+    return e < 0 ? wf__fail(m->arena, e, "%s", wf_ws_report(r->ws)->text) : WF_OK;
+}
+
+/* weight graphs: integrate to given times */
+wf_result wf_weightflow_weights(wf_weightflow *m, const double *times, int n, float *tokens)
+{
+    if (!m || !times || !tokens) return WF_ERROR_ARGUMENT;
+    if (!m->fitted || (m->desc.control == WF_CONTROL_CDE && !m->path)) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weightflow: there are no anchors or no path yet");
+    if (wf__flow_stepper(m) < 0) return wf__flow_error(m);
+    float *state = m->feed_start;
+    double now = wf__flow_time(m, m->times[0]);
+    int next = 1; /* the step of the training grid that comes next */
+    memcpy(state, m->anchor, m->size * sizeof *state);
+    for (int i = 0; i < n; i++) {
+        double t = wf__flow_time(m, times[i]);
+        if (!(t >= now - 1e-12)) return wf__fail(m->arena, WF_ERROR_DATA, "weightflow: time %d (%g) lies before the one before it, or before the first anchor", i, times[i]);
+        while (!m->desc.as_published && next <= (m->anchors - 1) * m->desc.substeps) {
+            int a = (next - 1) / m->desc.substeps, part = (next - 1) % m->desc.substeps + 1;
+            double from = wf__flow_time(m, m->times[a]), end = from + (wf__flow_time(m, m->times[a + 1]) - from) * part / m->desc.substeps;
+            if (end > t + 1e-12) break;
+            if (wf__flow_advance(m, state, now, end - now, state) < 0) return wf__flow_error(m);
+            now = end;
+            next++;
+        }
+        float *out = tokens + (size_t)i * m->size;
+        if (t - now > 1e-12) {
+            if (wf__flow_advance(m, state, now, t - now, out) < 0) return wf__flow_error(m);
+            if (m->desc.as_published) { memcpy(state, out, m->size * sizeof *out); now = t; }
+        } else memcpy(out, state, m->size * sizeof *out);
+    }
+    return WF_OK;
+}
+
+/* weight graphs: score states */
+wf_result wf_weightflow_log_prob(wf_weightflow *m, const float *tokens, const int32_t *x, size_t n, double *out, double *each)
+{
+    enum { ROWS = 256 };
+    size_t d = m ? (size_t)m->desc.species : 0;
+    float batch[ROWS * 32], value[ROWS * 32];
+    if (!m || !tokens || !x || !out) return WF_ERROR_ARGUMENT;
+    if (wf__flow_check_counts(m, x, n, d, "state list", 0) < 0) return WF_ERROR_DATA;
+    if (!m->score) {
+        wf__flow_run *r = wf__flow_run_new(m, NULL);
+        if (!r) return wf__flow_error(m);
+        r->in[0] = wf__flow_tokens(m, r->g, "tokens");
+        r->in[1] = wf_input(r->g, "x", m->desc.species);
+        r->out = wf__flow_log_prob(m, r->in[0], r->in[1]);
+        if (!wf__flow_compile(m, r, 0, 64)) return wf__flow_error(m);
+        m->score = r;
+    }
+    for (size_t at = 0; at < n; at += ROWS) {
+        size_t rows = n - at < ROWS ? n - at : ROWS;
+        for (size_t i = 0; i < rows * d; i++) batch[i] = (float)x[at * d + i];
+        wf_feed feeds[3];
+        feeds[0] = wf_in(m->score->in[0], tokens, 0);
+        feeds[1] = wf_in(m->score->in[1], batch, 0);
+        feeds[2] = wf_out(m->score->out, value, 0);
+        wf_result r = wf_run(m->score->plan, m->score->ws, feeds, 3, rows);
+        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->score->ws)->text);
+        for (size_t i = 0; i < rows; i++) {
+            double sum = 0;
+            for (size_t s = 0; s < d; s++) {
+                sum += (double)value[i * d + s];
+                if (each) each[(at + i) * d + s] = (double)value[i * d + s];
+            }
+            out[at + i] = sum;
+        }
+    }
+    return WF_OK;
+}
+
+/* weight graphs: draw states */
+wf_result wf_weightflow_sample(wf_weightflow *m, const float *tokens, size_t n, uint64_t seed, int32_t *out)
+{
+    enum { ROWS = 256 };
+    size_t d = m ? (size_t)m->desc.species : 0;
+    float value[ROWS * 32];
+    if (!m || !tokens || !out) return WF_ERROR_ARGUMENT;
+    if (!m->draw) {
+        wf__flow_run *r = wf__flow_run_new(m, NULL);
+        if (!r) return wf__flow_error(m);
+        r->in[0] = wf__flow_tokens(m, r->g, "tokens");
+        wf_sequence_weights w = wf__flow_backbone(m, r->in[0]);
+        r->out = wf_sequence_sample(r->g, &w, m->desc.species, 1);
+        if (!wf__flow_compile(m, r, 0, 64)) return wf__flow_error(m);
+        m->draw = r;
+    }
+    for (size_t at = 0; at < n; at += ROWS) {
+        size_t rows = n - at < ROWS ? n - at : ROWS;
+        wf_feed feeds[2];
+        feeds[0] = wf_in(m->draw->in[0], tokens, 0);
+        feeds[1] = wf_out(m->draw->out, value, 0);
+        wf_ws_noise(m->draw->ws, seed, (uint32_t)(at / ROWS));
+        wf_result r = wf_run(m->draw->plan, m->draw->ws, feeds, 2, rows);
+        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->draw->ws)->text);
+        for (size_t i = 0; i < rows * d; i++) out[at * d + i] = (int32_t)value[i];
+    }
+    return WF_OK;
+}
+
+/* weight graphs: check a description */
+static wf_result wf__flow_check(wf_arena *A, const wf_weightflow_desc *d, const double *times, int anchors)
+{
+    if (!d || !times) return wf__fail(A, WF_ERROR_ARGUMENT, "weightflow: there is no description, or there are no times");
+    if (d->species < 1 || d->species > 32 || d->states < 2 || d->states > 4096)
+        return wf__fail(A, WF_ERROR_ARGUMENT, "weightflow: %d species (1..32) with %d states (2..4096)", d->species, d->states);
+    if (anchors < 2 || anchors > 256) return wf__fail(A, WF_ERROR_DATA, "weightflow: %d snapshots; 2 to 256 are needed", anchors);
+    for (int i = 0; i < anchors; i++)
+        if (!wf__finite(times[i]) || (i && times[i] <= times[i - 1])) return wf__fail(A, WF_ERROR_DATA, "weightflow: the time of snapshot %d (%g) is not after the one before it", i, times[i]);
+    if (d->hidden < 0 || d->hidden > 256 || d->path_dim < 0 || d->path_dim > 16 || d->width < 0 || d->layers < 0 || d->layers > 16 || d->heads < 0 || d->substeps < 0 || d->substeps > 16 || (unsigned)d->control > 1)
+        return wf__fail(A, WF_ERROR_ARGUMENT, "weightflow: a size of the description is out of range (hidden %d, path %d, width %d, layers %d, heads %d, substeps %d)", d->hidden, d->path_dim, d->width, d->layers, d->heads, d->substeps);
+    return WF_OK;
+}
+
+/* weight graphs: make a model */
+static void wf__flow_defaults(wf_weightflow_desc *d)
+{
+    if (!d->hidden) d->hidden = 8;
+    if (!d->path_dim) d->path_dim = 1;
+    if (!d->width) d->width = 64;
+    if (!d->layers) d->layers = 2;
+    if (!d->heads) d->heads = 4;
+    if (!d->feed_forward) d->feed_forward = 256;
+    if (!d->substeps) d->substeps = 1;
+    if (d->energy == 0) d->energy = 1e-6;
+}
+
+static int wf__flow_buffers(wf_weightflow *m)
+{
+    size_t n = (size_t)m->anchors, steps = (n < 64 ? n : 64) * (size_t)m->desc.substeps;
+    m->times = (double *)wf_alloc(m->arena, n, sizeof *m->times);
+    m->anchor = (float *)wf_alloc(m->arena, n * m->size, sizeof *m->anchor);
+    m->code = (double *)wf_alloc(m->arena, n * (size_t)m->desc.path_dim, sizeof *m->code);
+    m->feed_start = (float *)wf_alloc(m->arena, 64 * m->size, sizeof *m->feed_start);
+    m->feed_target = (float *)wf_alloc(m->arena, 64 * steps * m->size, sizeof *m->feed_target);
+    m->feed_control = (float *)wf_alloc(m->arena, 64 * steps * (size_t)(4 * m->desc.path_dim + 2), sizeof *m->feed_control);
+    m->feed_weight = (float *)wf_alloc(m->arena, 64, sizeof *m->feed_weight);
+    return m->times && m->anchor && m->code && m->feed_start && m->feed_target && m->feed_control && m->feed_weight;
+}
+
+wf_weightflow *wf_weightflow_new(wf_arena *A, const wf_weightflow_desc *desc, const double *times, int anchors)
+{
+    if (wf__flow_check(A, desc, times, anchors) < 0) return NULL;
+    wf_weightflow *m = (wf_weightflow *)wf_alloc(A, 1, sizeof *m);
+    if (!m) return NULL;
+    m->arena = A;
+    m->desc = *desc;
+    m->anchors = anchors;
+    wf__flow_defaults(&m->desc);
+    wf__flow_layout(m);
+    if (!wf__flow_buffers(m)) return NULL;
+    memcpy(m->times, times, (size_t)anchors * sizeof *times);
+    wf_rng_init(&m->rng, m->desc.seed, 34);
+    m->field = wf_params_new(A, m->desc.seed + 7, WF_F32);
+    return m->field && wf__flow_stepper(m) == WF_OK ? m : NULL;
+}
+
+float *wf_weightflow_anchors(wf_weightflow *m)
+{
+    if (m) m->fitted = 1;
+    return m ? m->anchor : NULL;
+}
+
+size_t wf_weightflow_size(const wf_weightflow *m) { return m ? m->size : 0; }
+wf_params *wf_weightflow_field(wf_weightflow *m) { return m ? m->field : NULL; }
+const double *wf_weightflow_path(const wf_weightflow *m) { return m ? m->code : NULL; }
+
+/* weight graphs: save a model */
+#ifndef WF_NO_STDIO
+static void wf__flow_note(wf_tensors *t, const char *key, int value)
+{
+    char text[32];
+    wf__format(text, sizeof text, "%d", value);
+    wf_tensors_note(t, key, text);
+}
+
+static void wf__flow_add(wf_tensors *t, const char *name, void *data, int dtype, size_t a, size_t b, size_t c)
+{
+    size_t shape[3];
+    shape[0] = a;
+    shape[1] = b;
+    shape[2] = c;
+    wf_array x = wf_array_of(data, dtype, c ? 3 : b ? 2 : 1, shape);
+    wf_tensors_add(t, name, &x);
+}
+
+wf_result wf_weightflow_save(wf_weightflow *m, const char *path)
+{
+    if (!m || !path) return WF_ERROR_ARGUMENT;
+    wf_tensors *t = wf_tensors_new(m->arena);
+    if (!t) return wf__flow_error(m);
+    const wf_weightflow_desc *d = &m->desc;
+    wf_tensors_note(t, "format", "weightflow 1");
+    wf__flow_note(t, "species", d->species);
+    wf__flow_note(t, "states", d->states);
+    wf__flow_note(t, "hidden", d->hidden);
+    wf__flow_note(t, "control", d->control);
+    wf__flow_note(t, "path_dim", d->path_dim);
+    wf__flow_note(t, "as_published", d->as_published);
+    wf__flow_note(t, "width", d->width);
+    wf__flow_note(t, "layers", d->layers);
+    wf__flow_note(t, "heads", d->heads);
+    wf__flow_note(t, "feed_forward", d->feed_forward);
+    wf__flow_note(t, "substeps", d->substeps);
+    size_t n = (size_t)m->anchors;
+    wf__flow_add(t, "times", m->times, WF_F64, n, 0, 0);
+    wf__flow_add(t, "anchors", m->anchor, WF_F32, n, (size_t)m->features, (size_t)m->neurons);
+    if (m->path) wf__flow_add(t, "path", m->code, WF_F64, n, (size_t)d->path_dim, 0);
+    wf_result r = wf_params_store(m->field, t);
+    return r < 0 ? r : wf_tensors_save(t, path);
+}
+
+/* weight graphs: load a model */
+static int wf__flow_about(wf_arena *A, const wf_tensors *t, const char *key)
+{
+    const char *text = wf_tensors_about(t, key);
+    double value = -1;
+    if (!text || wf_number_parse(text, strlen(text), &value) != strlen(text) || !(value >= 0 && value < 1e6)) wf__fail(A, WF_ERROR_FORMAT, "weightflow: the model file has no usable entry %s", key);
+    return value >= 0 && value < 1e6 ? (int)value : 0;
+}
+
+static const wf_array *wf__flow_tensor(wf_arena *A, const wf_tensors *t, const char *name, int dtype, size_t count)
+{
+    const wf_array *a = wf_tensors_find(t, name);
+    if (!a) wf__fail(A, WF_ERROR_NAME, "weightflow: the model file has no tensor %s", name);
+    else if (a->dtype != dtype || (count && a->count != count)) { wf__fail(A, WF_ERROR_SHAPE, "weightflow: tensor %s has another type or size than expected", name); a = NULL; }
+    return a;
+}
+
+wf_weightflow *wf_weightflow_load(wf_arena *A, const char *path, const wf_weightflow_desc *desc)
+{
+    wf_weightflow_desc d;
+    memset(&d, 0, sizeof d);
+    wf_tensors *t = wf_tensors_read(A, path);
+    if (!t) return NULL;
+    if (desc) d = *desc;
+    d.species = wf__flow_about(A, t, "species");
+    d.states = wf__flow_about(A, t, "states");
+    d.hidden = wf__flow_about(A, t, "hidden");
+    d.control = wf__flow_about(A, t, "control");
+    d.path_dim = wf__flow_about(A, t, "path_dim");
+    d.as_published = wf__flow_about(A, t, "as_published");
+    d.width = wf__flow_about(A, t, "width");
+    d.layers = wf__flow_about(A, t, "layers");
+    d.heads = wf__flow_about(A, t, "heads");
+    d.feed_forward = wf__flow_about(A, t, "feed_forward");
+    d.substeps = wf__flow_about(A, t, "substeps");
+    const wf_array *times = wf__flow_tensor(A, t, "times", WF_F64, 0);
+    if (A->report.code < 0 || !times) return NULL;
+    wf_weightflow *m = wf_weightflow_new(A, &d, (const double *)times->data, times->count > 256 ? 257 : (int)times->count);
+    if (!m) return NULL;
+    const wf_array *anchors = wf__flow_tensor(A, t, "anchors", WF_F32, times->count * m->size), *codes = NULL;
+    if (d.control == WF_CONTROL_CDE) codes = wf__flow_tensor(A, t, "path", WF_F64, times->count * (size_t)m->desc.path_dim);
+    if (!anchors || (d.control == WF_CONTROL_CDE && !codes) || wf_params_take(m->field, t) < 0) return NULL;
+    memcpy(m->anchor, anchors->data, anchors->count * sizeof(float));
+    m->fitted = 1;
+    if (codes && wf_weightflow_set_path(m, (const double *)codes->data) < 0) return NULL;
+    return m;
+}
+#endif
+#endif /* WF_NO_WEIGHTFLOW */
 
 /* ---- Systems ---- */
 /* systems: describe a simulation */
