@@ -8380,23 +8380,22 @@ wf_result wf_loop_next(wf_loop *l, wf_t carry, wf_t next)
 /* loops: end a loop */
 wf_result wf_loop_end(wf_loop *l)
 {
-    enum { MANY = 256 };
-    int32_t args[MANY];
-    int count = 0, space = WF__SHARED;
+    int count = 0, space = WF__SHARED, inside = 0;
     if (!l || l->ended) return WF_ERROR_ARGUMENT;
     wf_arena *A = l->graph->arena;
     if (A->report.code < 0) return A->report.code;
+    for (int id = 1; id < l->body->nodes; id++) inside += l->body->node[id].op == WF__OP_PARAM;
+    int32_t *args = (int32_t *)wf_alloc(A, (size_t)(l->ports + inside + 1), sizeof *args);
+    if (!args) return WF_ERROR_MEMORY;
     for (int i = 0; i < l->ports; i++) {
         if (l->port[i].kind == WF__CARRY && !l->port[i].next) return wf__fail(A, WF_ERROR_ARGUMENT, "loop: carry %d has no next value", i);
         if (!l->port[i].outer) continue;
-        if (count == MANY) return wf__fail(A, WF_ERROR_LIMIT, "loop: more than %d values come in", MANY);
         args[count++] = l->port[i].outer;
     }
     for (int id = 1; id < l->body->nodes; id++) {
         const wf__node *b = &l->body->node[id];
         space |= b->space;
         if (b->op != WF__OP_PARAM) continue;
-        if (count == MANY) return wf__fail(A, WF_ERROR_LIMIT, "loop: more than %d values come in", MANY);
         args[count] = wf__node_add(l->graph, *b, NULL, 0).id;
         if (!args[count++]) return WF_ERROR_MEMORY;
     }
@@ -8639,6 +8638,7 @@ static wf_t wf__import(wf_graph *to, wf_graph *from, int id, const int32_t *map)
     wf__node n = from->node[id];
     int keeps = n.op == WF__OP_RANDOM || n.op == WF__OP_INPUT || (n.op == WF__OP_BCAST && n.space == WF__BATCH);
     int total = n.op == WF__OP_RESULT && n.at[0] == WF__TOTAL && n.space == WF__SHARED, space = n.space * keeps; /* shared is 0 */
+    if (n.op == WF__OP_SCAN) return wf__import_loop(to, from->loop[n.at[0]], map);
     if (n.args > MANY) { wf__fail(to->arena, WF_ERROR_LIMIT, "derivative: a value with more than %d arguments", MANY); return wf__none(to); }
     for (int i = 0; i < n.args; i++) {
         args[i] = map[from->pool[n.arg + i]];
@@ -8652,7 +8652,6 @@ static wf_t wf__import(wf_graph *to, wf_graph *from, int id, const int32_t *map)
         for (int i = 0; i < n.args; i++) in[i] = wf__at(to, args[i]);
         return wf__custom_node(to, from->custom[n.at[0]], in, n.args, n.nd, n.d);
     }
-    if (n.op == WF__OP_SCAN) return wf__import_loop(to, from->loop[n.at[0]], map);
     return wf__node_add(to, n, args, n.args);
 }
 
@@ -13159,7 +13158,7 @@ static wf_result wf__flow_train_build(wf_weightflow *m, int horizon)
     r->in[1] = wf_input_nd(r->g, "target", 3, d3);
     r->in[2] = wf_input_nd(r->g, "control", 2, d2);
     r->in[3] = wf_input(r->g, "weight", 1);
-    wf_loop *l = wf_loop_begin(r->g, steps, WF_KEEP_CARRY);
+    wf_loop *l = wf_loop_begin(r->g, steps, WF_KEEP_ALL);
     wf_graph *b = wf_loop_body(l);
     wf_t y = wf_loop_carry(l, r->in[0]), e = wf_loop_carry(l, wf_per_sample(wf_full(r->g, 0, NULL, 0)));
     wf_t target = wf_loop_each(l, r->in[1]), row = wf_loop_each(l, r->in[2]), energy;
