@@ -627,6 +627,41 @@ WF_API wf_result wf_opt_save(wf_opt *opt, const char *path, const wf_tensor_note
 WF_API wf_result wf_opt_load(wf_opt *opt, const char *path);
 #endif
 
+/* training: declare the loop */
+/* What a training has come to. Kept up to date while it runs: the progress callback may look. */
+typedef struct wf_fit_report {
+    int64_t steps, epochs; /* of the optimiser; complete passes over the data */
+    double loss;           /* of the last minibatch, before its step */
+    double best;           /* the lowest validation, or the lowest minibatch where nothing is validated */
+    int64_t best_step;     /* reached after so many steps */
+    int stopped;           /* 1: patience came to its end */
+} wf_fit_report;
+
+/* A training over data in memory. Feeds are borrowed during the call. Zero chooses what stands behind the semicolon. */
+typedef struct wf_fit_desc {
+    const wf_feed *data;       /* one wf_in for each input of the plan, all samples; inputs without a sample axis are passed on */
+    int feeds;
+    size_t samples;            /* less than 2^31 */
+    size_t batch;              /* samples of a step, at most; 256. As many as `samples`: no shuffling, no copies */
+    int64_t steps;             /* go on until the optimiser has made so many steps, */
+    int epochs;                /* ... or so many passes over the data: the first that is reached; one is needed */
+    uint64_t seed;             /* of the order and of noise in the graph */
+    wf_ws *check;              /* validate: run the plan of this workspace; no validation */
+    const wf_feed *check_data; /* all its inputs */
+    int check_feeds;
+    size_t check_samples;
+    int64_t check_every;       /* steps; once an epoch */
+    int patience;              /* stop after so many validations without a better one; never */
+    wf_progress_fn progress;   /* told the steps after each one */
+    void *user;
+} wf_fit_desc;
+
+/* Train. The first output of the plan of `ws` (and of `check`) must be the loss, one shared number. `report` may be NULL.
+   WF_CANCELLED: the progress callback asked for it; the parameters are those after the last whole step, and the same call goes on from there. On any other return the parameters are those of the best
+   validation, if there was one. A validation which is not finite is not a better one. Errors (wf_opt_report): WF_ERROR_NUMERIC when a loss or gradient is not finite. Working memory is taken from the arena of
+   the optimiser at the first call, and kept for the next. */
+WF_API wf_result wf_fit(wf_opt *opt, wf_ws *ws, const wf_fit_desc *desc, wf_fit_report *report);
+
 /* ---- Networks ---- */
 
 /* Networks. x is [features] or [features, tokens], shared or per sample. Parameters get the names in the table of the chapter "Networks"; a name that exists is shared.
@@ -921,7 +956,7 @@ WF_API wf_result wf_sinkhorn(wf_arena *arena, const wf_points *x, const wf_point
 #if defined(__clang__)
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wunused-function"
-#if __clang_major__ >= 12
+#if __clang_major__ >= 12 && (defined(__x86_64__) || defined(__i386__)) /* others do not know the pragma */
 #pragma float_control(precise, on, push)
 #endif
 #pragma STDC FP_CONTRACT OFF
@@ -8267,6 +8302,7 @@ struct wf__loop {
     int steps, keep, backwards, ended, node, index;
     wf__port *port; /* values that come in */
     int ports, port_room;
+    int32_t *renamed; /* of a copy whose body is its own: the numbers of the first body's values in it */
 };
 
 static wf_t wf__loop_none(wf_loop *l) { return wf__none(l ? l->body : NULL); }
@@ -8413,6 +8449,18 @@ wf_result wf_loop_end(wf_loop *l)
     return WF_OK;
 }
 
+/* loops: is this a sum over samples */
+static int wf__is_partial(const wf_graph *g, int id) /* no (0) when memory is short: that is reported anyway */
+{
+    uint8_t *partial = (uint8_t *)wf_alloc(g->arena, (size_t)id + 1, 1);
+    for (int i = 1; partial && i <= id; i++) {
+        const wf__node *n = &g->node[i];
+        partial[i] = n->op == WF__OP_BSUM || (n->op == WF__OP_RESULT && n->space < g->node[g->pool[n->arg]].space);
+        for (int k = 0; n->space == WF__SHARED && k < n->args; k++) partial[i] |= partial[g->pool[n->arg + k]];
+    }
+    return partial && partial[id];
+}
+
 /* loops: take results out */
 static wf_t wf__loop_result(wf_loop *l, int kind, int what, const wf__node *like)
 {
@@ -8422,7 +8470,7 @@ static wf_t wf__loop_result(wf_loop *l, int kind, int what, const wf__node *like
         d[nd++] = l->steps;
     }
     for (int i = 0; i < like->nd; i++) d[nd++] = like->d[i];
-    int space = kind == WF__TOTAL && like->space == WF__SHARED ? like->space : l->graph->node[l->node].space;
+    int space = kind == WF__TOTAL && like->space == WF__SHARED && wf__is_partial(l->body, what) ? WF__SHARED : l->graph->node[l->node].space;
     wf__node n = wf__blank(WF__OP_RESULT, space, nd, d);
     n.at[0] = kind;
     n.at[1] = what;
@@ -8637,7 +8685,7 @@ static wf_t wf__import(wf_graph *to, wf_graph *from, int id, const int32_t *map)
     int32_t args[MANY];
     wf__node n = from->node[id];
     int keeps = n.op == WF__OP_RANDOM || n.op == WF__OP_INPUT || (n.op == WF__OP_BCAST && n.space == WF__BATCH);
-    int total = n.op == WF__OP_RESULT && n.at[0] == WF__TOTAL && n.space == WF__SHARED, space = n.space * keeps; /* shared is 0 */
+    int total = n.op == WF__OP_RESULT && n.space < from->node[from->pool[n.arg]].space, space = n.space * keeps; /* shared is 0 */
     if (n.op == WF__OP_SCAN) return wf__import_loop(to, from->loop[n.at[0]], map);
     if (n.args > MANY) { wf__fail(to->arena, WF_ERROR_LIMIT, "derivative: a value with more than %d arguments", MANY); return wf__none(to); }
     for (int i = 0; i < n.args; i++) {
@@ -8652,24 +8700,48 @@ static wf_t wf__import(wf_graph *to, wf_graph *from, int id, const int32_t *map)
         for (int i = 0; i < n.args; i++) in[i] = wf__at(to, args[i]);
         return wf__custom_node(to, from->custom[n.at[0]], in, n.args, n.nd, n.d);
     }
+    if (n.op == WF__OP_RESULT) {
+        const wf_loop *l = to->loop[to->node[args[0]].at[0]];
+        if (l->renamed) n.at[1] = l->renamed[n.at[1]];
+    }
     return wf__node_add(to, n, args, n.args);
 }
 
 /* derivatives: copy a loop into another graph */
+static void wf__import_body(wf_loop *copy, const wf_loop *l, const int32_t *map)
+{
+    int32_t *inner = copy->renamed = (int32_t *)wf_alloc(copy->graph->arena, (size_t)l->body->nodes, sizeof *inner);
+    for (int i = 0; inner && i < l->ports; i++) {
+        wf__port p = l->port[i];
+        wf_t outer = wf__at(copy->graph, p.outer ? map[p.outer] : 0), x;
+        if (p.kind == WF__CARRY) x = wf_loop_carry(copy, wf_per_sample(outer));
+        else if (p.kind == WF__EACH) x = wf_loop_each(copy, outer);
+        else x = p.kind == WF__FIXED ? wf_loop_constant(copy, outer) : wf_loop_step(copy);
+        inner[p.inner] = x.id;
+    }
+    for (int id = 1; inner && id < l->body->nodes; id++) if (!inner[id]) inner[id] = wf__import(copy->body, l->body, id, inner).id;
+    for (int i = 0; inner && i < l->ports; i++)
+        if (l->port[i].kind == WF__CARRY) wf_loop_next(copy, wf__at(copy->body, inner[l->port[i].inner]), wf__at(copy->body, inner[l->port[i].next]));
+}
+
 static wf_t wf__import_loop(wf_graph *to, const wf_loop *l, const int32_t *map)
 {
-    wf_loop *copy = (wf_loop *)wf_alloc(to->arena, 1, sizeof *copy);
+    int wider = 0;
+    wf_loop *copy = wf_loop_begin(to, l->steps, l->keep);
     if (!copy) return wf__none(to);
-    *copy = *l;
-    copy->graph = to;
-    copy->ended = 0;
-    copy->port = (wf__port *)wf_alloc(to->arena, (size_t)(l->ports + 1), sizeof *copy->port);
-    if (!copy->port) return wf__none(to);
-    for (int i = 0; i < l->ports; i++) {
-        copy->port[i] = l->port[i];
-        copy->port[i].outer = l->port[i].outer ? map[l->port[i].outer] : 0;
+    copy->backwards = l->backwards;
+    for (int i = 0; i < l->ports; i++)
+        if (l->port[i].outer) wider |= to->node[map[l->port[i].outer]].space > l->graph->node[l->port[i].outer].space;
+    if (wider) wf__import_body(copy, l, map);
+    else {
+        copy->body = l->body;
+        copy->ports = copy->port_room = l->ports;
+        copy->port = (wf__port *)wf_alloc(to->arena, (size_t)(l->ports + 1), sizeof *copy->port);
+        for (int i = 0; copy->port && i < l->ports; i++) {
+            copy->port[i] = l->port[i];
+            copy->port[i].outer = l->port[i].outer ? map[l->port[i].outer] : 0;
+        }
     }
-    copy->port_room = l->ports;
     return wf_loop_end(copy) == WF_OK ? wf__at(to, copy->node) : wf__none(to);
 }
 
@@ -8699,7 +8771,7 @@ static void wf__give(wf__sweep *s, int giver, int to, wf_t c)
     wf_graph *g = s->g;
     if (!s->want[to]) return;
     if (!c.id) { s->failed = 1; return; }
-    if (g->node[to].space == WF__SHARED && g->node[giver].space == WF__BATCH) {
+    if (g->node[to].space == WF__SHARED && (g->node[giver].space == WF__BATCH || wf_is_batch(c))) {
         if (wf_is_batch(c) || g->outer) { wf__sweep_push(s, to, wf_per_sample(c).id); return; }
         c = wf_mul(c, wf_samples(g));
     }
@@ -8834,10 +8906,13 @@ static int32_t *wf__loop_copy(wf_loop *r, wf_loop *l, int stacked)
     for (int i = 0; i < l->ports; i++) {
         wf__port p = l->port[i];
         wf_t outer = wf__at(l->graph, p.outer), inner = wf__at(from, p.inner);
-        if (p.kind == WF__CARRY) map[p.inner] = stacked ? wf_loop_each(r, wf_loop_stack(l, inner)).id : wf_loop_carry(r, outer).id;
-        else if (p.kind == WF__EACH) map[p.inner] = wf_loop_each(r, outer).id;
-        else if (p.kind == WF__FIXED) map[p.inner] = wf_loop_constant(r, outer).id;
-        else map[p.inner] = wf_loop_step(r).id;
+        wf_t x;
+        if (p.kind == WF__CARRY) x = stacked ? wf_loop_each(r, wf_loop_stack(l, inner)) : wf_loop_carry(r, outer);
+        else if (p.kind == WF__EACH) x = wf_loop_each(r, outer);
+        else if (p.kind == WF__FIXED) x = wf_loop_constant(r, outer);
+        else x = wf_loop_step(r);
+        if (stacked && p.kind <= WF__EACH && l->graph->node[l->node].space == WF__BATCH) x = wf_per_sample(x);
+        map[p.inner] = x.id;
     }
     for (int id = 1; id < from->nodes; id++)
         if (!map[id]) map[id] = wf__import(to, from, id, map).id;
@@ -9258,12 +9333,42 @@ wf_t wf_divergence(wf_t y, wf_t x)
 }
 
 /* derivatives: a second derivative from the first */
-static wf_t wf__curvature(wf_t y, int which, int along)
+static wf_t wf__curvature_of(wf_t y, int which, wf_t x)
 {
-    wf_t slope = wf__slope(y, which), x = wf__arg_of(y, along), one = wf__const_like(x, 1), out = wf__none(y.graph);
-    slope = wf_bcast(slope, wf__of(y)->nd, wf__of(y)->d);
+    wf_t slope = wf_bcast(wf__slope(y, which), wf__of(y)->nd, wf__of(y)->d), one = wf__const_like(x, 1), out = wf__none(y.graph);
     if (!slope.id || wf__jvp(&x, &one, 1, &slope, 1, &out) < 0) return wf__none(y.graph);
     return out;
+}
+
+/* derivatives: put arguments in place of stand-ins */
+static wf_t wf__replace(wf_t value, const wf_t *from, const wf_t *to, int n)
+{
+    wf_graph *g = value.graph;
+    int first = from[0].id;
+    int32_t *map = (int32_t *)wf_alloc(g->arena, (size_t)value.id + 1, sizeof *map);
+    if (!map) return wf__none(g);
+    for (int i = 1; i < n; i++) if (from[i].id < first) first = from[i].id;
+    for (int id = 0; id <= value.id; id++) map[id] = id;
+    for (int i = 0; i < n; i++) map[from[i].id] = to[i].id;
+    for (int id = first; id <= value.id; id++) {
+        int changed = 0;
+        for (int k = 0; k < g->node[id].args; k++) changed |= map[wf__arg(g, id, k)] != wf__arg(g, id, k);
+        if (changed && map[id] == id) map[id] = wf__import(g, g, id, map).id;
+    }
+    return wf__at(g, map[value.id]);
+}
+
+static wf_t wf__curvature(wf_t y, int which, int along)
+{
+    wf_t real[2], stand[2], fresh, f;
+    if (wf__of(y)->args == 1) return wf__curvature_of(y, which, wf__arg_of(y, 0));
+    for (int i = 0; i < 2; i++) real[i] = wf__arg_of(y, i);
+    stand[0] = wf_stop(real[0]);
+    stand[1] = wf_stop(wf_stop(real[1]));
+    fresh = wf__build(wf__of(y)->op, stand);
+    if (wf__missing(fresh)) return fresh;
+    f = wf__curvature_of(fresh, which, stand[along]);
+    return f.id ? wf__replace(f, stand, real, 2) : f;
 }
 
 /* derivatives: carry a jet through an elementwise operation */
@@ -9791,7 +9896,7 @@ static int wf__is_one_minus(wf__scope *s, int id, int op, int y)
     double one;
     if (n->op != WF__OP_SUB || !wf__is_const(wf__at(s->g, wf__arg(s->g, id, 0)), &one) || one != 1) return 0;
     int b = wf__arg(s->g, id, 1);
-    if (op == WF__OP_SQUARE) return s->g->node[b].op == WF__OP_SQUARE && s->uses[b] == 1;
+    if (op == WF__OP_SQUARE) return s->g->node[b].op == WF__OP_SQUARE && s->uses[b] == 1 && !s->value[b].known;
     return b == y;
 }
 
@@ -12242,6 +12347,199 @@ wf_result wf_opt_save(wf_opt *o, const char *path, const wf_tensor_note *notes, 
 wf_result wf_opt_load(wf_opt *o, const char *path) { return o ? wf__checkpoint_load(o->arena, o->params, o, path) : WF_ERROR_ARGUMENT; }
 #endif
 
+/* training: define the loop */
+enum { WF__PURPOSE_SHUFFLE = 252 };
+typedef struct wf__column { char *batch; size_t row; } wf__column; /* bytes of a row; 0: not cut into minibatches */
+
+typedef struct wf__fit {
+    wf_opt *o;
+    wf_ws *ws;
+    const wf_fit_desc *d;
+    wf_fit_report *r;
+    size_t batches;
+    int64_t total, every, epoch; /* epoch: the one that `order` belongs to */
+    wf_feed *feed, *check;       /* the inputs, and the loss behind them */
+    wf__column *column;
+    int *order, bad, kept;
+    char *best;
+    double loss;                 /* a float or a double */
+} wf__fit;
+
+/* training: check what is to be fitted */
+static wf_result wf__fit_begin(wf__fit *f)
+{
+    const wf_fit_desc *d = f->d;
+    wf_report *report = &f->o->report;
+    if (!d->samples || (d->check && !d->check_samples)) return wf__report(report, WF_ERROR_DATA, "fit: zero samples");
+    if (d->samples > 0x7FFFFFFF) return wf__report(report, WF_ERROR_LIMIT, "fit: %z samples are too many", d->samples);
+    if ((d->steps <= 0 && d->epochs <= 0) || d->steps < 0 || d->epochs < 0 || d->feeds < 0 || d->check_feeds < 0)
+        return wf__report(report, WF_ERROR_ARGUMENT, "fit: %I steps, %d epochs, %d and %d feeds", d->steps, d->epochs, d->feeds, d->check_feeds);
+    for (int i = 0; i < 2; i++) {
+        const wf_plan *p = i ? d->check ? d->check->plan : NULL : f->ws->plan;
+        if (p && (!p->outs || p->out[0].space != WF__SHARED || p->out[0].size != 1)) return wf__report(report, WF_ERROR_SHAPE, "fit: the first output of a plan must be its loss, one shared number");
+    }
+    size_t batch = d->batch ? d->batch : 256;
+    f->batches = d->samples / batch + (d->samples % batch != 0);
+    int64_t all = d->epochs * (int64_t)f->batches; /* < 2^62 */
+    f->total = d->steps && (!all || d->steps < all) ? d->steps : all;
+    f->every = d->check_every > 0 ? d->check_every : (int64_t)f->batches;
+    f->epoch = -1;
+    return WF_OK;
+}
+
+/* training: lay out the memory of the loop */
+static char *wf__fit_cut(char *base, size_t *at, size_t bytes)
+{
+    char *piece = base ? base + *at : NULL;
+    *at += wf__round_up(bytes);
+    return piece;
+}
+
+static size_t wf__fit_row(const wf_plan *p, int node)
+{
+    for (int i = 0; i < p->ins; i++)
+        if (p->in[i].node == node && p->in[i].space != WF__SHARED) return p->in[i].size * wf__type_size(p->type);
+    return 0;
+}
+
+static size_t wf__fit_memory(wf__fit *f, char *base)
+{
+    const wf_fit_desc *d = f->d;
+    const wf_params *P = f->o->params;
+    size_t at = 0, most = (d->samples + f->batches - 1) / f->batches;
+    f->feed = (wf_feed *)(void *)wf__fit_cut(base, &at, ((size_t)d->feeds + 1) * sizeof *f->feed);
+    f->check = (wf_feed *)(void *)wf__fit_cut(base, &at, ((size_t)d->check_feeds + 1) * sizeof *f->check);
+    f->column = (wf__column *)(void *)wf__fit_cut(base, &at, ((size_t)d->feeds + 1) * sizeof *f->column);
+    f->order = (int *)(void *)wf__fit_cut(base, &at, f->batches > 1 ? d->samples * sizeof(int) : 0);
+    f->best = wf__fit_cut(base, &at, d->check ? P->size * wf__type_size(P->type) : 0);
+    for (int i = 0; i < d->feeds; i++) {
+        size_t row = f->batches > 1 ? wf__fit_row(f->ws->plan, d->data[i].node.id) : 0;
+        wf__column c = { wf__fit_cut(base, &at, most * row), row };
+        if (!base) continue;
+        f->column[i] = c;
+        f->feed[i] = row ? wf_in(d->data[i].node, c.batch, 0) : d->data[i];
+    }
+    return at;
+}
+
+/* training: prepare the loop */
+static wf_feed wf__fit_loss(const wf_plan *p, void *loss)
+{
+    wf_t t = { p->graph, p->out[0].node };
+    return wf_out(t, loss, 0);
+}
+
+static wf_result wf__fit_prepare(wf__fit *f)
+{
+    wf_opt *o = f->o;
+    const wf_fit_desc *d = f->d;
+    size_t bytes = wf__fit_memory(f, NULL);
+    if (bytes > o->room_bytes) {
+        char *room = (char *)wf_alloc(o->arena, bytes, 1);
+        if (!room) return wf__report(&o->report, WF_ERROR_MEMORY, "fit: no room for %z bytes", bytes);
+        o->room = room;
+        o->room_bytes = bytes;
+    }
+    (void)wf__fit_memory(f, o->room);
+    f->feed[d->feeds] = wf__fit_loss(f->ws->plan, &f->loss);
+    if (!d->check) return WF_OK;
+    if (d->check_feeds) memcpy(f->check, d->check_data, (size_t)d->check_feeds * sizeof *f->check);
+    f->check[d->check_feeds] = wf__fit_loss(d->check->plan, &f->loss);
+    return WF_OK;
+}
+
+/* training: gather a minibatch */
+static void wf__fit_shuffle(wf__fit *f, int64_t epoch)
+{
+    wf_rng rng;
+    wf__rng_start(&rng, f->d->seed, (uint32_t)epoch, WF__PURPOSE_SHUFFLE);
+    for (size_t i = 0; i < f->d->samples; i++) f->order[i] = (int)i;
+    wf_rng_shuffle(&rng, f->order, f->d->samples);
+    f->epoch = epoch;
+}
+
+static size_t wf__fit_gather(wf__fit *f, int64_t step)
+{
+    const wf_fit_desc *d = f->d;
+    uint64_t n = d->samples, b = (uint64_t)step % f->batches;
+    if (f->batches == 1) return d->samples;
+    if (step / (int64_t)f->batches != f->epoch) wf__fit_shuffle(f, step / (int64_t)f->batches);
+    size_t from = (size_t)(n * b / f->batches), to = (size_t)(n * (b + 1) / f->batches), es = wf__type_size(f->ws->plan->type);
+    for (int i = 0; i < d->feeds; i++) {
+        const wf__column *c = &f->column[i];
+        size_t stride = d->data[i].stride ? d->data[i].stride * es : c->row;
+        for (size_t s = from; c->row && s < to; s++) memcpy(c->batch + (s - from) * c->row, (const char *)d->data[i].in + (size_t)f->order[s] * stride, c->row);
+    }
+    return to - from;
+}
+
+/* training: make one step of the loop */
+static wf_result wf__fit_step(wf__fit *f)
+{
+    wf_opt *o = f->o;
+    int64_t k = o->steps;
+    size_t n = wf__fit_gather(f, k);
+    wf_ws_noise(f->ws, f->d->seed, (uint32_t)k);
+    wf_result r = wf_run(f->ws->plan, f->ws, f->feed, f->d->feeds + 1, n);
+    if (r < 0) return wf__report(&o->report, r, "fit: step %I: %s", k, f->ws->report.text);
+    r = wf_opt_step(o, f->ws);
+    if (r < 0) return r;
+    f->r->loss = wf__get(&f->loss, f->ws->plan->type, 0);
+    f->r->steps = o->steps;
+    f->r->epochs = o->steps / (int64_t)f->batches;
+    if (f->d->check || !(f->r->loss < f->r->best)) return WF_OK;
+    f->r->best = f->r->loss;
+    f->r->best_step = k;
+    return WF_OK;
+}
+
+/* training: validate */
+static wf_result wf__fit_check(wf__fit *f)
+{
+    wf_opt *o = f->o;
+    const wf_fit_desc *d = f->d;
+    if (o->ema) (void)wf_opt_swap(o);
+    wf_result r = wf_run(d->check->plan, d->check, f->check, d->check_feeds + 1, d->check_samples);
+    double loss = r < 0 ? 0 : wf__get(&f->loss, d->check->plan->type, 0);
+    f->bad++;
+    if (r == WF_OK && loss < f->r->best) {
+        memcpy(f->best, o->params->data, o->size * wf__type_size(o->params->type));
+        f->r->best = loss;
+        f->r->best_step = o->steps;
+        f->bad = 0;
+        f->kept = 1;
+    }
+    if (o->ema) (void)wf_opt_swap(o);
+    f->r->stopped = d->patience > 0 && f->bad >= d->patience;
+    return r < 0 && r != WF_ERROR_NUMERIC ? wf__report(&o->report, r, "fit: validation: %s", d->check->report.text) : WF_OK;
+}
+
+/* training: fit */
+wf_result wf_fit(wf_opt *o, wf_ws *ws, const wf_fit_desc *d, wf_fit_report *report)
+{
+    wf__fit f;
+    wf_fit_report own;
+    if (!o || !ws || !d) return WF_ERROR_ARGUMENT;
+    memset(&f, 0, sizeof f);
+    f.o = o;
+    f.ws = ws;
+    f.d = d;
+    f.r = report ? report : &own;
+    memset(f.r, 0, sizeof *f.r);
+    f.r->best = HUGE_VAL;
+    f.r->steps = o->steps;
+    wf__opt_begin(o);
+    wf_result r = wf__fit_begin(&f);
+    if (r == WF_OK) r = wf__fit_prepare(&f);
+    while (r == WF_OK && o->steps < f.total && !f.r->stopped) {
+        r = wf__fit_step(&f);
+        if (r == WF_OK && d->check && (o->steps % f.every == 0 || o->steps == f.total)) r = wf__fit_check(&f);
+        if (r == WF_OK && d->progress && d->progress(d->user, "train", (double)o->steps, (double)f.total)) r = WF_CANCELLED;
+    }
+    if (f.kept && r != WF_CANCELLED) memcpy(o->params->data, f.best, o->size * wf__type_size(o->params->type));
+    return r;
+}
+
 /* ---- Networks ---- */
 /* networks: put names together */
 enum { WF__NAME_ROOM = 192 };
@@ -12970,7 +13268,7 @@ static wf_result wf__flow_fit_open(wf_weightflow *m, wf__flow_fit *f, size_t mos
     wf_t tokens = wf_param(f->run->g, "tokens", 2, d, WF_INIT_ZERO, 0);
     f->run->in[0] = wf_input(f->run->g, "x", m->desc.species);
     f->run->out = wf_neg(wf_mean(wf__flow_log_prob(m, tokens, f->run->in[0])));
-    return wf__flow_compile(m, f->run, 1, 64) ? WF_OK : wf__flow_error(m);
+    return wf__flow_compile(m, f->run, 1, 64) ? (wf_result)WF_OK : wf__flow_error(m);
 }
 
 wf_result wf_weightflow_fit_anchors(wf_weightflow *m, const int32_t *const *counts, const size_t *n, const size_t *stride, int first_epochs, int later_epochs)
@@ -13038,7 +13336,7 @@ wf_result wf_weightflow_set_path(wf_weightflow *m, const double *codes)
     if (codes != m->code) memcpy(m->code, codes, (size_t)m->anchors * (size_t)m->desc.path_dim * sizeof *codes);
     for (int i = 0; i < m->anchors; i++) knots[i] = wf__flow_knot(m, i);
     m->path = wf_spline_natural(m->arena, knots, m->code, m->anchors, m->desc.path_dim);
-    return m->path ? WF_OK : wf__flow_error(m);
+    return m->path ? (wf_result)WF_OK : wf__flow_error(m);
 }
 
 /* weight graphs: fit the path */
@@ -13172,7 +13470,7 @@ static wf_result wf__flow_train_build(wf_weightflow *m, int horizon)
     wf_t total = wf_mul(wf_loop_total(l, loss), wf_reshape(r->in[3], 0, &one));
     r->out = wf_scale(wf_batch_sum(total), 1.0 / horizon);
     m->train[horizon] = r;
-    return wf__flow_compile(m, r, 1, 1) ? WF_OK : wf__flow_error(m);
+    return wf__flow_compile(m, r, 1, 1) ? (wf_result)WF_OK : wf__flow_error(m);
 }
 
 /* weight graphs: write the speeds of a step */
@@ -13230,7 +13528,7 @@ static wf_result wf__flow_update(wf_weightflow *m, float *loss)
     wf_result r = wf_run(q->plan, q->ws, feeds, 5, (size_t)used);
     if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(q->ws)->text);
     r = wf_opt_step(m->opt, q->ws);
-    return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt)->text) : WF_OK;
+    return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt)->text) : r;
 }
 
 /* weight graphs: fit the field */
@@ -13284,7 +13582,7 @@ static wf_result wf__flow_advance(wf_weightflow *m, float *state, double t, doub
     feeds[1] = wf_in(r->in[1], m->feed_control, 0);
     feeds[2] = wf_out(r->out, to, 0);
     wf_result e = wf_run(r->plan, r->ws, feeds, 3, 1);
-    return e < 0 ? wf__fail(m->arena, e, "%s", wf_ws_report(r->ws)->text) : WF_OK;
+    return e < 0 ? wf__fail(m->arena, e, "%s", wf_ws_report(r->ws)->text) : e;
 }
 
 /* weight graphs: integrate to given times */
@@ -13489,9 +13787,9 @@ wf_result wf_weightflow_save(wf_weightflow *m, const char *path)
     wf__flow_note(t, "feed_forward", d->feed_forward);
     wf__flow_note(t, "substeps", d->substeps);
     size_t n = (size_t)m->anchors;
-    wf__flow_add(t, "times", m->times, WF_F64, n, 0, 0);
-    wf__flow_add(t, "anchors", m->anchor, WF_F32, n, (size_t)m->features, (size_t)m->neurons);
-    if (m->path) wf__flow_add(t, "path", m->code, WF_F64, n, (size_t)d->path_dim, 0);
+    wf__flow_add(t, "times", m->times, WF_DTYPE_F64, n, 0, 0);
+    wf__flow_add(t, "anchors", m->anchor, WF_DTYPE_F32, n, (size_t)m->features, (size_t)m->neurons);
+    if (m->path) wf__flow_add(t, "path", m->code, WF_DTYPE_F64, n, (size_t)d->path_dim, 0);
     wf_result r = wf_params_store(m->field, t);
     return r < 0 ? r : wf_tensors_save(t, path);
 }
@@ -13531,12 +13829,12 @@ wf_weightflow *wf_weightflow_load(wf_arena *A, const char *path, const wf_weight
     d.heads = wf__flow_about(A, t, "heads");
     d.feed_forward = wf__flow_about(A, t, "feed_forward");
     d.substeps = wf__flow_about(A, t, "substeps");
-    const wf_array *times = wf__flow_tensor(A, t, "times", WF_F64, 0);
+    const wf_array *times = wf__flow_tensor(A, t, "times", WF_DTYPE_F64, 0);
     if (A->report.code < 0 || !times) return NULL;
     wf_weightflow *m = wf_weightflow_new(A, &d, (const double *)times->data, times->count > 256 ? 257 : (int)times->count);
     if (!m) return NULL;
-    const wf_array *anchors = wf__flow_tensor(A, t, "anchors", WF_F32, times->count * m->size), *codes = NULL;
-    if (d.control == WF_CONTROL_CDE) codes = wf__flow_tensor(A, t, "path", WF_F64, times->count * (size_t)m->desc.path_dim);
+    const wf_array *anchors = wf__flow_tensor(A, t, "anchors", WF_DTYPE_F32, times->count * m->size), *codes = NULL;
+    if (d.control == WF_CONTROL_CDE) codes = wf__flow_tensor(A, t, "path", WF_DTYPE_F64, times->count * (size_t)m->desc.path_dim);
     if (!anchors || (d.control == WF_CONTROL_CDE && !codes) || wf_params_take(m->field, t) < 0) return NULL;
     memcpy(m->anchor, anchors->data, anchors->count * sizeof(float));
     m->fitted = 1;
@@ -14326,7 +14624,7 @@ wf_result wf_sinkhorn(wf_arena *A, const wf_points *x, const wf_points *y, doubl
 }
 #endif
 #if defined(__clang__)
-#if __clang_major__ >= 12
+#if __clang_major__ >= 12 && (defined(__x86_64__) || defined(__i386__))
 #pragma float_control(pop)
 #endif
 #pragma STDC FP_CONTRACT DEFAULT
