@@ -120,9 +120,9 @@ def goal(line: Line) -> Optional[str]:
 def table(lines: List[Line]) -> None:
     print()
     for line in lines:
-        keys = [k for k in ("isa", "type", "batch", "m", "n", "k", "function", "size", "compiler") if k in line]
+        keys = [k for k in ("isa", "type", "kind", "batch", "m", "n", "k", "function", "size", "compiler") if k in line]
         name = "%s %s" % (line["bench"], " ".join("%s=%s" % (k, line[k]) for k in keys))
-        speed = "%.1f GFLOP/s" % line["gflops"] if "gflops" in line else "%.2f s" % line["seconds"] if "seconds" in line else ""
+        speed = "%.1f GFLOP/s" % line["gflops"] if "gflops" in line else "%.2f s" % line["seconds"] if "seconds" in line else "%.3f ns" % line["ns_per_element"] if "ns_per_element" in line else ""
         print("%-48s %14s   %s" % (name, speed, goal(line) or ""))
 
 

@@ -96,7 +96,7 @@ def main() -> int:
     cc, flags = shlex.split(o.cc), shlex.split(o.cflags)
     here = ROOT / "tests"
     sources, scripts = sorted(here.glob("test_*.c")), sorted(here.glob("test_*.py"))
-    start, timeout = time.time(), 7200.0 if o.long else 400.0
+    start, timeout = time.time(), 7200.0 if o.long else 1800.0
     skipped: List[str] = []
     if not tools.builds(cc):
         print("FAILED the compiler %r does not work; choose another: make test CC=gcc" % o.cc)
