@@ -189,11 +189,13 @@ typedef int (*wf_write_fn)(void *user, const void *data, size_t size);
 
 /* Read from memory: pass wf_memory_read as the callback and this struct as its user. `data` is borrowed. */
 typedef struct wf_memory_reader { const void *data; size_t size, at; } wf_memory_reader;
+/* A wf_read_fn over a wf_memory_reader. */
 WF_API size_t wf_memory_read(void *reader, void *data, size_t size);
 
 /* Write to memory. With an arena, `data` grows in it (outgrown blocks stay until the arena goes); without, `data` holds `capacity` bytes of yours.
    `size` counts what was written. */
 typedef struct wf_memory_writer { wf_arena *arena; void *data; size_t size, capacity; } wf_memory_writer;
+/* A wf_write_fn over a wf_memory_writer. */
 WF_API int wf_memory_write(void *writer, const void *data, size_t size);
 
 /* Everything `read` delivers, in the arena, followed by a zero byte that `size` does not count. `expected` bytes is a hint (0: unknown). NULL on failure. */
@@ -238,7 +240,9 @@ WF_API wf_array *wf_npy_parse(wf_arena *arena, const void *bytes, size_t size, c
 /* Write an array as .npy, version 1, little-endian. The arena keeps the error. */
 WF_API wf_result wf_npy_write(wf_arena *arena, const wf_array *a, wf_write_fn write, void *user);
 #ifndef WF_NO_STDIO
+/* The same from a file; the report names it. */
 WF_API wf_array *wf_npy_read(wf_arena *arena, const char *path);
+/* The same to a file, whole or not at all. */
 WF_API wf_result wf_npy_save(wf_arena *arena, const char *path, const wf_array *a);
 #endif
 
@@ -257,6 +261,7 @@ typedef struct wf_tensors {
     size_t capacity, note_capacity;
 } wf_tensors;
 
+/* An empty list, to be added to. */
 WF_API wf_tensors *wf_tensors_new(wf_arena *arena);
 /* Append an array under a name (copied). The array's data are borrowed until the last write. A name that is taken or is not UTF-8: WF_ERROR_NAME. */
 WF_API wf_result wf_tensors_add(wf_tensors *t, const char *name, const wf_array *a);
@@ -270,7 +275,9 @@ WF_API wf_tensors *wf_tensors_parse(wf_arena *arena, const void *bytes, size_t s
 /* Write in the order of entries: the same content gives the same bytes. */
 WF_API wf_result wf_tensors_write(const wf_tensors *t, wf_write_fn write, void *user);
 #ifndef WF_NO_STDIO
+/* The same from a file; the report names it. */
 WF_API wf_tensors *wf_tensors_read(wf_arena *arena, const char *path);
+/* The same to a file, whole or not at all. */
 WF_API wf_result wf_tensors_save(const wf_tensors *t, const char *path);
 #endif
 
@@ -307,7 +314,9 @@ WF_API int wf_table_column(const wf_table *table, const char *name);
 /* Write a table with commas; every number reads back as the same bits (NaN as some NaN, with keep_nan). */
 WF_API wf_result wf_csv_write(wf_arena *arena, const wf_table *table, wf_write_fn write, void *user);
 #ifndef WF_NO_STDIO
+/* The same from a file; the report names it. */
 WF_API wf_table *wf_csv_read(wf_arena *arena, const char *path, const wf_csv_options *options);
+/* The same to a file, whole or not at all. */
 WF_API wf_result wf_csv_save(wf_arena *arena, const char *path, const wf_table *table);
 #endif
 
@@ -453,8 +462,8 @@ WF_API wf_t wf_cholesky(wf_t a);
 
 /* A loop under construction, then the handle to its results. Lives with its graph. */
 typedef struct wf__loop wf_loop;
-/* What reverse-mode differentiation keeps of a loop: the carries of each step, recomputing the rest (the default: least memory traffic);
-   everything it will need; or the carries of a few steps only, recomputing from them. Results have the same bits. */
+/* What reverse-mode differentiation keeps of a loop: the carries of each step, recomputing the rest (the default: least memory traffic); everything it will need; or the carries
+   of a few steps only, recomputing from them (solvers build that as a loop of loops; a loop by itself keeps its carries). Values and first derivatives have the same bits. */
 enum { WF_KEEP_CARRY = 0, WF_KEEP_ALL = 1, WF_KEEP_FEW = 2 };
 
 /* Begin a loop of `steps` steps (at least 1) in a graph; WF_KEEP_... */
@@ -514,7 +523,9 @@ WF_API wf_t wf_divergence(wf_t y, wf_t x);
 
 /* Value, gradient [size of y, D] and Laplacian (shape of y) of y in x [D], carried together (Dangel et al. 2025, collapsed). */
 typedef struct wf_jet { wf_t value, grad, lap; } wf_jet;
+/* The jet of y, of any shape, in a vector x of at most 256 elements. Without a rule for an operation on the way: by nested forward mode. */
 WF_API wf_jet wf_jet2(wf_t y, wf_t x);
+/* The Laplacian alone. */
 WF_API wf_t wf_laplacian(wf_t y, wf_t x);
 
 /* ---- Plans ---- */
@@ -547,7 +558,9 @@ typedef struct wf_ws wf_ws;
 
 /* Data for an input or from an output. Row-major, one row per sample; `stride` is elements between rows (0: dense). */
 typedef struct wf_feed { wf_t node; const void *in; void *out; size_t stride; } wf_feed;
+/* Feed an input from `data` (borrowed during the run). */
 WF_API wf_feed wf_in(wf_t node, const void *data, size_t stride);
+/* Write a wanted value to `data`: one row per sample, or one row where it is shared. */
 WF_API wf_feed wf_out(wf_t node, void *data, size_t stride);
 
 /* A workspace for up to `threads` threads (0: the default of OpenMP or of `parallel`, which may be NULL and is copied). The last allocation before running. */
@@ -662,6 +675,15 @@ typedef struct wf_fit_desc {
    the optimiser at the first call, and kept for the next. */
 WF_API wf_result wf_fit(wf_opt *opt, wf_ws *ws, const wf_fit_desc *desc, wf_fit_report *report);
 
+/* ---- Looking inside ---- */
+
+/* Write a graph as text: the `n` values of `out` and what they need, or, where n is 0, all of it. The text is stable. WF_ERROR_IO when the callback fails. */
+WF_API wf_result wf_graph_dump(const wf_graph *graph, const wf_t *out, int n, wf_write_fn write, void *user);
+/* The same as a drawing for Graphviz. */
+WF_API wf_result wf_graph_dot(const wf_graph *graph, const wf_t *out, int n, wf_write_fn write, void *user);
+/* Write a plan as text: what goes in and out, memory, phases, and their steps with kernels, sizes and places. */
+WF_API wf_result wf_plan_dump(const wf_plan *plan, wf_write_fn write, void *user);
+
 /* ---- Networks ---- */
 
 /* Networks. x is [features] or [features, tokens], shared or per sample. Parameters get the names in the table of the chapter "Networks"; a name that exists is shared.
@@ -669,6 +691,7 @@ WF_API wf_result wf_fit(wf_opt *opt, wf_ws *ws, const wf_fit_desc *desc, wf_fit_
 
 /* Curves. WF_ACT_DEFAULT: tanh in a perceptron, relu in a Transformer layer. Gelu is the exact one, x (1 + erf(x/sqrt 2)) / 2. */
 enum { WF_ACT_DEFAULT = 0, WF_ACT_NONE, WF_ACT_TANH, WF_ACT_SIGMOID, WF_ACT_RELU, WF_ACT_SILU, WF_ACT_GELU, WF_ACT_SOFTPLUS, WF_ACT_SIN };
+/* The curve, element by element. */
 WF_API wf_t wf_activate(wf_t x, int activation);
 
 /* A weight and a bias, of a linear layer or of a normalisation. A member that is all zero is absent. */
@@ -706,13 +729,14 @@ WF_API wf_t wf_attention_map(wf_t q, wf_t k, int heads, wf_t mask);
 /* [keys, queries]: 0 where key <= query, else -inf. */
 WF_API wf_t wf_causal_mask(wf_graph *graph, int keys, int queries);
 
-/* Self-attention of x [d, tokens]: projections to queries, keys and values in one matrix [3d, d], attention, projection [d, d]. */
+/* The weights of self-attention: to queries, keys and values in one matrix [3d, d]; and back [d, d]. */
 typedef struct wf_attention_weights { wf_affine in, out; } wf_attention_weights;
+/* Self-attention of x [d, tokens]: projection, attention, projection. */
 WF_API wf_attention_weights wf_attention_params(wf_graph *graph, const char *name, int features);
 WF_API wf_t wf_self_attention_with(wf_t x, wf_attention_weights w, int heads, wf_t mask);
 WF_API wf_t wf_self_attention(wf_t x, const char *name, int heads, int causal);
 
-/* A Transformer encoder layer, x [d, tokens]. */
+/* The options of a Transformer layer. */
 typedef struct wf_transformer_desc {
     int heads;       /* 0: 4 */
     int width;       /* features inside the feed-forward part; 0: 4 d */
@@ -722,12 +746,14 @@ typedef struct wf_transformer_desc {
     double eps;      /* of the normalisations; 0: 1e-5 */
 } wf_transformer_desc;
 typedef struct wf_transformer_weights { wf_attention_weights attention; wf_affine linear1, linear2, norm1, norm2; } wf_transformer_weights;
+/* A Transformer encoder layer, x [d, tokens]; desc may be NULL. `_with` takes the sizes from the weights, the rest from desc. */
 WF_API wf_transformer_weights wf_transformer_params(wf_graph *graph, const char *name, int features, const wf_transformer_desc *desc);
 WF_API wf_t wf_transformer_layer_with(wf_t x, const wf_transformer_weights *w, const wf_transformer_desc *desc);
 WF_API wf_t wf_transformer_layer(wf_t x, const char *name, const wf_transformer_desc *desc);
 
-/* A gated recurrent unit: the state [h] after the input x [in]. Rows of the weights: r, z, n. Parameters start uniform within 1/sqrt(h). */
+/* The weights of a gated recurrent unit for input and state. Their rows: r, z, n. */
 typedef struct wf_gru_weights { wf_affine in, state; } wf_gru_weights;
+/* The state [h] after the input x [in], or for each column of both. Parameters start uniform within 1/sqrt(h). */
 WF_API wf_gru_weights wf_gru_params(wf_graph *graph, const char *name, int in, int hidden);
 WF_API wf_t wf_gru_cell_with(wf_t x, wf_t h, wf_gru_weights w);
 WF_API wf_t wf_gru_cell(wf_t x, wf_t h, const char *name);
@@ -735,7 +761,7 @@ WF_API wf_t wf_gru_cell(wf_t x, wf_t h, const char *name);
 /* Whole numbers x [...] below 2^bits as zeros and ones, most significant first: [..., bits]. bits <= 24. */
 WF_API wf_t wf_binary_code(wf_t x, int bits);
 
-/* An autoregressive law of n whole numbers 0...levels-1: a gated unit reads the code of one number and gives the law of the next. */
+/* The options of an autoregressive law of whole numbers 0...levels-1. */
 typedef struct wf_sequence_desc {
     int levels;   /* required, at least 2 */
     int hidden;   /* 0: 32 */
@@ -745,6 +771,7 @@ typedef struct wf_sequence_desc {
 typedef struct wf_sequence_weights { wf_gru_weights cell[4]; int layers; wf_affine out; } wf_sequence_weights;
 /* logp []: log-likelihood of the numbers. log_probs [n, levels]: log-law of each given those before. states [n, hidden] of the top unit. What is not used costs nothing. */
 typedef struct wf_sequence { wf_t logp, log_probs, states; } wf_sequence;
+/* The law of `numbers` [n]: a gated unit reads the binary code of one number and gives the law of the next. */
 WF_API wf_sequence_weights wf_sequence_params(wf_graph *graph, const char *name, const wf_sequence_desc *desc);
 WF_API wf_sequence wf_sequence_with(wf_t numbers, const wf_sequence_weights *w, int unroll);
 WF_API wf_sequence wf_gru_sequence(wf_t numbers, const char *name, const wf_sequence_desc *desc);
@@ -754,8 +781,119 @@ WF_API wf_t wf_sequence_sample(wf_graph *graph, const wf_sequence_weights *w, in
 /* Rows of a table by number, as columns: index [n] to [features, n]. Parameters start standard normal. */
 WF_API wf_t wf_embedding(wf_t index, const char *name, int rows, int features);
 
-/* ---- Shim ---- */
-typedef struct wf_spline { int n, dim; double *t, *y, *m; } wf_spline;
+/* ---- Solvers ---- */
+
+/* A curve through points, made of cubic pieces: for t[i] <= q <= t[i+1], with s = q - t[i], a + b s + c s^2 + d s^3; beyond the ends the end pieces go on.
+   a, b, c, d: [knots-1][channels]. Never changes; all of it lies in the arena. */
+typedef struct wf_spline { int knots, channels; double *t, *a, *b, *c, *d; } wf_spline;
+/* Through x [knots][channels] at ascending times t (two at least). Natural: two continuous derivatives, the second zero at both ends. Hermite: slopes are backward differences, so that
+   a piece depends on no point more than one beyond its ends. Linear: straight pieces. NULL, and a report, for knots that do not ascend or are not finite. */
+typedef wf_spline *(*wf_spline_fn)(wf_arena *arena, const double *t, const double *x, int knots, int channels);
+/* Cubic, with zero second derivative at both ends. */
+WF_API wf_spline *wf_spline_natural(wf_arena *arena, const double *t, const double *x, int knots, int channels);
+/* Cubic on each interval, with slopes estimated from the neighbours. */
+WF_API wf_spline *wf_spline_hermite(wf_arena *arena, const double *t, const double *x, int knots, int channels);
+/* Straight lines. */
+WF_API wf_spline *wf_spline_linear(wf_arena *arena, const double *t, const double *x, int knots, int channels);
+/* One channel of the curve, of its first and of its second derivative, at time q. */
+WF_API double wf_spline_value(const wf_spline *spline, double q, int channel);
+WF_API double wf_spline_slope(const wf_spline *spline, double q, int channel);
+WF_API double wf_spline_curvature(const wf_spline *spline, double q, int channel);
+/* The curve of a kind (NULL: natural) through the rows of x [knots, channels], a value of a graph, at n fixed times q: [n, channels]. order 0: the curve, 1, 2: its derivatives. */
+WF_API wf_t wf_spline_graph(wf_t x, wf_spline_fn kind, const double *t, const double *q, int n, int order);
+
+/* Rules for a step. Stages: 4, 4, 1, 2, 2, 6, 6. WF_RK38 is the 3/8 rule (what torchdiffeq calls rk4). The last two can choose their own steps. */
+enum { WF_RK4 = 0, WF_RK38, WF_EULER, WF_MIDPOINT, WF_HEUN, WF_DOPRI5, WF_TSIT5 };
+/* Stages of a rule. */
+WF_API int wf_rk_stages(int method);
+
+/* Builds dy/dt in the graph of y, which is the body of a loop: values from outside come as `with`, in the order in which they were given (first of all dX/dt [channels] where there is
+   a control). t is [1]. Sets dy[i], of the shape of y[i], for each value of the state. May make parameters in y[0].graph. */
+typedef void (*wf_field_fn)(const wf_t *y, wf_t t, const wf_t *with, wf_t *dy, void *user);
+typedef struct wf_field_desc {
+    wf_field_fn fn;
+    void *user;
+    wf_t with[12];          /* values of the graph around that fn needs, ended by one without id */
+} wf_field_desc;
+
+/* A curve X(t) that drives an equation, by one of: points x [knots, channels] of the graph at times t, joined by `kind` (NULL: natural); a spline;
+   or the speeds dX/dt themselves, [steps, stages, channels], at the times of all stages of all steps. Shared, or of each sample. */
+typedef struct wf_control {
+    wf_t x;
+    const double *t;
+    wf_spline_fn kind;
+    const wf_spline *spline;
+    wf_t speed;
+} wf_control;
+
+/* Which steps to take. Either `steps` (0: 1) equal ones from t0 to t1; or as many from each of `times` to the next, ascending or descending; or one from each element of `grid` [n], a value
+   of the graph (shared or of each sample), to the next, where a time that is repeated is a step that does nothing. */
+typedef struct wf_solve_desc {
+    int method;             /* WF_RK4 ... */
+    int steps;
+    double t0, t1;
+    const double *times;    /* [count] */
+    int count;
+    wf_t grid;
+    int keep;               /* WF_KEEP_CARRY; _ALL; _FEW: about 2 sqrt(steps) states are kept at a time, for one more evaluation of the steps */
+    const wf_control *control;
+} wf_solve_desc;
+
+/* Solve for a state of n values (up to 8): y holds the starts, then the ends. path (NULL: not wanted): for each value the states at all times, the start first: [count, ...], or [steps + 1, ...].
+   If any value that comes in differs between samples, so does the solution. On failure the values are no values and the report of the graph's arena says why. Gradients are those of the steps taken (discrete adjoint). */
+WF_API wf_result wf_ode_list(wf_t *y, int n, const wf_field_desc *field, const wf_solve_desc *desc, wf_t *path);
+/* The same for one value: its end. */
+WF_API wf_t wf_ode(wf_t y0, const wf_field_desc *field, const wf_solve_desc *desc);
+/* dy = F(y) dX: fn sets dy[0] to the matrix F, of the shape of y with an axis for the channels after it; with[0] is dX/dt nevertheless. */
+WF_API wf_t wf_cde(wf_t y0, const wf_field_desc *field, const wf_control *control, const wf_solve_desc *desc);
+/* The product of a matrix [..., channels] and a speed [channels]. */
+WF_API wf_t wf_along(wf_t matrix, wf_t speed);
+/* One step of width h from time t (values with one element; t may be no value: 0), in any graph. speed: [stages, channels], or no value. */
+WF_API wf_result wf_ode_step(wf_t *y, int n, const wf_field_desc *field, int method, wf_t t, wf_t h, wf_t speed);
+
+/* A right-hand side in plain C: dy = f(t, y), n numbers each. Not 0 ends the solution, which returns that result. */
+typedef wf_result (*wf_rhs_fn)(double t, const double *y, double *dy, void *user);
+
+/* How to choose steps. {0} in every field is a good choice. */
+typedef struct wf_adapt_desc {
+    int method;                    /* WF_TSIT5, WF_DOPRI5; 0: WF_DOPRI5 */
+    double rtol, atol;             /* the error of a step may be atol + rtol |y|, in the mean square of all numbers; both 0: 1e-6, 1e-9 */
+    double first, largest;         /* the first step; the largest (0: chosen; no limit) */
+    int max_steps;                 /* accepted and rejected; 0: 100000 */
+    const double *times;           /* wanted: y at these times, from t0 to t1 in the direction of time; hit exactly */
+    int count;
+    double *out;                   /* [count][n] */
+    double *grid;                  /* the times of all accepted steps, t0 first: report.accepted + 1 numbers (NULL: not wanted) */
+    int grid_room;
+} wf_adapt_desc;
+
+typedef struct wf_ode_report {
+    wf_report why;                 /* what went wrong */
+    double t;                      /* the time reached */
+    int accepted, rejected, calls; /* steps, steps tried in vain, calls of f */
+} wf_ode_report;
+
+/* Solve from t0 to t1 (either direction) with an explicit rule of order 5, in double precision. y [n]: the start, then the end; after a failure the state at the last accepted step. report may be NULL.
+   WF_ERROR_NUMERIC: f is not finite, or steps became too small; WF_ERROR_LIMIT: max_steps, or no room in grid. Allocates (10 n numbers) before the first step only, and gives it back. */
+WF_API wf_result wf_ode_solve(wf_arena *arena, wf_rhs_fn f, void *user, double *y, size_t n, double t0, double t1, const wf_adapt_desc *desc, wf_ode_report *report);
+
+/* A compiled plan as a right-hand side: `dy` is an output of the plan, `y` an input (for each sample, or shared), `t` a shared input of one number (or no value). One step size for all samples.
+   Other inputs are fed from `feeds`; with `control`, the input `speed` gets its slope at each time. */
+typedef struct wf_rhs_desc {
+    const wf_plan *plan;
+    wf_ws *ws;
+    wf_t y, t, dy;
+    const wf_feed *feeds;
+    int count;
+    size_t samples;
+    const wf_spline *control;
+    wf_t speed;
+} wf_rhs_desc;
+typedef struct wf_rhs wf_rhs;
+/* NULL on failure. What the description points to must live as long. To be passed to wf_ode_solve as `user`, with wf_rhs_call as f and wf_rhs_size as n. */
+WF_API wf_rhs *wf_rhs_new(wf_arena *arena, const wf_rhs_desc *desc);
+WF_API size_t wf_rhs_size(const wf_rhs *rhs);
+WF_API wf_result wf_rhs_call(double t, const double *y, double *dy, void *rhs);
 
 /* ---- Weight graphs ---- */
 
@@ -770,6 +908,7 @@ typedef struct wf_weightflow_desc {
     int as_published;                          /* 1: control read at times relative to a segment's start, time = index / (intervals + 0.1) */
     int width, layers, heads, feed_forward;    /* of the Transformer; 0: 64, 2, 4, 256 */
     int substeps;                              /* Runge-Kutta steps between anchors, in training and after; 0: 1 */
+    int matching;                              /* updates by derivative matching before the first fit of the field; 0: 800, or none as published; < 0: none */
     double energy;                             /* weight of the path's energy in the loss; 0: 1e-6; < 0: none */
     uint64_t seed;
     int threads;                               /* 0: the default */
@@ -804,9 +943,10 @@ WF_API wf_params *wf_weightflow_field(wf_weightflow *model);
 /* The codes of the anchors, [anchors][path_dim], to read or to set before the field is used (call wf_weightflow_set_path after setting). */
 WF_API const double *wf_weightflow_path(const wf_weightflow *model);
 WF_API wf_result wf_weightflow_set_path(wf_weightflow *model, const double *codes);
-/* Write and read a model (safetensors; readable from Python). Reading makes a new model with `desc`'s threads and callbacks. */
 #ifndef WF_NO_STDIO
+/* Write a model to a safetensors file, whole or not at all; readable from Python. */
 WF_API wf_result wf_weightflow_save(wf_weightflow *model, const char *path);
+/* Read one. `desc` (may be NULL) gives threads, seed and callbacks; sizes come from the file. NULL with a report on failure. */
 WF_API wf_weightflow *wf_weightflow_load(wf_arena *arena, const char *path, const wf_weightflow_desc *desc);
 #endif
 #endif /* WF_NO_WEIGHTFLOW */
@@ -846,8 +986,7 @@ typedef struct wf_simulate_desc {
    Returns WF_ERROR_DATA for negative counts, unsorted times, no trajectories; WF_ERROR_NUMERIC for a propensity that is not finite, negative, or
    above its bound; WF_ERROR_LIMIT for too many events or a count past 2^31; WF_CANCELLED. `out` is then all zero. Sources: Gillespie (1977),
    Lewis and Shedler (1979). */
-WF_API wf_result wf_simulate(wf_arena *arena, const wf_reaction_system *system, const int32_t *x0, const double *times, size_t n_times, size_t n,
-                             const wf_simulate_desc *desc, int32_t *out);
+WF_API wf_result wf_simulate(wf_arena *arena, const wf_reaction_system *system, const int32_t *x0, const double *times, size_t n_times, size_t n, const wf_simulate_desc *desc, int32_t *out);
 
 /* The epidemic of this book: species S, I, R, six reactions, a season of period 6. */
 WF_API const wf_reaction_system *wf_epidemic_system(void);
@@ -874,8 +1013,7 @@ WF_API wf_result wf_assignment(wf_arena *arena, const double *cost, size_t n, in
 WF_API wf_result wf_assignment_distance(wf_arena *arena, const double *p, const double *q, size_t rows, size_t length, double *w1, double *w2);
 /* The WeightFlow paper's comparison of trajectories x[nx][times][species] and y[ny][times][species] of counts < length: at each time the assignment distances
    and the divergence (with 1e-10 added) between their marginals. w1, w2 and jsd hold `times` numbers each. */
-WF_API wf_result wf_compare_counts(wf_arena *arena, const int32_t *x, size_t nx, const int32_t *y, size_t ny, size_t times, size_t species, size_t length,
-                                   double *w1, double *w2, double *jsd);
+WF_API wf_result wf_compare_counts(wf_arena *arena, const int32_t *x, size_t nx, const int32_t *y, size_t ny, size_t times, size_t species, size_t length, double *w1, double *w2, double *jsd);
 /* Optimal transport between clouds, cost |x - y| (w1) and the root of cost |x - y|^2 (w2). Exact; memory 16 n m bytes, time about n m (n + m). */
 WF_API wf_result wf_wasserstein(wf_arena *arena, const wf_points *x, const wf_points *y, double *w1, double *w2);
 /* The same on the line (dim 1), by sorting: time n log n. */
@@ -964,7 +1102,7 @@ WF_API wf_result wf_sinkhorn(wf_arena *arena, const wf_points *x, const wf_point
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC push_options
-#pragma GCC optimize("O1,fp-contract=off,no-fast-math")
+#pragma GCC optimize("O1,expensive-optimizations,fp-contract=off,no-fast-math")
 #endif
 
 #ifdef __cplusplus
@@ -1346,7 +1484,11 @@ static void wf__parallel_for(const wf_parallel *p, int threads, int tasks, void 
 /* vectors: mark kernels and helpers */
 #if defined(__GNUC__)
 #define WF__ALWAYS_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
 #define WF__NEVER_INLINE __attribute__((noinline))
+#else
+#define WF__NEVER_INLINE __attribute__((noinline, noclone))
+#endif
 #define WF__TARGET(features) __attribute__((target(features)))
 #elif defined(_MSC_VER)
 #define WF__ALWAYS_INLINE static __forceinline
@@ -1357,6 +1499,8 @@ static void wf__parallel_for(const wf_parallel *p, int threads, int tasks, void 
 #define WF__NEVER_INLINE
 #define WF__TARGET(features)
 #endif
+
+/* vectors: mark kernels and helpers of each set */
 #define WF__KERNEL_sse2 WF__TARGET("sse2") static
 #define WF__INLINE_sse2 WF__TARGET("sse2") WF__ALWAYS_INLINE
 #define WF__KERNEL_avx2 WF__TARGET("avx2,fma") static
@@ -1444,6 +1588,7 @@ int wf_isa_available(int isa)
     return best <= WF_ISA_AVX512 && isa > WF_ISA_SCALAR && isa <= best;
 }
 
+/* vectors: name a set */
 const char *wf_isa_name(int isa)
 {
     static const char *const names[] = { "auto", "scalar", "sse2", "avx2", "avx512", "neon", "wasm" };
@@ -1922,11 +2067,11 @@ WF__NEVER_INLINE WF__KERNEL_wasm void wf__store_part_wasm(float *p, WF__WASM_F v
 
 /* ---- Elementary functions ---- */
 /* elementary: coefficients */
-#define WF__EXP_0 0.49999997f
-#define WF__EXP_1 0.166665375f
-#define WF__EXP_2 0.0416677408f
-#define WF__EXP_3 0.00836738106f
-#define WF__EXP_4 0.00138356048f
+#define WF__EXP_0 0.166666657f
+#define WF__EXP_1 0.0416664667f
+#define WF__EXP_2 0.00833363924f
+#define WF__EXP_3 0.00139349559f
+#define WF__EXP_4 0.000196719135f
 #define WF__LOG_0 0.333333135f
 #define WF__LOG_1 -0.250001967f
 #define WF__LOG_2 0.200022474f
@@ -1987,7 +2132,6 @@ static void wf__angle_large(float x, float *w, float *low, int32_t *q)
     uint64_t turns = (product + ((uint64_t)1 << 61)) >> 62;
     int64_t rest = (int64_t)(product - (turns << 62));
     double angle = (double)rest * 3.4061215800304044e-19; /* 2^-62 pi/2 */
-    if (bits >> 31) { angle = -angle; turns = 4 - turns; }
     *w = (float)angle;
     *low = (float)(angle - (double)*w);
     *q = (int32_t)(turns & 3);
@@ -1996,21 +2140,20 @@ static void wf__angle_large(float x, float *w, float *low, int32_t *q)
 /* elementary: all functions (sse2) */
 #if defined(WF__ISA_SSE2)
 /* elementary: reduce the argument of an exponential */
-#define WF__AT_sse2(p, x, c) WF__SSE2_FMA(p, x, WF__SSE2_SET1(c)) /* one step of Horner's rule */
+#define WF__LINE_sse2(x, a, b) WF__SSE2_FMA(WF__SSE2_SET1(b), x, WF__SSE2_SET1(a)) /* a + b x */
+#define WF__EXPM1_OF_sse2(r, rr, q) WF__SSE2_FMA(rr, WF__SSE2_FMA(r, q, WF__SSE2_SET1(0.5f)), r)
 
-/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
-WF__INLINE_sse2 void wf__exp_reduce_sse2(WF__SSE2_F x, WF__SSE2_F *shifted, WF__SSE2_F *r, WF__SSE2_F *s)
+/* x = n ln 2 + r and e^r - 1 = r + r r (1/2 + r q); the last bits of *shifted are n. |x| < 150. */
+WF__INLINE_sse2 void wf__exp_reduce_sse2(WF__SSE2_F x, WF__SSE2_F *shifted, WF__SSE2_F *r, WF__SSE2_F *rr, WF__SSE2_F *q)
 {
     WF__SSE2_F t = WF__SSE2_FMA(x, WF__SSE2_SET1(WF__LOG2_E), WF__SSE2_SET1(WF__ROUNDER));
     WF__SSE2_F n = WF__SSE2_SUB(t, WF__SSE2_SET1(WF__ROUNDER));
     WF__SSE2_F y = WF__SSE2_FNMA(n, WF__SSE2_SET1(WF__LN2_LOW), WF__SSE2_FNMA(n, WF__SSE2_SET1(WF__LN2_HIGH), x));
-    WF__SSE2_F q = WF__AT_sse2(WF__SSE2_SET1(WF__EXP_4), y, WF__EXP_3);
-    q = WF__AT_sse2(q, y, WF__EXP_2);
-    q = WF__AT_sse2(q, y, WF__EXP_1);
-    q = WF__AT_sse2(q, y, WF__EXP_0);
+    WF__SSE2_F z = WF__SSE2_MUL(y, y);
     *shifted = t;
     *r = y;
-    *s = WF__SSE2_MUL(WF__SSE2_MUL(y, y), q);
+    *rr = z;
+    *q = WF__SSE2_FMA(WF__SSE2_FMA(WF__SSE2_SET1(WF__EXP_4), z, WF__LINE_sse2(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_sse2(y, WF__EXP_0, WF__EXP_1));
 }
 
 /* elementary: scale by a power of two */
@@ -2030,17 +2173,17 @@ WF__INLINE_sse2 WF__SSE2_F wf__exp_scale_sse2(WF__SSE2_F p, WF__SSE2_F shifted)
 
 WF__INLINE_sse2 WF__SSE2_F wf__exp_sse2(WF__SSE2_F x)
 {
-    WF__SSE2_F t, r, s;
+    WF__SSE2_F t, r, rr, q;
     x = WF__SSE2_MAX(WF__SSE2_SET1(-104.0f), WF__SSE2_MIN(WF__SSE2_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
-    wf__exp_reduce_sse2(x, &t, &r, &s);
-    return wf__exp_scale_sse2(WF__SSE2_ADD(r, s), t);
+    wf__exp_reduce_sse2(x, &t, &r, &rr, &q);
+    return wf__exp_scale_sse2(WF__EXPM1_OF_sse2(r, rr, q), t);
 }
 
 /* elementary: exponential less one */
 WF__INLINE_sse2 WF__SSE2_F wf__expm1_sse2(WF__SSE2_F x)
 {
-    WF__SSE2_F t, r, s, bounded = WF__SSE2_MAX(WF__SSE2_SET1(-20.0f), WF__SSE2_MIN(WF__SSE2_SET1(89.0f), x));
-    wf__exp_reduce_sse2(bounded, &t, &r, &s);
+    WF__SSE2_F t, r, rr, q, bounded = WF__SSE2_MAX(WF__SSE2_SET1(-20.0f), WF__SSE2_MIN(WF__SSE2_SET1(89.0f), x));
+    wf__exp_reduce_sse2(bounded, &t, &r, &rr, &q);
     WF__SSE2_F n = WF__SSE2_SUB(t, WF__SSE2_SET1(WF__ROUNDER)), a = WF__SSE2_FNMA(n, WF__SSE2_SET1(WF__LN2_HIGH), bounded);
     WF__SSE2_F lost = WF__SSE2_FNMA(n, WF__SSE2_SET1(WF__LN2_LOW), WF__SSE2_SUB(a, r)); /* by rounding r */
     WF__SSE2_F power = WF__SSE2_FLT(WF__SSE2_IADD(WF__SSE2_ISHL(WF__SSE2_BITS(t), 23), WF__SSE2_ISET1(0x3F000000))); /* 2^(n-1) */
@@ -2048,27 +2191,28 @@ WF__INLINE_sse2 WF__SSE2_F wf__expm1_sse2(WF__SSE2_F x)
     WF__SSE2_F high = WF__SSE2_FMA(power, r, less);
     WF__SSE2_F low = WF__SSE2_FMA(power, lost, WF__SSE2_FMA(power, r, WF__SSE2_SUB(less, high)));
     low = WF__SSE2_ADD(low, WF__SSE2_SUB(WF__SSE2_SUB(power, less), WF__SSE2_SET1(0.5f)));
-    WF__SSE2_F y = WF__SSE2_ADD(high, WF__SSE2_FMA(power, s, low));
+    rr = WF__SSE2_MUL(power, rr);
+    WF__SSE2_F y = WF__SSE2_ADD(high, WF__SSE2_FMA(rr, WF__SSE2_SET1(0.5f), WF__SSE2_FMA(WF__SSE2_MUL(rr, r), q, low)));
     return WF__SSE2_SEL(WF__SSE2_LT(WF__SSE2_ABS(x), WF__SSE2_SET1(5.9604645e-8f)), x, WF__SSE2_ADD(y, y));
 }
 
 /* elementary: hyperbolic tangent */
 WF__INLINE_sse2 WF__SSE2_F wf__tanh_sse2(WF__SSE2_F x)
 {
-    WF__SSE2_F t, r, s, a = WF__SSE2_ABS(x);
-    wf__exp_reduce_sse2(WF__SSE2_MAX(WF__SSE2_SET1(-20.0f), WF__SSE2_MUL(a, WF__SSE2_SET1(-2.0f))), &t, &r, &s);
+    WF__SSE2_F t, r, rr, q, a = WF__SSE2_ABS(x);
+    wf__exp_reduce_sse2(WF__SSE2_MAX(WF__SSE2_SET1(-20.0f), WF__SSE2_MUL(a, WF__SSE2_SET1(-2.0f))), &t, &r, &rr, &q);
     WF__SSE2_F power = WF__SSE2_FLT(WF__SSE2_IADD(WF__SSE2_ISHL(WF__SSE2_BITS(t), 23), WF__SSE2_ISET1(0x3F800000)));
-    WF__SSE2_F e = WF__SSE2_FMA(power, WF__SSE2_ADD(r, s), WF__SSE2_SUB(power, WF__SSE2_SET1(1.0f)));
-    return WF__SSE2_OR(WF__SSE2_DIV(e, WF__SSE2_SUB(WF__SSE2_SET1(-2.0f), e)), WF__SSE2_SIGN(x));
+    WF__SSE2_F d = WF__SSE2_FNMA(power, WF__EXPM1_OF_sse2(r, rr, q), WF__SSE2_SUB(WF__SSE2_SET1(1.0f), power));
+    return WF__SSE2_OR(WF__SSE2_DIV(d, WF__SSE2_SUB(WF__SSE2_SET1(2.0f), d)), WF__SSE2_SIGN(x));
 }
 
 /* elementary: sigmoid */
 /* e^-|x| */
 WF__INLINE_sse2 WF__SSE2_F wf__exp_down_sse2(WF__SSE2_F x)
 {
-    WF__SSE2_F t, r, s;
-    wf__exp_reduce_sse2(WF__SSE2_MAX(WF__SSE2_SET1(-104.0f), WF__SSE2_OR(x, WF__SSE2_SET1(-0.0f))), &t, &r, &s);
-    return wf__exp_scale_sse2(WF__SSE2_ADD(r, s), t);
+    WF__SSE2_F t, r, rr, q;
+    wf__exp_reduce_sse2(WF__SSE2_MAX(WF__SSE2_SET1(-104.0f), WF__SSE2_OR(x, WF__SSE2_SET1(-0.0f))), &t, &r, &rr, &q);
+    return wf__exp_scale_sse2(WF__EXPM1_OF_sse2(r, rr, q), t);
 }
 
 WF__INLINE_sse2 WF__SSE2_F wf__sigmoid_sse2(WF__SSE2_F x)
@@ -2078,18 +2222,14 @@ WF__INLINE_sse2 WF__SSE2_F wf__sigmoid_sse2(WF__SSE2_F x)
 }
 
 /* elementary: logarithm of one plus a small number */
-/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
-WF__INLINE_sse2 WF__SSE2_F wf__log_series_sse2(WF__SSE2_F f)
+/* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_sse2 WF__SSE2_F wf__log_series_sse2(WF__SSE2_F f, WF__SSE2_F more)
 {
-    WF__SSE2_F q = WF__AT_sse2(WF__SSE2_SET1(WF__LOG_8), f, WF__LOG_7);
-    q = WF__AT_sse2(q, f, WF__LOG_6);
-    q = WF__AT_sse2(q, f, WF__LOG_5);
-    q = WF__AT_sse2(q, f, WF__LOG_4);
-    q = WF__AT_sse2(q, f, WF__LOG_3);
-    q = WF__AT_sse2(q, f, WF__LOG_2);
-    q = WF__AT_sse2(q, f, WF__LOG_1);
-    q = WF__AT_sse2(q, f, WF__LOG_0);
-    return WF__SSE2_MUL(WF__SSE2_MUL(f, f), WF__AT_sse2(q, f, -0.5f));
+    WF__SSE2_F z = WF__SSE2_MUL(f, f), zz = WF__SSE2_MUL(z, z);
+    WF__SSE2_F low = WF__SSE2_FMA(WF__LINE_sse2(f, WF__LOG_2, WF__LOG_3), z, WF__LINE_sse2(f, WF__LOG_0, WF__LOG_1));
+    WF__SSE2_F high = WF__SSE2_FMA(WF__LINE_sse2(f, WF__LOG_6, WF__LOG_7), z, WF__LINE_sse2(f, WF__LOG_4, WF__LOG_5));
+    WF__SSE2_F q = WF__SSE2_FMA(WF__SSE2_FMA(WF__SSE2_SET1(WF__LOG_8), zz, high), zz, low);
+    return WF__SSE2_FMA(z, WF__SSE2_FMA(f, q, WF__SSE2_SET1(-0.5f)), more);
 }
 
 /* x = (1 + *f) 2^*e */
@@ -2114,7 +2254,7 @@ WF__INLINE_sse2 WF__SSE2_F wf__log_sse2(WF__SSE2_F x)
     WF__SSE2_F f, smallest = WF__SSE2_SET1(1.17549435e-38f), scaled = WF__SSE2_SEL(WF__SSE2_LT(x, smallest), WF__SSE2_MUL(x, WF__SSE2_SET1(8388608.0f)), x);
     WF__SSE2_F e = WF__SSE2_TOF(wf__log_split_sse2(scaled, &f));
     e = WF__SSE2_SUB(e, WF__SSE2_SEL(WF__SSE2_LT(x, smallest), WF__SSE2_SET1(23.0f), WF__SSE2_ZERO));
-    WF__SSE2_F y = WF__SSE2_ADD(f, WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_LOW), wf__log_series_sse2(f)));
+    WF__SSE2_F y = WF__SSE2_ADD(f, wf__log_series_sse2(f, WF__SSE2_MUL(e, WF__SSE2_SET1(WF__LN2_LOW))));
     return wf__log_special_sse2(x, WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_HIGH), y));
 }
 
@@ -2126,7 +2266,7 @@ WF__INLINE_sse2 WF__SSE2_F wf__log1p_sse2(WF__SSE2_F x)
     WF__SSE2_I n = wf__log_split_sse2(u, &f);
     WF__SSE2_F twice = WF__SSE2_FLT(WF__SSE2_ISUB(WF__SSE2_ISET1(0x40000000), WF__SSE2_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
     WF__SSE2_F quotient = WF__SSE2_MUL(WF__SSE2_MUL(lost, twice), WF__SSE2_FMA(f, WF__SSE2_FMA(f, half, WF__SSE2_SET1(-0.5f)), half));
-    WF__SSE2_F e = WF__SSE2_TOF(n), y = WF__SSE2_ADD(WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_LOW), wf__log_series_sse2(f)), quotient);
+    WF__SSE2_F e = WF__SSE2_TOF(n), y = wf__log_series_sse2(f, WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_LOW), quotient));
     y = WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_HIGH), WF__SSE2_ADD(f, y));
     return WF__SSE2_OR(wf__log_special_sse2(u, y), WF__SSE2_SIGN(x));
 }
@@ -2138,34 +2278,27 @@ WF__INLINE_sse2 WF__SSE2_F wf__softplus_sse2(WF__SSE2_F x)
     WF__SSE2_M large = WF__SSE2_LT(WF__SSE2_SET1(0.41421356f), e);
     WF__SSE2_F f = WF__SSE2_SEL(large, WF__SSE2_FMA(e, half, WF__SSE2_SET1(-0.5f)), e);
     WF__SSE2_F high = WF__SSE2_SEL(large, WF__SSE2_SET1(WF__LN2_HIGH), WF__SSE2_ZERO), low = WF__SSE2_SEL(large, WF__SSE2_SET1(WF__LN2_LOW), WF__SSE2_ZERO);
-    WF__SSE2_F y = WF__SSE2_ADD(WF__SSE2_ADD(high, f), WF__SSE2_ADD(low, wf__log_series_sse2(f)));
+    WF__SSE2_F y = WF__SSE2_ADD(WF__SSE2_ADD(high, f), wf__log_series_sse2(f, low));
     return WF__SSE2_ADD(WF__SSE2_MAX(WF__SSE2_ZERO, x), y);
 }
 
 /* elementary: error function */
 WF__INLINE_sse2 WF__SSE2_F wf__erf_sse2(WF__SSE2_F x)
 {
-    WF__SSE2_F a = WF__SSE2_ABS(x), z = WF__SSE2_MUL(a, a), b = WF__SSE2_MIN(WF__SSE2_SET1(3.95f), a), t, r, s;
-    WF__SSE2_F p = WF__AT_sse2(WF__SSE2_SET1(WF__ERF_6), z, WF__ERF_5);
-    p = WF__AT_sse2(p, z, WF__ERF_4);
-    p = WF__AT_sse2(p, z, WF__ERF_3);
-    p = WF__AT_sse2(p, z, WF__ERF_2);
-    p = WF__AT_sse2(p, z, WF__ERF_1);
-    p = WF__AT_sse2(p, z, WF__ERF_0);
-    WF__SSE2_F g = WF__AT_sse2(WF__SSE2_SET1(WF__ERFC_7), b, WF__ERFC_6);
-    g = WF__AT_sse2(g, b, WF__ERFC_5);
-    g = WF__AT_sse2(g, b, WF__ERFC_4);
-    g = WF__AT_sse2(g, b, WF__ERFC_3);
-    g = WF__AT_sse2(g, b, WF__ERFC_2);
-    g = WF__AT_sse2(g, b, WF__ERFC_1);
-    g = WF__AT_sse2(g, b, WF__ERFC_0);
-    wf__exp_reduce_sse2(WF__SSE2_NEG(g), &t, &r, &s);
-    WF__SSE2_F tail = WF__SSE2_SUB(WF__SSE2_SET1(1.0f), wf__exp_scale_sse2(WF__SSE2_ADD(r, s), t));
+    WF__SSE2_F a = WF__SSE2_MIN(WF__SSE2_SET1(3.95f), WF__SSE2_ABS(x)), z = WF__SSE2_MUL(a, a), t, r, rr, q;
+    WF__SSE2_F zz = WF__SSE2_MUL(z, z), p = WF__SSE2_FMA(WF__SSE2_SET1(WF__ERF_6), zz, WF__LINE_sse2(z, WF__ERF_4, WF__ERF_5));
+    p = WF__SSE2_FMA(p, zz, WF__LINE_sse2(z, WF__ERF_2, WF__ERF_3));
+    p = WF__SSE2_FMA(p, zz, WF__LINE_sse2(z, WF__ERF_0, WF__ERF_1));
+    WF__SSE2_F g = WF__SSE2_FMA(WF__LINE_sse2(a, WF__ERFC_6, WF__ERFC_7), z, WF__LINE_sse2(a, WF__ERFC_4, WF__ERFC_5));
+    g = WF__SSE2_FMA(g, z, WF__LINE_sse2(a, WF__ERFC_2, WF__ERFC_3));
+    g = WF__SSE2_FMA(g, z, WF__LINE_sse2(a, WF__ERFC_0, WF__ERFC_1));
+    wf__exp_reduce_sse2(WF__SSE2_NEG(g), &t, &r, &rr, &q);
+    WF__SSE2_F tail = WF__SSE2_SUB(WF__SSE2_SET1(1.0f), wf__exp_scale_sse2(WF__EXPM1_OF_sse2(r, rr, q), t));
     return WF__SSE2_OR(WF__SSE2_SEL(WF__SSE2_LT(a, WF__SSE2_SET1(1.0f)), WF__SSE2_FMA(a, p, a), tail), WF__SSE2_SIGN(x));
 }
 
 /* elementary: reduce an angle */
-/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+/* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_sse2 void wf__angle_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F *low, WF__SSE2_I *q)
 {
     WF__SSE2_F t = WF__SSE2_FMA(x, WF__SSE2_SET1(0.636619772f), WF__SSE2_SET1(WF__ROUNDER));
@@ -2173,9 +2306,9 @@ WF__INLINE_sse2 void wf__angle_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F *low
     *q = WF__SSE2_BITS(t);
     if (WF__SSE2_FUSED) {
         a = WF__SSE2_FNMA(n, WF__SSE2_SET1(1.57079637f), x);
-        WF__SSE2_F p = WF__SSE2_MUL(n, WF__SSE2_SET1(-4.37113883e-8f)), rest = WF__SSE2_FNMA(n, WF__SSE2_SET1(-4.37113883e-8f), p);
-        *w = WF__SSE2_SUB(a, p);
-        *low = WF__SSE2_FNMA(n, WF__SSE2_SET1(-1.71512451e-15f), WF__SSE2_ADD(WF__SSE2_SUB(WF__SSE2_SUB(a, *w), p), rest));
+        WF__SSE2_F p = WF__SSE2_FMA(n, WF__SSE2_SET1(4.37113883e-8f), WF__SSE2_ZERO), rest = WF__SSE2_FNMA(n, WF__SSE2_SET1(4.37113883e-8f), p);
+        *w = WF__SSE2_ADD(a, p);
+        *low = WF__SSE2_FMA(n, WF__SSE2_SET1(1.71512451e-15f), WF__SSE2_SUB(WF__SSE2_ADD(WF__SSE2_SUB(a, *w), p), rest));
     } else {
         WF__SSE2_F p = WF__SSE2_MUL(n, WF__SSE2_SET1(2.56328292e-12f));
         a = WF__SSE2_FNMA(n, WF__SSE2_SET1(7.54953362e-8f), WF__SSE2_FNMA(n, WF__SSE2_SET1(4.83751297e-4f), WF__SSE2_FNMA(n, WF__SSE2_SET1(1.5703125f), x)));
@@ -2188,40 +2321,48 @@ WF__INLINE_sse2 void wf__angle_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F *low
 WF__KERNEL_sse2 void wf__angles_large_sse2(const float *x, float *w, float *low, int32_t *q)
 {
     for (int i = 0; i < WF__SSE2_W; i++) {
-        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (!(x[i] > 1e5f)) continue;
         if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
         else w[i] = x[i] - x[i];
     }
 }
 
+/* elementary: reduce any angle */
+WF__INLINE_sse2 void wf__angle_any_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F *low, WF__SSE2_I *n)
+{
+    wf__angle_sse2(x, w, low, n);
+    if (!WF__SSE2_ANY(WF__SSE2_LT(WF__SSE2_SET1(1e5f), x))) return;
+    float in[WF__SSE2_W], out[2 * WF__SSE2_W];
+    int32_t turns[WF__SSE2_W];
+    WF__SSE2_ST(in, x);
+    WF__SSE2_ST(out, *w);
+    WF__SSE2_ST(out + WF__SSE2_W, *low);
+    WF__SSE2_IST(turns, *n);
+    wf__angles_large_sse2(in, out, out + WF__SSE2_W, turns);
+    *w = WF__SSE2_LD(out);
+    *low = WF__SSE2_LD(out + WF__SSE2_W);
+    *n = WF__SSE2_ILD(turns);
+}
+
 /* elementary: sine and cosine */
-/* The sine of x + quarter pi/2. */
+/* The sine of |x| + quarter pi/2. */
 WF__INLINE_sse2 WF__SSE2_F wf__wave_sse2(WF__SSE2_F x, int quarter)
 {
     WF__SSE2_F w, low;
     WF__SSE2_I n;
-    wf__angle_sse2(x, &w, &low, &n);
-    if (WF__SSE2_ANY(WF__SSE2_LT(WF__SSE2_SET1(1e5f), WF__SSE2_ABS(x)))) {
-        float in[WF__SSE2_W], out[2 * WF__SSE2_W];
-        int32_t turns[WF__SSE2_W];
-        WF__SSE2_ST(in, x);
-        WF__SSE2_ST(out, w);
-        WF__SSE2_ST(out + WF__SSE2_W, low);
-        WF__SSE2_IST(turns, n);
-        wf__angles_large_sse2(in, out, out + WF__SSE2_W, turns);
-        w = WF__SSE2_LD(out);
-        low = WF__SSE2_LD(out + WF__SSE2_W);
-        n = WF__SSE2_ILD(turns);
-    }
-    WF__SSE2_F z = WF__SSE2_MUL(w, w);
-    WF__SSE2_F s = WF__AT_sse2(WF__AT_sse2(WF__AT_sse2(WF__SSE2_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
-    WF__SSE2_F c = WF__AT_sse2(WF__AT_sse2(WF__SSE2_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    wf__angle_any_sse2(WF__SSE2_ABS(x), &w, &low, &n);
+    WF__SSE2_F one = WF__SSE2_SET1(1.0f), half = WF__SSE2_SET1(0.5f), z = WF__SSE2_MUL(w, w), zz = WF__SSE2_MUL(z, z);
+    WF__SSE2_F s = WF__SSE2_FMA(WF__LINE_sse2(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_sse2(z, WF__SIN_0, WF__SIN_1));
+    WF__SSE2_F c = WF__SSE2_FMA(WF__SSE2_SET1(WF__COS_2), zz, WF__LINE_sse2(z, WF__COS_0, WF__COS_1));
+    WF__SSE2_F high = WF__SSE2_FNMA(half, z, one), lost = WF__SSE2_FNMA(half, z, WF__SSE2_SUB(one, high));
     s = WF__SSE2_ADD(w, WF__SSE2_FMA(WF__SSE2_MUL(z, w), s, low));
-    WF__SSE2_F one = WF__SSE2_SET1(1.0f), half = WF__SSE2_SET1(0.5f), high = WF__SSE2_FNMA(half, z, one), lost = WF__SSE2_FNMA(half, z, WF__SSE2_SUB(one, high));
-    c = WF__SSE2_ADD(high, WF__SSE2_FMA(WF__SSE2_MUL(z, z), c, WF__SSE2_FNMA(w, low, lost)));
+    c = WF__SSE2_ADD(high, WF__SSE2_FMA(zz, c, WF__SSE2_FNMA(w, low, lost)));
     n = WF__SSE2_IADD(n, WF__SSE2_ISET1(quarter));
     return WF__SSE2_XOR(WF__SSE2_SEL(WF__SSE2_ODD(n), c, s), WF__SSE2_FLT(WF__SSE2_ISHL(WF__SSE2_IAND(n, WF__SSE2_ISET1(2)), 30)));
 }
+
+WF__INLINE_sse2 WF__SSE2_F wf__sin_sse2(WF__SSE2_F x) { return WF__SSE2_XOR(wf__wave_sse2(x, 0), WF__SSE2_SIGN(x)); }
+WF__INLINE_sse2 WF__SSE2_F wf__cos_sse2(WF__SSE2_F x) { return wf__wave_sse2(x, 1); }
 
 /* elementary: angle of a point */
 WF__INLINE_sse2 WF__SSE2_F wf__atan2_sse2(WF__SSE2_F y, WF__SSE2_F x)
@@ -2230,13 +2371,9 @@ WF__INLINE_sse2 WF__SSE2_F wf__atan2_sse2(WF__SSE2_F y, WF__SSE2_F x)
     t = WF__SSE2_SEL(WF__SSE2_EQ(small, large), WF__SSE2_SET1(1.0f), t); /* two infinities */
     t = WF__SSE2_SEL(WF__SSE2_EQ(large, WF__SSE2_ZERO), WF__SSE2_ZERO, t);
     z = WF__SSE2_MUL(t, t);
-    WF__SSE2_F p = WF__AT_sse2(WF__SSE2_SET1(WF__ATAN_7), z, WF__ATAN_6);
-    p = WF__AT_sse2(p, z, WF__ATAN_5);
-    p = WF__AT_sse2(p, z, WF__ATAN_4);
-    p = WF__AT_sse2(p, z, WF__ATAN_3);
-    p = WF__AT_sse2(p, z, WF__ATAN_2);
-    p = WF__AT_sse2(p, z, WF__ATAN_1);
-    p = WF__AT_sse2(p, z, WF__ATAN_0);
+    WF__SSE2_F zz = WF__SSE2_MUL(z, z), p = WF__SSE2_FMA(WF__LINE_sse2(z, WF__ATAN_6, WF__ATAN_7), zz, WF__LINE_sse2(z, WF__ATAN_4, WF__ATAN_5));
+    p = WF__SSE2_FMA(p, zz, WF__LINE_sse2(z, WF__ATAN_2, WF__ATAN_3));
+    p = WF__SSE2_FMA(p, zz, WF__LINE_sse2(z, WF__ATAN_0, WF__ATAN_1));
     p = WF__SSE2_FMA(WF__SSE2_MUL(z, t), p, t);
     p = WF__SSE2_SEL(WF__SSE2_LT(b, a), WF__SSE2_SUB(WF__SSE2_SET1(1.57079637f), p), p);
     p = WF__SSE2_SEL(WF__SSE2_LT(WF__SSE2_OR(WF__SSE2_SIGN(x), WF__SSE2_SET1(1.0f)), WF__SSE2_ZERO), WF__SSE2_SUB(WF__SSE2_SET1(3.14159274f), p), p);
@@ -2247,21 +2384,20 @@ WF__INLINE_sse2 WF__SSE2_F wf__atan2_sse2(WF__SSE2_F y, WF__SSE2_F x)
 /* elementary: all functions (avx2) */
 #if defined(WF__ISA_AVX2)
 /* elementary: reduce the argument of an exponential */
-#define WF__AT_avx2(p, x, c) WF__AVX2_FMA(p, x, WF__AVX2_SET1(c)) /* one step of Horner's rule */
+#define WF__LINE_avx2(x, a, b) WF__AVX2_FMA(WF__AVX2_SET1(b), x, WF__AVX2_SET1(a)) /* a + b x */
+#define WF__EXPM1_OF_avx2(r, rr, q) WF__AVX2_FMA(rr, WF__AVX2_FMA(r, q, WF__AVX2_SET1(0.5f)), r)
 
-/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
-WF__INLINE_avx2 void wf__exp_reduce_avx2(WF__AVX2_F x, WF__AVX2_F *shifted, WF__AVX2_F *r, WF__AVX2_F *s)
+/* x = n ln 2 + r and e^r - 1 = r + r r (1/2 + r q); the last bits of *shifted are n. |x| < 150. */
+WF__INLINE_avx2 void wf__exp_reduce_avx2(WF__AVX2_F x, WF__AVX2_F *shifted, WF__AVX2_F *r, WF__AVX2_F *rr, WF__AVX2_F *q)
 {
     WF__AVX2_F t = WF__AVX2_FMA(x, WF__AVX2_SET1(WF__LOG2_E), WF__AVX2_SET1(WF__ROUNDER));
     WF__AVX2_F n = WF__AVX2_SUB(t, WF__AVX2_SET1(WF__ROUNDER));
     WF__AVX2_F y = WF__AVX2_FNMA(n, WF__AVX2_SET1(WF__LN2_LOW), WF__AVX2_FNMA(n, WF__AVX2_SET1(WF__LN2_HIGH), x));
-    WF__AVX2_F q = WF__AT_avx2(WF__AVX2_SET1(WF__EXP_4), y, WF__EXP_3);
-    q = WF__AT_avx2(q, y, WF__EXP_2);
-    q = WF__AT_avx2(q, y, WF__EXP_1);
-    q = WF__AT_avx2(q, y, WF__EXP_0);
+    WF__AVX2_F z = WF__AVX2_MUL(y, y);
     *shifted = t;
     *r = y;
-    *s = WF__AVX2_MUL(WF__AVX2_MUL(y, y), q);
+    *rr = z;
+    *q = WF__AVX2_FMA(WF__AVX2_FMA(WF__AVX2_SET1(WF__EXP_4), z, WF__LINE_avx2(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_avx2(y, WF__EXP_0, WF__EXP_1));
 }
 
 /* elementary: scale by a power of two */
@@ -2281,17 +2417,17 @@ WF__INLINE_avx2 WF__AVX2_F wf__exp_scale_avx2(WF__AVX2_F p, WF__AVX2_F shifted)
 
 WF__INLINE_avx2 WF__AVX2_F wf__exp_avx2(WF__AVX2_F x)
 {
-    WF__AVX2_F t, r, s;
+    WF__AVX2_F t, r, rr, q;
     x = WF__AVX2_MAX(WF__AVX2_SET1(-104.0f), WF__AVX2_MIN(WF__AVX2_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
-    wf__exp_reduce_avx2(x, &t, &r, &s);
-    return wf__exp_scale_avx2(WF__AVX2_ADD(r, s), t);
+    wf__exp_reduce_avx2(x, &t, &r, &rr, &q);
+    return wf__exp_scale_avx2(WF__EXPM1_OF_avx2(r, rr, q), t);
 }
 
 /* elementary: exponential less one */
 WF__INLINE_avx2 WF__AVX2_F wf__expm1_avx2(WF__AVX2_F x)
 {
-    WF__AVX2_F t, r, s, bounded = WF__AVX2_MAX(WF__AVX2_SET1(-20.0f), WF__AVX2_MIN(WF__AVX2_SET1(89.0f), x));
-    wf__exp_reduce_avx2(bounded, &t, &r, &s);
+    WF__AVX2_F t, r, rr, q, bounded = WF__AVX2_MAX(WF__AVX2_SET1(-20.0f), WF__AVX2_MIN(WF__AVX2_SET1(89.0f), x));
+    wf__exp_reduce_avx2(bounded, &t, &r, &rr, &q);
     WF__AVX2_F n = WF__AVX2_SUB(t, WF__AVX2_SET1(WF__ROUNDER)), a = WF__AVX2_FNMA(n, WF__AVX2_SET1(WF__LN2_HIGH), bounded);
     WF__AVX2_F lost = WF__AVX2_FNMA(n, WF__AVX2_SET1(WF__LN2_LOW), WF__AVX2_SUB(a, r)); /* by rounding r */
     WF__AVX2_F power = WF__AVX2_FLT(WF__AVX2_IADD(WF__AVX2_ISHL(WF__AVX2_BITS(t), 23), WF__AVX2_ISET1(0x3F000000))); /* 2^(n-1) */
@@ -2299,27 +2435,28 @@ WF__INLINE_avx2 WF__AVX2_F wf__expm1_avx2(WF__AVX2_F x)
     WF__AVX2_F high = WF__AVX2_FMA(power, r, less);
     WF__AVX2_F low = WF__AVX2_FMA(power, lost, WF__AVX2_FMA(power, r, WF__AVX2_SUB(less, high)));
     low = WF__AVX2_ADD(low, WF__AVX2_SUB(WF__AVX2_SUB(power, less), WF__AVX2_SET1(0.5f)));
-    WF__AVX2_F y = WF__AVX2_ADD(high, WF__AVX2_FMA(power, s, low));
+    rr = WF__AVX2_MUL(power, rr);
+    WF__AVX2_F y = WF__AVX2_ADD(high, WF__AVX2_FMA(rr, WF__AVX2_SET1(0.5f), WF__AVX2_FMA(WF__AVX2_MUL(rr, r), q, low)));
     return WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_ABS(x), WF__AVX2_SET1(5.9604645e-8f)), x, WF__AVX2_ADD(y, y));
 }
 
 /* elementary: hyperbolic tangent */
 WF__INLINE_avx2 WF__AVX2_F wf__tanh_avx2(WF__AVX2_F x)
 {
-    WF__AVX2_F t, r, s, a = WF__AVX2_ABS(x);
-    wf__exp_reduce_avx2(WF__AVX2_MAX(WF__AVX2_SET1(-20.0f), WF__AVX2_MUL(a, WF__AVX2_SET1(-2.0f))), &t, &r, &s);
+    WF__AVX2_F t, r, rr, q, a = WF__AVX2_ABS(x);
+    wf__exp_reduce_avx2(WF__AVX2_MAX(WF__AVX2_SET1(-20.0f), WF__AVX2_MUL(a, WF__AVX2_SET1(-2.0f))), &t, &r, &rr, &q);
     WF__AVX2_F power = WF__AVX2_FLT(WF__AVX2_IADD(WF__AVX2_ISHL(WF__AVX2_BITS(t), 23), WF__AVX2_ISET1(0x3F800000)));
-    WF__AVX2_F e = WF__AVX2_FMA(power, WF__AVX2_ADD(r, s), WF__AVX2_SUB(power, WF__AVX2_SET1(1.0f)));
-    return WF__AVX2_OR(WF__AVX2_DIV(e, WF__AVX2_SUB(WF__AVX2_SET1(-2.0f), e)), WF__AVX2_SIGN(x));
+    WF__AVX2_F d = WF__AVX2_FNMA(power, WF__EXPM1_OF_avx2(r, rr, q), WF__AVX2_SUB(WF__AVX2_SET1(1.0f), power));
+    return WF__AVX2_OR(WF__AVX2_DIV(d, WF__AVX2_SUB(WF__AVX2_SET1(2.0f), d)), WF__AVX2_SIGN(x));
 }
 
 /* elementary: sigmoid */
 /* e^-|x| */
 WF__INLINE_avx2 WF__AVX2_F wf__exp_down_avx2(WF__AVX2_F x)
 {
-    WF__AVX2_F t, r, s;
-    wf__exp_reduce_avx2(WF__AVX2_MAX(WF__AVX2_SET1(-104.0f), WF__AVX2_OR(x, WF__AVX2_SET1(-0.0f))), &t, &r, &s);
-    return wf__exp_scale_avx2(WF__AVX2_ADD(r, s), t);
+    WF__AVX2_F t, r, rr, q;
+    wf__exp_reduce_avx2(WF__AVX2_MAX(WF__AVX2_SET1(-104.0f), WF__AVX2_OR(x, WF__AVX2_SET1(-0.0f))), &t, &r, &rr, &q);
+    return wf__exp_scale_avx2(WF__EXPM1_OF_avx2(r, rr, q), t);
 }
 
 WF__INLINE_avx2 WF__AVX2_F wf__sigmoid_avx2(WF__AVX2_F x)
@@ -2329,18 +2466,14 @@ WF__INLINE_avx2 WF__AVX2_F wf__sigmoid_avx2(WF__AVX2_F x)
 }
 
 /* elementary: logarithm of one plus a small number */
-/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
-WF__INLINE_avx2 WF__AVX2_F wf__log_series_avx2(WF__AVX2_F f)
+/* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_avx2 WF__AVX2_F wf__log_series_avx2(WF__AVX2_F f, WF__AVX2_F more)
 {
-    WF__AVX2_F q = WF__AT_avx2(WF__AVX2_SET1(WF__LOG_8), f, WF__LOG_7);
-    q = WF__AT_avx2(q, f, WF__LOG_6);
-    q = WF__AT_avx2(q, f, WF__LOG_5);
-    q = WF__AT_avx2(q, f, WF__LOG_4);
-    q = WF__AT_avx2(q, f, WF__LOG_3);
-    q = WF__AT_avx2(q, f, WF__LOG_2);
-    q = WF__AT_avx2(q, f, WF__LOG_1);
-    q = WF__AT_avx2(q, f, WF__LOG_0);
-    return WF__AVX2_MUL(WF__AVX2_MUL(f, f), WF__AT_avx2(q, f, -0.5f));
+    WF__AVX2_F z = WF__AVX2_MUL(f, f), zz = WF__AVX2_MUL(z, z);
+    WF__AVX2_F low = WF__AVX2_FMA(WF__LINE_avx2(f, WF__LOG_2, WF__LOG_3), z, WF__LINE_avx2(f, WF__LOG_0, WF__LOG_1));
+    WF__AVX2_F high = WF__AVX2_FMA(WF__LINE_avx2(f, WF__LOG_6, WF__LOG_7), z, WF__LINE_avx2(f, WF__LOG_4, WF__LOG_5));
+    WF__AVX2_F q = WF__AVX2_FMA(WF__AVX2_FMA(WF__AVX2_SET1(WF__LOG_8), zz, high), zz, low);
+    return WF__AVX2_FMA(z, WF__AVX2_FMA(f, q, WF__AVX2_SET1(-0.5f)), more);
 }
 
 /* x = (1 + *f) 2^*e */
@@ -2365,7 +2498,7 @@ WF__INLINE_avx2 WF__AVX2_F wf__log_avx2(WF__AVX2_F x)
     WF__AVX2_F f, smallest = WF__AVX2_SET1(1.17549435e-38f), scaled = WF__AVX2_SEL(WF__AVX2_LT(x, smallest), WF__AVX2_MUL(x, WF__AVX2_SET1(8388608.0f)), x);
     WF__AVX2_F e = WF__AVX2_TOF(wf__log_split_avx2(scaled, &f));
     e = WF__AVX2_SUB(e, WF__AVX2_SEL(WF__AVX2_LT(x, smallest), WF__AVX2_SET1(23.0f), WF__AVX2_ZERO));
-    WF__AVX2_F y = WF__AVX2_ADD(f, WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_LOW), wf__log_series_avx2(f)));
+    WF__AVX2_F y = WF__AVX2_ADD(f, wf__log_series_avx2(f, WF__AVX2_MUL(e, WF__AVX2_SET1(WF__LN2_LOW))));
     return wf__log_special_avx2(x, WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_HIGH), y));
 }
 
@@ -2377,7 +2510,7 @@ WF__INLINE_avx2 WF__AVX2_F wf__log1p_avx2(WF__AVX2_F x)
     WF__AVX2_I n = wf__log_split_avx2(u, &f);
     WF__AVX2_F twice = WF__AVX2_FLT(WF__AVX2_ISUB(WF__AVX2_ISET1(0x40000000), WF__AVX2_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
     WF__AVX2_F quotient = WF__AVX2_MUL(WF__AVX2_MUL(lost, twice), WF__AVX2_FMA(f, WF__AVX2_FMA(f, half, WF__AVX2_SET1(-0.5f)), half));
-    WF__AVX2_F e = WF__AVX2_TOF(n), y = WF__AVX2_ADD(WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_LOW), wf__log_series_avx2(f)), quotient);
+    WF__AVX2_F e = WF__AVX2_TOF(n), y = wf__log_series_avx2(f, WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_LOW), quotient));
     y = WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_HIGH), WF__AVX2_ADD(f, y));
     return WF__AVX2_OR(wf__log_special_avx2(u, y), WF__AVX2_SIGN(x));
 }
@@ -2389,34 +2522,27 @@ WF__INLINE_avx2 WF__AVX2_F wf__softplus_avx2(WF__AVX2_F x)
     WF__AVX2_M large = WF__AVX2_LT(WF__AVX2_SET1(0.41421356f), e);
     WF__AVX2_F f = WF__AVX2_SEL(large, WF__AVX2_FMA(e, half, WF__AVX2_SET1(-0.5f)), e);
     WF__AVX2_F high = WF__AVX2_SEL(large, WF__AVX2_SET1(WF__LN2_HIGH), WF__AVX2_ZERO), low = WF__AVX2_SEL(large, WF__AVX2_SET1(WF__LN2_LOW), WF__AVX2_ZERO);
-    WF__AVX2_F y = WF__AVX2_ADD(WF__AVX2_ADD(high, f), WF__AVX2_ADD(low, wf__log_series_avx2(f)));
+    WF__AVX2_F y = WF__AVX2_ADD(WF__AVX2_ADD(high, f), wf__log_series_avx2(f, low));
     return WF__AVX2_ADD(WF__AVX2_MAX(WF__AVX2_ZERO, x), y);
 }
 
 /* elementary: error function */
 WF__INLINE_avx2 WF__AVX2_F wf__erf_avx2(WF__AVX2_F x)
 {
-    WF__AVX2_F a = WF__AVX2_ABS(x), z = WF__AVX2_MUL(a, a), b = WF__AVX2_MIN(WF__AVX2_SET1(3.95f), a), t, r, s;
-    WF__AVX2_F p = WF__AT_avx2(WF__AVX2_SET1(WF__ERF_6), z, WF__ERF_5);
-    p = WF__AT_avx2(p, z, WF__ERF_4);
-    p = WF__AT_avx2(p, z, WF__ERF_3);
-    p = WF__AT_avx2(p, z, WF__ERF_2);
-    p = WF__AT_avx2(p, z, WF__ERF_1);
-    p = WF__AT_avx2(p, z, WF__ERF_0);
-    WF__AVX2_F g = WF__AT_avx2(WF__AVX2_SET1(WF__ERFC_7), b, WF__ERFC_6);
-    g = WF__AT_avx2(g, b, WF__ERFC_5);
-    g = WF__AT_avx2(g, b, WF__ERFC_4);
-    g = WF__AT_avx2(g, b, WF__ERFC_3);
-    g = WF__AT_avx2(g, b, WF__ERFC_2);
-    g = WF__AT_avx2(g, b, WF__ERFC_1);
-    g = WF__AT_avx2(g, b, WF__ERFC_0);
-    wf__exp_reduce_avx2(WF__AVX2_NEG(g), &t, &r, &s);
-    WF__AVX2_F tail = WF__AVX2_SUB(WF__AVX2_SET1(1.0f), wf__exp_scale_avx2(WF__AVX2_ADD(r, s), t));
+    WF__AVX2_F a = WF__AVX2_MIN(WF__AVX2_SET1(3.95f), WF__AVX2_ABS(x)), z = WF__AVX2_MUL(a, a), t, r, rr, q;
+    WF__AVX2_F zz = WF__AVX2_MUL(z, z), p = WF__AVX2_FMA(WF__AVX2_SET1(WF__ERF_6), zz, WF__LINE_avx2(z, WF__ERF_4, WF__ERF_5));
+    p = WF__AVX2_FMA(p, zz, WF__LINE_avx2(z, WF__ERF_2, WF__ERF_3));
+    p = WF__AVX2_FMA(p, zz, WF__LINE_avx2(z, WF__ERF_0, WF__ERF_1));
+    WF__AVX2_F g = WF__AVX2_FMA(WF__LINE_avx2(a, WF__ERFC_6, WF__ERFC_7), z, WF__LINE_avx2(a, WF__ERFC_4, WF__ERFC_5));
+    g = WF__AVX2_FMA(g, z, WF__LINE_avx2(a, WF__ERFC_2, WF__ERFC_3));
+    g = WF__AVX2_FMA(g, z, WF__LINE_avx2(a, WF__ERFC_0, WF__ERFC_1));
+    wf__exp_reduce_avx2(WF__AVX2_NEG(g), &t, &r, &rr, &q);
+    WF__AVX2_F tail = WF__AVX2_SUB(WF__AVX2_SET1(1.0f), wf__exp_scale_avx2(WF__EXPM1_OF_avx2(r, rr, q), t));
     return WF__AVX2_OR(WF__AVX2_SEL(WF__AVX2_LT(a, WF__AVX2_SET1(1.0f)), WF__AVX2_FMA(a, p, a), tail), WF__AVX2_SIGN(x));
 }
 
 /* elementary: reduce an angle */
-/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+/* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_avx2 void wf__angle_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F *low, WF__AVX2_I *q)
 {
     WF__AVX2_F t = WF__AVX2_FMA(x, WF__AVX2_SET1(0.636619772f), WF__AVX2_SET1(WF__ROUNDER));
@@ -2424,9 +2550,9 @@ WF__INLINE_avx2 void wf__angle_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F *low
     *q = WF__AVX2_BITS(t);
     if (WF__AVX2_FUSED) {
         a = WF__AVX2_FNMA(n, WF__AVX2_SET1(1.57079637f), x);
-        WF__AVX2_F p = WF__AVX2_MUL(n, WF__AVX2_SET1(-4.37113883e-8f)), rest = WF__AVX2_FNMA(n, WF__AVX2_SET1(-4.37113883e-8f), p);
-        *w = WF__AVX2_SUB(a, p);
-        *low = WF__AVX2_FNMA(n, WF__AVX2_SET1(-1.71512451e-15f), WF__AVX2_ADD(WF__AVX2_SUB(WF__AVX2_SUB(a, *w), p), rest));
+        WF__AVX2_F p = WF__AVX2_FMA(n, WF__AVX2_SET1(4.37113883e-8f), WF__AVX2_ZERO), rest = WF__AVX2_FNMA(n, WF__AVX2_SET1(4.37113883e-8f), p);
+        *w = WF__AVX2_ADD(a, p);
+        *low = WF__AVX2_FMA(n, WF__AVX2_SET1(1.71512451e-15f), WF__AVX2_SUB(WF__AVX2_ADD(WF__AVX2_SUB(a, *w), p), rest));
     } else {
         WF__AVX2_F p = WF__AVX2_MUL(n, WF__AVX2_SET1(2.56328292e-12f));
         a = WF__AVX2_FNMA(n, WF__AVX2_SET1(7.54953362e-8f), WF__AVX2_FNMA(n, WF__AVX2_SET1(4.83751297e-4f), WF__AVX2_FNMA(n, WF__AVX2_SET1(1.5703125f), x)));
@@ -2439,40 +2565,48 @@ WF__INLINE_avx2 void wf__angle_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F *low
 WF__KERNEL_avx2 void wf__angles_large_avx2(const float *x, float *w, float *low, int32_t *q)
 {
     for (int i = 0; i < WF__AVX2_W; i++) {
-        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (!(x[i] > 1e5f)) continue;
         if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
         else w[i] = x[i] - x[i];
     }
 }
 
+/* elementary: reduce any angle */
+WF__INLINE_avx2 void wf__angle_any_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F *low, WF__AVX2_I *n)
+{
+    wf__angle_avx2(x, w, low, n);
+    if (!WF__AVX2_ANY(WF__AVX2_LT(WF__AVX2_SET1(1e5f), x))) return;
+    float in[WF__AVX2_W], out[2 * WF__AVX2_W];
+    int32_t turns[WF__AVX2_W];
+    WF__AVX2_ST(in, x);
+    WF__AVX2_ST(out, *w);
+    WF__AVX2_ST(out + WF__AVX2_W, *low);
+    WF__AVX2_IST(turns, *n);
+    wf__angles_large_avx2(in, out, out + WF__AVX2_W, turns);
+    *w = WF__AVX2_LD(out);
+    *low = WF__AVX2_LD(out + WF__AVX2_W);
+    *n = WF__AVX2_ILD(turns);
+}
+
 /* elementary: sine and cosine */
-/* The sine of x + quarter pi/2. */
+/* The sine of |x| + quarter pi/2. */
 WF__INLINE_avx2 WF__AVX2_F wf__wave_avx2(WF__AVX2_F x, int quarter)
 {
     WF__AVX2_F w, low;
     WF__AVX2_I n;
-    wf__angle_avx2(x, &w, &low, &n);
-    if (WF__AVX2_ANY(WF__AVX2_LT(WF__AVX2_SET1(1e5f), WF__AVX2_ABS(x)))) {
-        float in[WF__AVX2_W], out[2 * WF__AVX2_W];
-        int32_t turns[WF__AVX2_W];
-        WF__AVX2_ST(in, x);
-        WF__AVX2_ST(out, w);
-        WF__AVX2_ST(out + WF__AVX2_W, low);
-        WF__AVX2_IST(turns, n);
-        wf__angles_large_avx2(in, out, out + WF__AVX2_W, turns);
-        w = WF__AVX2_LD(out);
-        low = WF__AVX2_LD(out + WF__AVX2_W);
-        n = WF__AVX2_ILD(turns);
-    }
-    WF__AVX2_F z = WF__AVX2_MUL(w, w);
-    WF__AVX2_F s = WF__AT_avx2(WF__AT_avx2(WF__AT_avx2(WF__AVX2_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
-    WF__AVX2_F c = WF__AT_avx2(WF__AT_avx2(WF__AVX2_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    wf__angle_any_avx2(WF__AVX2_ABS(x), &w, &low, &n);
+    WF__AVX2_F one = WF__AVX2_SET1(1.0f), half = WF__AVX2_SET1(0.5f), z = WF__AVX2_MUL(w, w), zz = WF__AVX2_MUL(z, z);
+    WF__AVX2_F s = WF__AVX2_FMA(WF__LINE_avx2(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_avx2(z, WF__SIN_0, WF__SIN_1));
+    WF__AVX2_F c = WF__AVX2_FMA(WF__AVX2_SET1(WF__COS_2), zz, WF__LINE_avx2(z, WF__COS_0, WF__COS_1));
+    WF__AVX2_F high = WF__AVX2_FNMA(half, z, one), lost = WF__AVX2_FNMA(half, z, WF__AVX2_SUB(one, high));
     s = WF__AVX2_ADD(w, WF__AVX2_FMA(WF__AVX2_MUL(z, w), s, low));
-    WF__AVX2_F one = WF__AVX2_SET1(1.0f), half = WF__AVX2_SET1(0.5f), high = WF__AVX2_FNMA(half, z, one), lost = WF__AVX2_FNMA(half, z, WF__AVX2_SUB(one, high));
-    c = WF__AVX2_ADD(high, WF__AVX2_FMA(WF__AVX2_MUL(z, z), c, WF__AVX2_FNMA(w, low, lost)));
+    c = WF__AVX2_ADD(high, WF__AVX2_FMA(zz, c, WF__AVX2_FNMA(w, low, lost)));
     n = WF__AVX2_IADD(n, WF__AVX2_ISET1(quarter));
     return WF__AVX2_XOR(WF__AVX2_SEL(WF__AVX2_ODD(n), c, s), WF__AVX2_FLT(WF__AVX2_ISHL(WF__AVX2_IAND(n, WF__AVX2_ISET1(2)), 30)));
 }
+
+WF__INLINE_avx2 WF__AVX2_F wf__sin_avx2(WF__AVX2_F x) { return WF__AVX2_XOR(wf__wave_avx2(x, 0), WF__AVX2_SIGN(x)); }
+WF__INLINE_avx2 WF__AVX2_F wf__cos_avx2(WF__AVX2_F x) { return wf__wave_avx2(x, 1); }
 
 /* elementary: angle of a point */
 WF__INLINE_avx2 WF__AVX2_F wf__atan2_avx2(WF__AVX2_F y, WF__AVX2_F x)
@@ -2481,13 +2615,9 @@ WF__INLINE_avx2 WF__AVX2_F wf__atan2_avx2(WF__AVX2_F y, WF__AVX2_F x)
     t = WF__AVX2_SEL(WF__AVX2_EQ(small, large), WF__AVX2_SET1(1.0f), t); /* two infinities */
     t = WF__AVX2_SEL(WF__AVX2_EQ(large, WF__AVX2_ZERO), WF__AVX2_ZERO, t);
     z = WF__AVX2_MUL(t, t);
-    WF__AVX2_F p = WF__AT_avx2(WF__AVX2_SET1(WF__ATAN_7), z, WF__ATAN_6);
-    p = WF__AT_avx2(p, z, WF__ATAN_5);
-    p = WF__AT_avx2(p, z, WF__ATAN_4);
-    p = WF__AT_avx2(p, z, WF__ATAN_3);
-    p = WF__AT_avx2(p, z, WF__ATAN_2);
-    p = WF__AT_avx2(p, z, WF__ATAN_1);
-    p = WF__AT_avx2(p, z, WF__ATAN_0);
+    WF__AVX2_F zz = WF__AVX2_MUL(z, z), p = WF__AVX2_FMA(WF__LINE_avx2(z, WF__ATAN_6, WF__ATAN_7), zz, WF__LINE_avx2(z, WF__ATAN_4, WF__ATAN_5));
+    p = WF__AVX2_FMA(p, zz, WF__LINE_avx2(z, WF__ATAN_2, WF__ATAN_3));
+    p = WF__AVX2_FMA(p, zz, WF__LINE_avx2(z, WF__ATAN_0, WF__ATAN_1));
     p = WF__AVX2_FMA(WF__AVX2_MUL(z, t), p, t);
     p = WF__AVX2_SEL(WF__AVX2_LT(b, a), WF__AVX2_SUB(WF__AVX2_SET1(1.57079637f), p), p);
     p = WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_OR(WF__AVX2_SIGN(x), WF__AVX2_SET1(1.0f)), WF__AVX2_ZERO), WF__AVX2_SUB(WF__AVX2_SET1(3.14159274f), p), p);
@@ -2498,21 +2628,20 @@ WF__INLINE_avx2 WF__AVX2_F wf__atan2_avx2(WF__AVX2_F y, WF__AVX2_F x)
 /* elementary: all functions (avx512) */
 #if defined(WF__ISA_AVX512)
 /* elementary: reduce the argument of an exponential */
-#define WF__AT_avx512(p, x, c) WF__AVX512_FMA(p, x, WF__AVX512_SET1(c)) /* one step of Horner's rule */
+#define WF__LINE_avx512(x, a, b) WF__AVX512_FMA(WF__AVX512_SET1(b), x, WF__AVX512_SET1(a)) /* a + b x */
+#define WF__EXPM1_OF_avx512(r, rr, q) WF__AVX512_FMA(rr, WF__AVX512_FMA(r, q, WF__AVX512_SET1(0.5f)), r)
 
-/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
-WF__INLINE_avx512 void wf__exp_reduce_avx512(WF__AVX512_F x, WF__AVX512_F *shifted, WF__AVX512_F *r, WF__AVX512_F *s)
+/* x = n ln 2 + r and e^r - 1 = r + r r (1/2 + r q); the last bits of *shifted are n. |x| < 150. */
+WF__INLINE_avx512 void wf__exp_reduce_avx512(WF__AVX512_F x, WF__AVX512_F *shifted, WF__AVX512_F *r, WF__AVX512_F *rr, WF__AVX512_F *q)
 {
     WF__AVX512_F t = WF__AVX512_FMA(x, WF__AVX512_SET1(WF__LOG2_E), WF__AVX512_SET1(WF__ROUNDER));
     WF__AVX512_F n = WF__AVX512_SUB(t, WF__AVX512_SET1(WF__ROUNDER));
     WF__AVX512_F y = WF__AVX512_FNMA(n, WF__AVX512_SET1(WF__LN2_LOW), WF__AVX512_FNMA(n, WF__AVX512_SET1(WF__LN2_HIGH), x));
-    WF__AVX512_F q = WF__AT_avx512(WF__AVX512_SET1(WF__EXP_4), y, WF__EXP_3);
-    q = WF__AT_avx512(q, y, WF__EXP_2);
-    q = WF__AT_avx512(q, y, WF__EXP_1);
-    q = WF__AT_avx512(q, y, WF__EXP_0);
+    WF__AVX512_F z = WF__AVX512_MUL(y, y);
     *shifted = t;
     *r = y;
-    *s = WF__AVX512_MUL(WF__AVX512_MUL(y, y), q);
+    *rr = z;
+    *q = WF__AVX512_FMA(WF__AVX512_FMA(WF__AVX512_SET1(WF__EXP_4), z, WF__LINE_avx512(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_avx512(y, WF__EXP_0, WF__EXP_1));
 }
 
 /* elementary: scale by a power of two */
@@ -2532,17 +2661,17 @@ WF__INLINE_avx512 WF__AVX512_F wf__exp_scale_avx512(WF__AVX512_F p, WF__AVX512_F
 
 WF__INLINE_avx512 WF__AVX512_F wf__exp_avx512(WF__AVX512_F x)
 {
-    WF__AVX512_F t, r, s;
+    WF__AVX512_F t, r, rr, q;
     x = WF__AVX512_MAX(WF__AVX512_SET1(-104.0f), WF__AVX512_MIN(WF__AVX512_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
-    wf__exp_reduce_avx512(x, &t, &r, &s);
-    return wf__exp_scale_avx512(WF__AVX512_ADD(r, s), t);
+    wf__exp_reduce_avx512(x, &t, &r, &rr, &q);
+    return wf__exp_scale_avx512(WF__EXPM1_OF_avx512(r, rr, q), t);
 }
 
 /* elementary: exponential less one */
 WF__INLINE_avx512 WF__AVX512_F wf__expm1_avx512(WF__AVX512_F x)
 {
-    WF__AVX512_F t, r, s, bounded = WF__AVX512_MAX(WF__AVX512_SET1(-20.0f), WF__AVX512_MIN(WF__AVX512_SET1(89.0f), x));
-    wf__exp_reduce_avx512(bounded, &t, &r, &s);
+    WF__AVX512_F t, r, rr, q, bounded = WF__AVX512_MAX(WF__AVX512_SET1(-20.0f), WF__AVX512_MIN(WF__AVX512_SET1(89.0f), x));
+    wf__exp_reduce_avx512(bounded, &t, &r, &rr, &q);
     WF__AVX512_F n = WF__AVX512_SUB(t, WF__AVX512_SET1(WF__ROUNDER)), a = WF__AVX512_FNMA(n, WF__AVX512_SET1(WF__LN2_HIGH), bounded);
     WF__AVX512_F lost = WF__AVX512_FNMA(n, WF__AVX512_SET1(WF__LN2_LOW), WF__AVX512_SUB(a, r)); /* by rounding r */
     WF__AVX512_F power = WF__AVX512_FLT(WF__AVX512_IADD(WF__AVX512_ISHL(WF__AVX512_BITS(t), 23), WF__AVX512_ISET1(0x3F000000))); /* 2^(n-1) */
@@ -2550,27 +2679,28 @@ WF__INLINE_avx512 WF__AVX512_F wf__expm1_avx512(WF__AVX512_F x)
     WF__AVX512_F high = WF__AVX512_FMA(power, r, less);
     WF__AVX512_F low = WF__AVX512_FMA(power, lost, WF__AVX512_FMA(power, r, WF__AVX512_SUB(less, high)));
     low = WF__AVX512_ADD(low, WF__AVX512_SUB(WF__AVX512_SUB(power, less), WF__AVX512_SET1(0.5f)));
-    WF__AVX512_F y = WF__AVX512_ADD(high, WF__AVX512_FMA(power, s, low));
+    rr = WF__AVX512_MUL(power, rr);
+    WF__AVX512_F y = WF__AVX512_ADD(high, WF__AVX512_FMA(rr, WF__AVX512_SET1(0.5f), WF__AVX512_FMA(WF__AVX512_MUL(rr, r), q, low)));
     return WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_ABS(x), WF__AVX512_SET1(5.9604645e-8f)), x, WF__AVX512_ADD(y, y));
 }
 
 /* elementary: hyperbolic tangent */
 WF__INLINE_avx512 WF__AVX512_F wf__tanh_avx512(WF__AVX512_F x)
 {
-    WF__AVX512_F t, r, s, a = WF__AVX512_ABS(x);
-    wf__exp_reduce_avx512(WF__AVX512_MAX(WF__AVX512_SET1(-20.0f), WF__AVX512_MUL(a, WF__AVX512_SET1(-2.0f))), &t, &r, &s);
+    WF__AVX512_F t, r, rr, q, a = WF__AVX512_ABS(x);
+    wf__exp_reduce_avx512(WF__AVX512_MAX(WF__AVX512_SET1(-20.0f), WF__AVX512_MUL(a, WF__AVX512_SET1(-2.0f))), &t, &r, &rr, &q);
     WF__AVX512_F power = WF__AVX512_FLT(WF__AVX512_IADD(WF__AVX512_ISHL(WF__AVX512_BITS(t), 23), WF__AVX512_ISET1(0x3F800000)));
-    WF__AVX512_F e = WF__AVX512_FMA(power, WF__AVX512_ADD(r, s), WF__AVX512_SUB(power, WF__AVX512_SET1(1.0f)));
-    return WF__AVX512_OR(WF__AVX512_DIV(e, WF__AVX512_SUB(WF__AVX512_SET1(-2.0f), e)), WF__AVX512_SIGN(x));
+    WF__AVX512_F d = WF__AVX512_FNMA(power, WF__EXPM1_OF_avx512(r, rr, q), WF__AVX512_SUB(WF__AVX512_SET1(1.0f), power));
+    return WF__AVX512_OR(WF__AVX512_DIV(d, WF__AVX512_SUB(WF__AVX512_SET1(2.0f), d)), WF__AVX512_SIGN(x));
 }
 
 /* elementary: sigmoid */
 /* e^-|x| */
 WF__INLINE_avx512 WF__AVX512_F wf__exp_down_avx512(WF__AVX512_F x)
 {
-    WF__AVX512_F t, r, s;
-    wf__exp_reduce_avx512(WF__AVX512_MAX(WF__AVX512_SET1(-104.0f), WF__AVX512_OR(x, WF__AVX512_SET1(-0.0f))), &t, &r, &s);
-    return wf__exp_scale_avx512(WF__AVX512_ADD(r, s), t);
+    WF__AVX512_F t, r, rr, q;
+    wf__exp_reduce_avx512(WF__AVX512_MAX(WF__AVX512_SET1(-104.0f), WF__AVX512_OR(x, WF__AVX512_SET1(-0.0f))), &t, &r, &rr, &q);
+    return wf__exp_scale_avx512(WF__EXPM1_OF_avx512(r, rr, q), t);
 }
 
 WF__INLINE_avx512 WF__AVX512_F wf__sigmoid_avx512(WF__AVX512_F x)
@@ -2580,18 +2710,14 @@ WF__INLINE_avx512 WF__AVX512_F wf__sigmoid_avx512(WF__AVX512_F x)
 }
 
 /* elementary: logarithm of one plus a small number */
-/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
-WF__INLINE_avx512 WF__AVX512_F wf__log_series_avx512(WF__AVX512_F f)
+/* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_avx512 WF__AVX512_F wf__log_series_avx512(WF__AVX512_F f, WF__AVX512_F more)
 {
-    WF__AVX512_F q = WF__AT_avx512(WF__AVX512_SET1(WF__LOG_8), f, WF__LOG_7);
-    q = WF__AT_avx512(q, f, WF__LOG_6);
-    q = WF__AT_avx512(q, f, WF__LOG_5);
-    q = WF__AT_avx512(q, f, WF__LOG_4);
-    q = WF__AT_avx512(q, f, WF__LOG_3);
-    q = WF__AT_avx512(q, f, WF__LOG_2);
-    q = WF__AT_avx512(q, f, WF__LOG_1);
-    q = WF__AT_avx512(q, f, WF__LOG_0);
-    return WF__AVX512_MUL(WF__AVX512_MUL(f, f), WF__AT_avx512(q, f, -0.5f));
+    WF__AVX512_F z = WF__AVX512_MUL(f, f), zz = WF__AVX512_MUL(z, z);
+    WF__AVX512_F low = WF__AVX512_FMA(WF__LINE_avx512(f, WF__LOG_2, WF__LOG_3), z, WF__LINE_avx512(f, WF__LOG_0, WF__LOG_1));
+    WF__AVX512_F high = WF__AVX512_FMA(WF__LINE_avx512(f, WF__LOG_6, WF__LOG_7), z, WF__LINE_avx512(f, WF__LOG_4, WF__LOG_5));
+    WF__AVX512_F q = WF__AVX512_FMA(WF__AVX512_FMA(WF__AVX512_SET1(WF__LOG_8), zz, high), zz, low);
+    return WF__AVX512_FMA(z, WF__AVX512_FMA(f, q, WF__AVX512_SET1(-0.5f)), more);
 }
 
 /* x = (1 + *f) 2^*e */
@@ -2616,7 +2742,7 @@ WF__INLINE_avx512 WF__AVX512_F wf__log_avx512(WF__AVX512_F x)
     WF__AVX512_F f, smallest = WF__AVX512_SET1(1.17549435e-38f), scaled = WF__AVX512_SEL(WF__AVX512_LT(x, smallest), WF__AVX512_MUL(x, WF__AVX512_SET1(8388608.0f)), x);
     WF__AVX512_F e = WF__AVX512_TOF(wf__log_split_avx512(scaled, &f));
     e = WF__AVX512_SUB(e, WF__AVX512_SEL(WF__AVX512_LT(x, smallest), WF__AVX512_SET1(23.0f), WF__AVX512_ZERO));
-    WF__AVX512_F y = WF__AVX512_ADD(f, WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_LOW), wf__log_series_avx512(f)));
+    WF__AVX512_F y = WF__AVX512_ADD(f, wf__log_series_avx512(f, WF__AVX512_MUL(e, WF__AVX512_SET1(WF__LN2_LOW))));
     return wf__log_special_avx512(x, WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_HIGH), y));
 }
 
@@ -2628,7 +2754,7 @@ WF__INLINE_avx512 WF__AVX512_F wf__log1p_avx512(WF__AVX512_F x)
     WF__AVX512_I n = wf__log_split_avx512(u, &f);
     WF__AVX512_F twice = WF__AVX512_FLT(WF__AVX512_ISUB(WF__AVX512_ISET1(0x40000000), WF__AVX512_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
     WF__AVX512_F quotient = WF__AVX512_MUL(WF__AVX512_MUL(lost, twice), WF__AVX512_FMA(f, WF__AVX512_FMA(f, half, WF__AVX512_SET1(-0.5f)), half));
-    WF__AVX512_F e = WF__AVX512_TOF(n), y = WF__AVX512_ADD(WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_LOW), wf__log_series_avx512(f)), quotient);
+    WF__AVX512_F e = WF__AVX512_TOF(n), y = wf__log_series_avx512(f, WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_LOW), quotient));
     y = WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_HIGH), WF__AVX512_ADD(f, y));
     return WF__AVX512_OR(wf__log_special_avx512(u, y), WF__AVX512_SIGN(x));
 }
@@ -2640,34 +2766,27 @@ WF__INLINE_avx512 WF__AVX512_F wf__softplus_avx512(WF__AVX512_F x)
     WF__AVX512_M large = WF__AVX512_LT(WF__AVX512_SET1(0.41421356f), e);
     WF__AVX512_F f = WF__AVX512_SEL(large, WF__AVX512_FMA(e, half, WF__AVX512_SET1(-0.5f)), e);
     WF__AVX512_F high = WF__AVX512_SEL(large, WF__AVX512_SET1(WF__LN2_HIGH), WF__AVX512_ZERO), low = WF__AVX512_SEL(large, WF__AVX512_SET1(WF__LN2_LOW), WF__AVX512_ZERO);
-    WF__AVX512_F y = WF__AVX512_ADD(WF__AVX512_ADD(high, f), WF__AVX512_ADD(low, wf__log_series_avx512(f)));
+    WF__AVX512_F y = WF__AVX512_ADD(WF__AVX512_ADD(high, f), wf__log_series_avx512(f, low));
     return WF__AVX512_ADD(WF__AVX512_MAX(WF__AVX512_ZERO, x), y);
 }
 
 /* elementary: error function */
 WF__INLINE_avx512 WF__AVX512_F wf__erf_avx512(WF__AVX512_F x)
 {
-    WF__AVX512_F a = WF__AVX512_ABS(x), z = WF__AVX512_MUL(a, a), b = WF__AVX512_MIN(WF__AVX512_SET1(3.95f), a), t, r, s;
-    WF__AVX512_F p = WF__AT_avx512(WF__AVX512_SET1(WF__ERF_6), z, WF__ERF_5);
-    p = WF__AT_avx512(p, z, WF__ERF_4);
-    p = WF__AT_avx512(p, z, WF__ERF_3);
-    p = WF__AT_avx512(p, z, WF__ERF_2);
-    p = WF__AT_avx512(p, z, WF__ERF_1);
-    p = WF__AT_avx512(p, z, WF__ERF_0);
-    WF__AVX512_F g = WF__AT_avx512(WF__AVX512_SET1(WF__ERFC_7), b, WF__ERFC_6);
-    g = WF__AT_avx512(g, b, WF__ERFC_5);
-    g = WF__AT_avx512(g, b, WF__ERFC_4);
-    g = WF__AT_avx512(g, b, WF__ERFC_3);
-    g = WF__AT_avx512(g, b, WF__ERFC_2);
-    g = WF__AT_avx512(g, b, WF__ERFC_1);
-    g = WF__AT_avx512(g, b, WF__ERFC_0);
-    wf__exp_reduce_avx512(WF__AVX512_NEG(g), &t, &r, &s);
-    WF__AVX512_F tail = WF__AVX512_SUB(WF__AVX512_SET1(1.0f), wf__exp_scale_avx512(WF__AVX512_ADD(r, s), t));
+    WF__AVX512_F a = WF__AVX512_MIN(WF__AVX512_SET1(3.95f), WF__AVX512_ABS(x)), z = WF__AVX512_MUL(a, a), t, r, rr, q;
+    WF__AVX512_F zz = WF__AVX512_MUL(z, z), p = WF__AVX512_FMA(WF__AVX512_SET1(WF__ERF_6), zz, WF__LINE_avx512(z, WF__ERF_4, WF__ERF_5));
+    p = WF__AVX512_FMA(p, zz, WF__LINE_avx512(z, WF__ERF_2, WF__ERF_3));
+    p = WF__AVX512_FMA(p, zz, WF__LINE_avx512(z, WF__ERF_0, WF__ERF_1));
+    WF__AVX512_F g = WF__AVX512_FMA(WF__LINE_avx512(a, WF__ERFC_6, WF__ERFC_7), z, WF__LINE_avx512(a, WF__ERFC_4, WF__ERFC_5));
+    g = WF__AVX512_FMA(g, z, WF__LINE_avx512(a, WF__ERFC_2, WF__ERFC_3));
+    g = WF__AVX512_FMA(g, z, WF__LINE_avx512(a, WF__ERFC_0, WF__ERFC_1));
+    wf__exp_reduce_avx512(WF__AVX512_NEG(g), &t, &r, &rr, &q);
+    WF__AVX512_F tail = WF__AVX512_SUB(WF__AVX512_SET1(1.0f), wf__exp_scale_avx512(WF__EXPM1_OF_avx512(r, rr, q), t));
     return WF__AVX512_OR(WF__AVX512_SEL(WF__AVX512_LT(a, WF__AVX512_SET1(1.0f)), WF__AVX512_FMA(a, p, a), tail), WF__AVX512_SIGN(x));
 }
 
 /* elementary: reduce an angle */
-/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+/* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_avx512 void wf__angle_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF__AVX512_F *low, WF__AVX512_I *q)
 {
     WF__AVX512_F t = WF__AVX512_FMA(x, WF__AVX512_SET1(0.636619772f), WF__AVX512_SET1(WF__ROUNDER));
@@ -2675,9 +2794,9 @@ WF__INLINE_avx512 void wf__angle_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF__AVX
     *q = WF__AVX512_BITS(t);
     if (WF__AVX512_FUSED) {
         a = WF__AVX512_FNMA(n, WF__AVX512_SET1(1.57079637f), x);
-        WF__AVX512_F p = WF__AVX512_MUL(n, WF__AVX512_SET1(-4.37113883e-8f)), rest = WF__AVX512_FNMA(n, WF__AVX512_SET1(-4.37113883e-8f), p);
-        *w = WF__AVX512_SUB(a, p);
-        *low = WF__AVX512_FNMA(n, WF__AVX512_SET1(-1.71512451e-15f), WF__AVX512_ADD(WF__AVX512_SUB(WF__AVX512_SUB(a, *w), p), rest));
+        WF__AVX512_F p = WF__AVX512_FMA(n, WF__AVX512_SET1(4.37113883e-8f), WF__AVX512_ZERO), rest = WF__AVX512_FNMA(n, WF__AVX512_SET1(4.37113883e-8f), p);
+        *w = WF__AVX512_ADD(a, p);
+        *low = WF__AVX512_FMA(n, WF__AVX512_SET1(1.71512451e-15f), WF__AVX512_SUB(WF__AVX512_ADD(WF__AVX512_SUB(a, *w), p), rest));
     } else {
         WF__AVX512_F p = WF__AVX512_MUL(n, WF__AVX512_SET1(2.56328292e-12f));
         a = WF__AVX512_FNMA(n, WF__AVX512_SET1(7.54953362e-8f), WF__AVX512_FNMA(n, WF__AVX512_SET1(4.83751297e-4f), WF__AVX512_FNMA(n, WF__AVX512_SET1(1.5703125f), x)));
@@ -2690,40 +2809,48 @@ WF__INLINE_avx512 void wf__angle_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF__AVX
 WF__KERNEL_avx512 void wf__angles_large_avx512(const float *x, float *w, float *low, int32_t *q)
 {
     for (int i = 0; i < WF__AVX512_W; i++) {
-        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (!(x[i] > 1e5f)) continue;
         if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
         else w[i] = x[i] - x[i];
     }
 }
 
+/* elementary: reduce any angle */
+WF__INLINE_avx512 void wf__angle_any_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF__AVX512_F *low, WF__AVX512_I *n)
+{
+    wf__angle_avx512(x, w, low, n);
+    if (!WF__AVX512_ANY(WF__AVX512_LT(WF__AVX512_SET1(1e5f), x))) return;
+    float in[WF__AVX512_W], out[2 * WF__AVX512_W];
+    int32_t turns[WF__AVX512_W];
+    WF__AVX512_ST(in, x);
+    WF__AVX512_ST(out, *w);
+    WF__AVX512_ST(out + WF__AVX512_W, *low);
+    WF__AVX512_IST(turns, *n);
+    wf__angles_large_avx512(in, out, out + WF__AVX512_W, turns);
+    *w = WF__AVX512_LD(out);
+    *low = WF__AVX512_LD(out + WF__AVX512_W);
+    *n = WF__AVX512_ILD(turns);
+}
+
 /* elementary: sine and cosine */
-/* The sine of x + quarter pi/2. */
+/* The sine of |x| + quarter pi/2. */
 WF__INLINE_avx512 WF__AVX512_F wf__wave_avx512(WF__AVX512_F x, int quarter)
 {
     WF__AVX512_F w, low;
     WF__AVX512_I n;
-    wf__angle_avx512(x, &w, &low, &n);
-    if (WF__AVX512_ANY(WF__AVX512_LT(WF__AVX512_SET1(1e5f), WF__AVX512_ABS(x)))) {
-        float in[WF__AVX512_W], out[2 * WF__AVX512_W];
-        int32_t turns[WF__AVX512_W];
-        WF__AVX512_ST(in, x);
-        WF__AVX512_ST(out, w);
-        WF__AVX512_ST(out + WF__AVX512_W, low);
-        WF__AVX512_IST(turns, n);
-        wf__angles_large_avx512(in, out, out + WF__AVX512_W, turns);
-        w = WF__AVX512_LD(out);
-        low = WF__AVX512_LD(out + WF__AVX512_W);
-        n = WF__AVX512_ILD(turns);
-    }
-    WF__AVX512_F z = WF__AVX512_MUL(w, w);
-    WF__AVX512_F s = WF__AT_avx512(WF__AT_avx512(WF__AT_avx512(WF__AVX512_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
-    WF__AVX512_F c = WF__AT_avx512(WF__AT_avx512(WF__AVX512_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    wf__angle_any_avx512(WF__AVX512_ABS(x), &w, &low, &n);
+    WF__AVX512_F one = WF__AVX512_SET1(1.0f), half = WF__AVX512_SET1(0.5f), z = WF__AVX512_MUL(w, w), zz = WF__AVX512_MUL(z, z);
+    WF__AVX512_F s = WF__AVX512_FMA(WF__LINE_avx512(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_avx512(z, WF__SIN_0, WF__SIN_1));
+    WF__AVX512_F c = WF__AVX512_FMA(WF__AVX512_SET1(WF__COS_2), zz, WF__LINE_avx512(z, WF__COS_0, WF__COS_1));
+    WF__AVX512_F high = WF__AVX512_FNMA(half, z, one), lost = WF__AVX512_FNMA(half, z, WF__AVX512_SUB(one, high));
     s = WF__AVX512_ADD(w, WF__AVX512_FMA(WF__AVX512_MUL(z, w), s, low));
-    WF__AVX512_F one = WF__AVX512_SET1(1.0f), half = WF__AVX512_SET1(0.5f), high = WF__AVX512_FNMA(half, z, one), lost = WF__AVX512_FNMA(half, z, WF__AVX512_SUB(one, high));
-    c = WF__AVX512_ADD(high, WF__AVX512_FMA(WF__AVX512_MUL(z, z), c, WF__AVX512_FNMA(w, low, lost)));
+    c = WF__AVX512_ADD(high, WF__AVX512_FMA(zz, c, WF__AVX512_FNMA(w, low, lost)));
     n = WF__AVX512_IADD(n, WF__AVX512_ISET1(quarter));
     return WF__AVX512_XOR(WF__AVX512_SEL(WF__AVX512_ODD(n), c, s), WF__AVX512_FLT(WF__AVX512_ISHL(WF__AVX512_IAND(n, WF__AVX512_ISET1(2)), 30)));
 }
+
+WF__INLINE_avx512 WF__AVX512_F wf__sin_avx512(WF__AVX512_F x) { return WF__AVX512_XOR(wf__wave_avx512(x, 0), WF__AVX512_SIGN(x)); }
+WF__INLINE_avx512 WF__AVX512_F wf__cos_avx512(WF__AVX512_F x) { return wf__wave_avx512(x, 1); }
 
 /* elementary: angle of a point */
 WF__INLINE_avx512 WF__AVX512_F wf__atan2_avx512(WF__AVX512_F y, WF__AVX512_F x)
@@ -2732,13 +2859,9 @@ WF__INLINE_avx512 WF__AVX512_F wf__atan2_avx512(WF__AVX512_F y, WF__AVX512_F x)
     t = WF__AVX512_SEL(WF__AVX512_EQ(small, large), WF__AVX512_SET1(1.0f), t); /* two infinities */
     t = WF__AVX512_SEL(WF__AVX512_EQ(large, WF__AVX512_ZERO), WF__AVX512_ZERO, t);
     z = WF__AVX512_MUL(t, t);
-    WF__AVX512_F p = WF__AT_avx512(WF__AVX512_SET1(WF__ATAN_7), z, WF__ATAN_6);
-    p = WF__AT_avx512(p, z, WF__ATAN_5);
-    p = WF__AT_avx512(p, z, WF__ATAN_4);
-    p = WF__AT_avx512(p, z, WF__ATAN_3);
-    p = WF__AT_avx512(p, z, WF__ATAN_2);
-    p = WF__AT_avx512(p, z, WF__ATAN_1);
-    p = WF__AT_avx512(p, z, WF__ATAN_0);
+    WF__AVX512_F zz = WF__AVX512_MUL(z, z), p = WF__AVX512_FMA(WF__LINE_avx512(z, WF__ATAN_6, WF__ATAN_7), zz, WF__LINE_avx512(z, WF__ATAN_4, WF__ATAN_5));
+    p = WF__AVX512_FMA(p, zz, WF__LINE_avx512(z, WF__ATAN_2, WF__ATAN_3));
+    p = WF__AVX512_FMA(p, zz, WF__LINE_avx512(z, WF__ATAN_0, WF__ATAN_1));
     p = WF__AVX512_FMA(WF__AVX512_MUL(z, t), p, t);
     p = WF__AVX512_SEL(WF__AVX512_LT(b, a), WF__AVX512_SUB(WF__AVX512_SET1(1.57079637f), p), p);
     p = WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_OR(WF__AVX512_SIGN(x), WF__AVX512_SET1(1.0f)), WF__AVX512_ZERO), WF__AVX512_SUB(WF__AVX512_SET1(3.14159274f), p), p);
@@ -2749,21 +2872,20 @@ WF__INLINE_avx512 WF__AVX512_F wf__atan2_avx512(WF__AVX512_F y, WF__AVX512_F x)
 /* elementary: all functions (neon) */
 #if defined(WF__ISA_NEON)
 /* elementary: reduce the argument of an exponential */
-#define WF__AT_neon(p, x, c) WF__NEON_FMA(p, x, WF__NEON_SET1(c)) /* one step of Horner's rule */
+#define WF__LINE_neon(x, a, b) WF__NEON_FMA(WF__NEON_SET1(b), x, WF__NEON_SET1(a)) /* a + b x */
+#define WF__EXPM1_OF_neon(r, rr, q) WF__NEON_FMA(rr, WF__NEON_FMA(r, q, WF__NEON_SET1(0.5f)), r)
 
-/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
-WF__INLINE_neon void wf__exp_reduce_neon(WF__NEON_F x, WF__NEON_F *shifted, WF__NEON_F *r, WF__NEON_F *s)
+/* x = n ln 2 + r and e^r - 1 = r + r r (1/2 + r q); the last bits of *shifted are n. |x| < 150. */
+WF__INLINE_neon void wf__exp_reduce_neon(WF__NEON_F x, WF__NEON_F *shifted, WF__NEON_F *r, WF__NEON_F *rr, WF__NEON_F *q)
 {
     WF__NEON_F t = WF__NEON_FMA(x, WF__NEON_SET1(WF__LOG2_E), WF__NEON_SET1(WF__ROUNDER));
     WF__NEON_F n = WF__NEON_SUB(t, WF__NEON_SET1(WF__ROUNDER));
     WF__NEON_F y = WF__NEON_FNMA(n, WF__NEON_SET1(WF__LN2_LOW), WF__NEON_FNMA(n, WF__NEON_SET1(WF__LN2_HIGH), x));
-    WF__NEON_F q = WF__AT_neon(WF__NEON_SET1(WF__EXP_4), y, WF__EXP_3);
-    q = WF__AT_neon(q, y, WF__EXP_2);
-    q = WF__AT_neon(q, y, WF__EXP_1);
-    q = WF__AT_neon(q, y, WF__EXP_0);
+    WF__NEON_F z = WF__NEON_MUL(y, y);
     *shifted = t;
     *r = y;
-    *s = WF__NEON_MUL(WF__NEON_MUL(y, y), q);
+    *rr = z;
+    *q = WF__NEON_FMA(WF__NEON_FMA(WF__NEON_SET1(WF__EXP_4), z, WF__LINE_neon(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_neon(y, WF__EXP_0, WF__EXP_1));
 }
 
 /* elementary: scale by a power of two */
@@ -2783,17 +2905,17 @@ WF__INLINE_neon WF__NEON_F wf__exp_scale_neon(WF__NEON_F p, WF__NEON_F shifted)
 
 WF__INLINE_neon WF__NEON_F wf__exp_neon(WF__NEON_F x)
 {
-    WF__NEON_F t, r, s;
+    WF__NEON_F t, r, rr, q;
     x = WF__NEON_MAX(WF__NEON_SET1(-104.0f), WF__NEON_MIN(WF__NEON_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
-    wf__exp_reduce_neon(x, &t, &r, &s);
-    return wf__exp_scale_neon(WF__NEON_ADD(r, s), t);
+    wf__exp_reduce_neon(x, &t, &r, &rr, &q);
+    return wf__exp_scale_neon(WF__EXPM1_OF_neon(r, rr, q), t);
 }
 
 /* elementary: exponential less one */
 WF__INLINE_neon WF__NEON_F wf__expm1_neon(WF__NEON_F x)
 {
-    WF__NEON_F t, r, s, bounded = WF__NEON_MAX(WF__NEON_SET1(-20.0f), WF__NEON_MIN(WF__NEON_SET1(89.0f), x));
-    wf__exp_reduce_neon(bounded, &t, &r, &s);
+    WF__NEON_F t, r, rr, q, bounded = WF__NEON_MAX(WF__NEON_SET1(-20.0f), WF__NEON_MIN(WF__NEON_SET1(89.0f), x));
+    wf__exp_reduce_neon(bounded, &t, &r, &rr, &q);
     WF__NEON_F n = WF__NEON_SUB(t, WF__NEON_SET1(WF__ROUNDER)), a = WF__NEON_FNMA(n, WF__NEON_SET1(WF__LN2_HIGH), bounded);
     WF__NEON_F lost = WF__NEON_FNMA(n, WF__NEON_SET1(WF__LN2_LOW), WF__NEON_SUB(a, r)); /* by rounding r */
     WF__NEON_F power = WF__NEON_FLT(WF__NEON_IADD(WF__NEON_ISHL(WF__NEON_BITS(t), 23), WF__NEON_ISET1(0x3F000000))); /* 2^(n-1) */
@@ -2801,27 +2923,28 @@ WF__INLINE_neon WF__NEON_F wf__expm1_neon(WF__NEON_F x)
     WF__NEON_F high = WF__NEON_FMA(power, r, less);
     WF__NEON_F low = WF__NEON_FMA(power, lost, WF__NEON_FMA(power, r, WF__NEON_SUB(less, high)));
     low = WF__NEON_ADD(low, WF__NEON_SUB(WF__NEON_SUB(power, less), WF__NEON_SET1(0.5f)));
-    WF__NEON_F y = WF__NEON_ADD(high, WF__NEON_FMA(power, s, low));
+    rr = WF__NEON_MUL(power, rr);
+    WF__NEON_F y = WF__NEON_ADD(high, WF__NEON_FMA(rr, WF__NEON_SET1(0.5f), WF__NEON_FMA(WF__NEON_MUL(rr, r), q, low)));
     return WF__NEON_SEL(WF__NEON_LT(WF__NEON_ABS(x), WF__NEON_SET1(5.9604645e-8f)), x, WF__NEON_ADD(y, y));
 }
 
 /* elementary: hyperbolic tangent */
 WF__INLINE_neon WF__NEON_F wf__tanh_neon(WF__NEON_F x)
 {
-    WF__NEON_F t, r, s, a = WF__NEON_ABS(x);
-    wf__exp_reduce_neon(WF__NEON_MAX(WF__NEON_SET1(-20.0f), WF__NEON_MUL(a, WF__NEON_SET1(-2.0f))), &t, &r, &s);
+    WF__NEON_F t, r, rr, q, a = WF__NEON_ABS(x);
+    wf__exp_reduce_neon(WF__NEON_MAX(WF__NEON_SET1(-20.0f), WF__NEON_MUL(a, WF__NEON_SET1(-2.0f))), &t, &r, &rr, &q);
     WF__NEON_F power = WF__NEON_FLT(WF__NEON_IADD(WF__NEON_ISHL(WF__NEON_BITS(t), 23), WF__NEON_ISET1(0x3F800000)));
-    WF__NEON_F e = WF__NEON_FMA(power, WF__NEON_ADD(r, s), WF__NEON_SUB(power, WF__NEON_SET1(1.0f)));
-    return WF__NEON_OR(WF__NEON_DIV(e, WF__NEON_SUB(WF__NEON_SET1(-2.0f), e)), WF__NEON_SIGN(x));
+    WF__NEON_F d = WF__NEON_FNMA(power, WF__EXPM1_OF_neon(r, rr, q), WF__NEON_SUB(WF__NEON_SET1(1.0f), power));
+    return WF__NEON_OR(WF__NEON_DIV(d, WF__NEON_SUB(WF__NEON_SET1(2.0f), d)), WF__NEON_SIGN(x));
 }
 
 /* elementary: sigmoid */
 /* e^-|x| */
 WF__INLINE_neon WF__NEON_F wf__exp_down_neon(WF__NEON_F x)
 {
-    WF__NEON_F t, r, s;
-    wf__exp_reduce_neon(WF__NEON_MAX(WF__NEON_SET1(-104.0f), WF__NEON_OR(x, WF__NEON_SET1(-0.0f))), &t, &r, &s);
-    return wf__exp_scale_neon(WF__NEON_ADD(r, s), t);
+    WF__NEON_F t, r, rr, q;
+    wf__exp_reduce_neon(WF__NEON_MAX(WF__NEON_SET1(-104.0f), WF__NEON_OR(x, WF__NEON_SET1(-0.0f))), &t, &r, &rr, &q);
+    return wf__exp_scale_neon(WF__EXPM1_OF_neon(r, rr, q), t);
 }
 
 WF__INLINE_neon WF__NEON_F wf__sigmoid_neon(WF__NEON_F x)
@@ -2831,18 +2954,14 @@ WF__INLINE_neon WF__NEON_F wf__sigmoid_neon(WF__NEON_F x)
 }
 
 /* elementary: logarithm of one plus a small number */
-/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
-WF__INLINE_neon WF__NEON_F wf__log_series_neon(WF__NEON_F f)
+/* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_neon WF__NEON_F wf__log_series_neon(WF__NEON_F f, WF__NEON_F more)
 {
-    WF__NEON_F q = WF__AT_neon(WF__NEON_SET1(WF__LOG_8), f, WF__LOG_7);
-    q = WF__AT_neon(q, f, WF__LOG_6);
-    q = WF__AT_neon(q, f, WF__LOG_5);
-    q = WF__AT_neon(q, f, WF__LOG_4);
-    q = WF__AT_neon(q, f, WF__LOG_3);
-    q = WF__AT_neon(q, f, WF__LOG_2);
-    q = WF__AT_neon(q, f, WF__LOG_1);
-    q = WF__AT_neon(q, f, WF__LOG_0);
-    return WF__NEON_MUL(WF__NEON_MUL(f, f), WF__AT_neon(q, f, -0.5f));
+    WF__NEON_F z = WF__NEON_MUL(f, f), zz = WF__NEON_MUL(z, z);
+    WF__NEON_F low = WF__NEON_FMA(WF__LINE_neon(f, WF__LOG_2, WF__LOG_3), z, WF__LINE_neon(f, WF__LOG_0, WF__LOG_1));
+    WF__NEON_F high = WF__NEON_FMA(WF__LINE_neon(f, WF__LOG_6, WF__LOG_7), z, WF__LINE_neon(f, WF__LOG_4, WF__LOG_5));
+    WF__NEON_F q = WF__NEON_FMA(WF__NEON_FMA(WF__NEON_SET1(WF__LOG_8), zz, high), zz, low);
+    return WF__NEON_FMA(z, WF__NEON_FMA(f, q, WF__NEON_SET1(-0.5f)), more);
 }
 
 /* x = (1 + *f) 2^*e */
@@ -2867,7 +2986,7 @@ WF__INLINE_neon WF__NEON_F wf__log_neon(WF__NEON_F x)
     WF__NEON_F f, smallest = WF__NEON_SET1(1.17549435e-38f), scaled = WF__NEON_SEL(WF__NEON_LT(x, smallest), WF__NEON_MUL(x, WF__NEON_SET1(8388608.0f)), x);
     WF__NEON_F e = WF__NEON_TOF(wf__log_split_neon(scaled, &f));
     e = WF__NEON_SUB(e, WF__NEON_SEL(WF__NEON_LT(x, smallest), WF__NEON_SET1(23.0f), WF__NEON_ZERO));
-    WF__NEON_F y = WF__NEON_ADD(f, WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_LOW), wf__log_series_neon(f)));
+    WF__NEON_F y = WF__NEON_ADD(f, wf__log_series_neon(f, WF__NEON_MUL(e, WF__NEON_SET1(WF__LN2_LOW))));
     return wf__log_special_neon(x, WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_HIGH), y));
 }
 
@@ -2879,7 +2998,7 @@ WF__INLINE_neon WF__NEON_F wf__log1p_neon(WF__NEON_F x)
     WF__NEON_I n = wf__log_split_neon(u, &f);
     WF__NEON_F twice = WF__NEON_FLT(WF__NEON_ISUB(WF__NEON_ISET1(0x40000000), WF__NEON_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
     WF__NEON_F quotient = WF__NEON_MUL(WF__NEON_MUL(lost, twice), WF__NEON_FMA(f, WF__NEON_FMA(f, half, WF__NEON_SET1(-0.5f)), half));
-    WF__NEON_F e = WF__NEON_TOF(n), y = WF__NEON_ADD(WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_LOW), wf__log_series_neon(f)), quotient);
+    WF__NEON_F e = WF__NEON_TOF(n), y = wf__log_series_neon(f, WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_LOW), quotient));
     y = WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_HIGH), WF__NEON_ADD(f, y));
     return WF__NEON_OR(wf__log_special_neon(u, y), WF__NEON_SIGN(x));
 }
@@ -2891,34 +3010,27 @@ WF__INLINE_neon WF__NEON_F wf__softplus_neon(WF__NEON_F x)
     WF__NEON_M large = WF__NEON_LT(WF__NEON_SET1(0.41421356f), e);
     WF__NEON_F f = WF__NEON_SEL(large, WF__NEON_FMA(e, half, WF__NEON_SET1(-0.5f)), e);
     WF__NEON_F high = WF__NEON_SEL(large, WF__NEON_SET1(WF__LN2_HIGH), WF__NEON_ZERO), low = WF__NEON_SEL(large, WF__NEON_SET1(WF__LN2_LOW), WF__NEON_ZERO);
-    WF__NEON_F y = WF__NEON_ADD(WF__NEON_ADD(high, f), WF__NEON_ADD(low, wf__log_series_neon(f)));
+    WF__NEON_F y = WF__NEON_ADD(WF__NEON_ADD(high, f), wf__log_series_neon(f, low));
     return WF__NEON_ADD(WF__NEON_MAX(WF__NEON_ZERO, x), y);
 }
 
 /* elementary: error function */
 WF__INLINE_neon WF__NEON_F wf__erf_neon(WF__NEON_F x)
 {
-    WF__NEON_F a = WF__NEON_ABS(x), z = WF__NEON_MUL(a, a), b = WF__NEON_MIN(WF__NEON_SET1(3.95f), a), t, r, s;
-    WF__NEON_F p = WF__AT_neon(WF__NEON_SET1(WF__ERF_6), z, WF__ERF_5);
-    p = WF__AT_neon(p, z, WF__ERF_4);
-    p = WF__AT_neon(p, z, WF__ERF_3);
-    p = WF__AT_neon(p, z, WF__ERF_2);
-    p = WF__AT_neon(p, z, WF__ERF_1);
-    p = WF__AT_neon(p, z, WF__ERF_0);
-    WF__NEON_F g = WF__AT_neon(WF__NEON_SET1(WF__ERFC_7), b, WF__ERFC_6);
-    g = WF__AT_neon(g, b, WF__ERFC_5);
-    g = WF__AT_neon(g, b, WF__ERFC_4);
-    g = WF__AT_neon(g, b, WF__ERFC_3);
-    g = WF__AT_neon(g, b, WF__ERFC_2);
-    g = WF__AT_neon(g, b, WF__ERFC_1);
-    g = WF__AT_neon(g, b, WF__ERFC_0);
-    wf__exp_reduce_neon(WF__NEON_NEG(g), &t, &r, &s);
-    WF__NEON_F tail = WF__NEON_SUB(WF__NEON_SET1(1.0f), wf__exp_scale_neon(WF__NEON_ADD(r, s), t));
+    WF__NEON_F a = WF__NEON_MIN(WF__NEON_SET1(3.95f), WF__NEON_ABS(x)), z = WF__NEON_MUL(a, a), t, r, rr, q;
+    WF__NEON_F zz = WF__NEON_MUL(z, z), p = WF__NEON_FMA(WF__NEON_SET1(WF__ERF_6), zz, WF__LINE_neon(z, WF__ERF_4, WF__ERF_5));
+    p = WF__NEON_FMA(p, zz, WF__LINE_neon(z, WF__ERF_2, WF__ERF_3));
+    p = WF__NEON_FMA(p, zz, WF__LINE_neon(z, WF__ERF_0, WF__ERF_1));
+    WF__NEON_F g = WF__NEON_FMA(WF__LINE_neon(a, WF__ERFC_6, WF__ERFC_7), z, WF__LINE_neon(a, WF__ERFC_4, WF__ERFC_5));
+    g = WF__NEON_FMA(g, z, WF__LINE_neon(a, WF__ERFC_2, WF__ERFC_3));
+    g = WF__NEON_FMA(g, z, WF__LINE_neon(a, WF__ERFC_0, WF__ERFC_1));
+    wf__exp_reduce_neon(WF__NEON_NEG(g), &t, &r, &rr, &q);
+    WF__NEON_F tail = WF__NEON_SUB(WF__NEON_SET1(1.0f), wf__exp_scale_neon(WF__EXPM1_OF_neon(r, rr, q), t));
     return WF__NEON_OR(WF__NEON_SEL(WF__NEON_LT(a, WF__NEON_SET1(1.0f)), WF__NEON_FMA(a, p, a), tail), WF__NEON_SIGN(x));
 }
 
 /* elementary: reduce an angle */
-/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+/* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_neon void wf__angle_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F *low, WF__NEON_I *q)
 {
     WF__NEON_F t = WF__NEON_FMA(x, WF__NEON_SET1(0.636619772f), WF__NEON_SET1(WF__ROUNDER));
@@ -2926,9 +3038,9 @@ WF__INLINE_neon void wf__angle_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F *low
     *q = WF__NEON_BITS(t);
     if (WF__NEON_FUSED) {
         a = WF__NEON_FNMA(n, WF__NEON_SET1(1.57079637f), x);
-        WF__NEON_F p = WF__NEON_MUL(n, WF__NEON_SET1(-4.37113883e-8f)), rest = WF__NEON_FNMA(n, WF__NEON_SET1(-4.37113883e-8f), p);
-        *w = WF__NEON_SUB(a, p);
-        *low = WF__NEON_FNMA(n, WF__NEON_SET1(-1.71512451e-15f), WF__NEON_ADD(WF__NEON_SUB(WF__NEON_SUB(a, *w), p), rest));
+        WF__NEON_F p = WF__NEON_FMA(n, WF__NEON_SET1(4.37113883e-8f), WF__NEON_ZERO), rest = WF__NEON_FNMA(n, WF__NEON_SET1(4.37113883e-8f), p);
+        *w = WF__NEON_ADD(a, p);
+        *low = WF__NEON_FMA(n, WF__NEON_SET1(1.71512451e-15f), WF__NEON_SUB(WF__NEON_ADD(WF__NEON_SUB(a, *w), p), rest));
     } else {
         WF__NEON_F p = WF__NEON_MUL(n, WF__NEON_SET1(2.56328292e-12f));
         a = WF__NEON_FNMA(n, WF__NEON_SET1(7.54953362e-8f), WF__NEON_FNMA(n, WF__NEON_SET1(4.83751297e-4f), WF__NEON_FNMA(n, WF__NEON_SET1(1.5703125f), x)));
@@ -2941,40 +3053,48 @@ WF__INLINE_neon void wf__angle_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F *low
 WF__KERNEL_neon void wf__angles_large_neon(const float *x, float *w, float *low, int32_t *q)
 {
     for (int i = 0; i < WF__NEON_W; i++) {
-        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (!(x[i] > 1e5f)) continue;
         if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
         else w[i] = x[i] - x[i];
     }
 }
 
+/* elementary: reduce any angle */
+WF__INLINE_neon void wf__angle_any_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F *low, WF__NEON_I *n)
+{
+    wf__angle_neon(x, w, low, n);
+    if (!WF__NEON_ANY(WF__NEON_LT(WF__NEON_SET1(1e5f), x))) return;
+    float in[WF__NEON_W], out[2 * WF__NEON_W];
+    int32_t turns[WF__NEON_W];
+    WF__NEON_ST(in, x);
+    WF__NEON_ST(out, *w);
+    WF__NEON_ST(out + WF__NEON_W, *low);
+    WF__NEON_IST(turns, *n);
+    wf__angles_large_neon(in, out, out + WF__NEON_W, turns);
+    *w = WF__NEON_LD(out);
+    *low = WF__NEON_LD(out + WF__NEON_W);
+    *n = WF__NEON_ILD(turns);
+}
+
 /* elementary: sine and cosine */
-/* The sine of x + quarter pi/2. */
+/* The sine of |x| + quarter pi/2. */
 WF__INLINE_neon WF__NEON_F wf__wave_neon(WF__NEON_F x, int quarter)
 {
     WF__NEON_F w, low;
     WF__NEON_I n;
-    wf__angle_neon(x, &w, &low, &n);
-    if (WF__NEON_ANY(WF__NEON_LT(WF__NEON_SET1(1e5f), WF__NEON_ABS(x)))) {
-        float in[WF__NEON_W], out[2 * WF__NEON_W];
-        int32_t turns[WF__NEON_W];
-        WF__NEON_ST(in, x);
-        WF__NEON_ST(out, w);
-        WF__NEON_ST(out + WF__NEON_W, low);
-        WF__NEON_IST(turns, n);
-        wf__angles_large_neon(in, out, out + WF__NEON_W, turns);
-        w = WF__NEON_LD(out);
-        low = WF__NEON_LD(out + WF__NEON_W);
-        n = WF__NEON_ILD(turns);
-    }
-    WF__NEON_F z = WF__NEON_MUL(w, w);
-    WF__NEON_F s = WF__AT_neon(WF__AT_neon(WF__AT_neon(WF__NEON_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
-    WF__NEON_F c = WF__AT_neon(WF__AT_neon(WF__NEON_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    wf__angle_any_neon(WF__NEON_ABS(x), &w, &low, &n);
+    WF__NEON_F one = WF__NEON_SET1(1.0f), half = WF__NEON_SET1(0.5f), z = WF__NEON_MUL(w, w), zz = WF__NEON_MUL(z, z);
+    WF__NEON_F s = WF__NEON_FMA(WF__LINE_neon(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_neon(z, WF__SIN_0, WF__SIN_1));
+    WF__NEON_F c = WF__NEON_FMA(WF__NEON_SET1(WF__COS_2), zz, WF__LINE_neon(z, WF__COS_0, WF__COS_1));
+    WF__NEON_F high = WF__NEON_FNMA(half, z, one), lost = WF__NEON_FNMA(half, z, WF__NEON_SUB(one, high));
     s = WF__NEON_ADD(w, WF__NEON_FMA(WF__NEON_MUL(z, w), s, low));
-    WF__NEON_F one = WF__NEON_SET1(1.0f), half = WF__NEON_SET1(0.5f), high = WF__NEON_FNMA(half, z, one), lost = WF__NEON_FNMA(half, z, WF__NEON_SUB(one, high));
-    c = WF__NEON_ADD(high, WF__NEON_FMA(WF__NEON_MUL(z, z), c, WF__NEON_FNMA(w, low, lost)));
+    c = WF__NEON_ADD(high, WF__NEON_FMA(zz, c, WF__NEON_FNMA(w, low, lost)));
     n = WF__NEON_IADD(n, WF__NEON_ISET1(quarter));
     return WF__NEON_XOR(WF__NEON_SEL(WF__NEON_ODD(n), c, s), WF__NEON_FLT(WF__NEON_ISHL(WF__NEON_IAND(n, WF__NEON_ISET1(2)), 30)));
 }
+
+WF__INLINE_neon WF__NEON_F wf__sin_neon(WF__NEON_F x) { return WF__NEON_XOR(wf__wave_neon(x, 0), WF__NEON_SIGN(x)); }
+WF__INLINE_neon WF__NEON_F wf__cos_neon(WF__NEON_F x) { return wf__wave_neon(x, 1); }
 
 /* elementary: angle of a point */
 WF__INLINE_neon WF__NEON_F wf__atan2_neon(WF__NEON_F y, WF__NEON_F x)
@@ -2983,13 +3103,9 @@ WF__INLINE_neon WF__NEON_F wf__atan2_neon(WF__NEON_F y, WF__NEON_F x)
     t = WF__NEON_SEL(WF__NEON_EQ(small, large), WF__NEON_SET1(1.0f), t); /* two infinities */
     t = WF__NEON_SEL(WF__NEON_EQ(large, WF__NEON_ZERO), WF__NEON_ZERO, t);
     z = WF__NEON_MUL(t, t);
-    WF__NEON_F p = WF__AT_neon(WF__NEON_SET1(WF__ATAN_7), z, WF__ATAN_6);
-    p = WF__AT_neon(p, z, WF__ATAN_5);
-    p = WF__AT_neon(p, z, WF__ATAN_4);
-    p = WF__AT_neon(p, z, WF__ATAN_3);
-    p = WF__AT_neon(p, z, WF__ATAN_2);
-    p = WF__AT_neon(p, z, WF__ATAN_1);
-    p = WF__AT_neon(p, z, WF__ATAN_0);
+    WF__NEON_F zz = WF__NEON_MUL(z, z), p = WF__NEON_FMA(WF__LINE_neon(z, WF__ATAN_6, WF__ATAN_7), zz, WF__LINE_neon(z, WF__ATAN_4, WF__ATAN_5));
+    p = WF__NEON_FMA(p, zz, WF__LINE_neon(z, WF__ATAN_2, WF__ATAN_3));
+    p = WF__NEON_FMA(p, zz, WF__LINE_neon(z, WF__ATAN_0, WF__ATAN_1));
     p = WF__NEON_FMA(WF__NEON_MUL(z, t), p, t);
     p = WF__NEON_SEL(WF__NEON_LT(b, a), WF__NEON_SUB(WF__NEON_SET1(1.57079637f), p), p);
     p = WF__NEON_SEL(WF__NEON_LT(WF__NEON_OR(WF__NEON_SIGN(x), WF__NEON_SET1(1.0f)), WF__NEON_ZERO), WF__NEON_SUB(WF__NEON_SET1(3.14159274f), p), p);
@@ -3000,21 +3116,20 @@ WF__INLINE_neon WF__NEON_F wf__atan2_neon(WF__NEON_F y, WF__NEON_F x)
 /* elementary: all functions (wasm) */
 #if defined(WF__ISA_WASM)
 /* elementary: reduce the argument of an exponential */
-#define WF__AT_wasm(p, x, c) WF__WASM_FMA(p, x, WF__WASM_SET1(c)) /* one step of Horner's rule */
+#define WF__LINE_wasm(x, a, b) WF__WASM_FMA(WF__WASM_SET1(b), x, WF__WASM_SET1(a)) /* a + b x */
+#define WF__EXPM1_OF_wasm(r, rr, q) WF__WASM_FMA(rr, WF__WASM_FMA(r, q, WF__WASM_SET1(0.5f)), r)
 
-/* x = n ln 2 + r: *p = e^r - 1 = r + s, *shifted holds n in its last bits. |x| < 150. */
-WF__INLINE_wasm void wf__exp_reduce_wasm(WF__WASM_F x, WF__WASM_F *shifted, WF__WASM_F *r, WF__WASM_F *s)
+/* x = n ln 2 + r and e^r - 1 = r + r r (1/2 + r q); the last bits of *shifted are n. |x| < 150. */
+WF__INLINE_wasm void wf__exp_reduce_wasm(WF__WASM_F x, WF__WASM_F *shifted, WF__WASM_F *r, WF__WASM_F *rr, WF__WASM_F *q)
 {
     WF__WASM_F t = WF__WASM_FMA(x, WF__WASM_SET1(WF__LOG2_E), WF__WASM_SET1(WF__ROUNDER));
     WF__WASM_F n = WF__WASM_SUB(t, WF__WASM_SET1(WF__ROUNDER));
     WF__WASM_F y = WF__WASM_FNMA(n, WF__WASM_SET1(WF__LN2_LOW), WF__WASM_FNMA(n, WF__WASM_SET1(WF__LN2_HIGH), x));
-    WF__WASM_F q = WF__AT_wasm(WF__WASM_SET1(WF__EXP_4), y, WF__EXP_3);
-    q = WF__AT_wasm(q, y, WF__EXP_2);
-    q = WF__AT_wasm(q, y, WF__EXP_1);
-    q = WF__AT_wasm(q, y, WF__EXP_0);
+    WF__WASM_F z = WF__WASM_MUL(y, y);
     *shifted = t;
     *r = y;
-    *s = WF__WASM_MUL(WF__WASM_MUL(y, y), q);
+    *rr = z;
+    *q = WF__WASM_FMA(WF__WASM_FMA(WF__WASM_SET1(WF__EXP_4), z, WF__LINE_wasm(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_wasm(y, WF__EXP_0, WF__EXP_1));
 }
 
 /* elementary: scale by a power of two */
@@ -3034,17 +3149,17 @@ WF__INLINE_wasm WF__WASM_F wf__exp_scale_wasm(WF__WASM_F p, WF__WASM_F shifted)
 
 WF__INLINE_wasm WF__WASM_F wf__exp_wasm(WF__WASM_F x)
 {
-    WF__WASM_F t, r, s;
+    WF__WASM_F t, r, rr, q;
     x = WF__WASM_MAX(WF__WASM_SET1(-104.0f), WF__WASM_MIN(WF__WASM_SET1(89.0f), x)); /* beyond, the result is 0 or infinite anyway */
-    wf__exp_reduce_wasm(x, &t, &r, &s);
-    return wf__exp_scale_wasm(WF__WASM_ADD(r, s), t);
+    wf__exp_reduce_wasm(x, &t, &r, &rr, &q);
+    return wf__exp_scale_wasm(WF__EXPM1_OF_wasm(r, rr, q), t);
 }
 
 /* elementary: exponential less one */
 WF__INLINE_wasm WF__WASM_F wf__expm1_wasm(WF__WASM_F x)
 {
-    WF__WASM_F t, r, s, bounded = WF__WASM_MAX(WF__WASM_SET1(-20.0f), WF__WASM_MIN(WF__WASM_SET1(89.0f), x));
-    wf__exp_reduce_wasm(bounded, &t, &r, &s);
+    WF__WASM_F t, r, rr, q, bounded = WF__WASM_MAX(WF__WASM_SET1(-20.0f), WF__WASM_MIN(WF__WASM_SET1(89.0f), x));
+    wf__exp_reduce_wasm(bounded, &t, &r, &rr, &q);
     WF__WASM_F n = WF__WASM_SUB(t, WF__WASM_SET1(WF__ROUNDER)), a = WF__WASM_FNMA(n, WF__WASM_SET1(WF__LN2_HIGH), bounded);
     WF__WASM_F lost = WF__WASM_FNMA(n, WF__WASM_SET1(WF__LN2_LOW), WF__WASM_SUB(a, r)); /* by rounding r */
     WF__WASM_F power = WF__WASM_FLT(WF__WASM_IADD(WF__WASM_ISHL(WF__WASM_BITS(t), 23), WF__WASM_ISET1(0x3F000000))); /* 2^(n-1) */
@@ -3052,27 +3167,28 @@ WF__INLINE_wasm WF__WASM_F wf__expm1_wasm(WF__WASM_F x)
     WF__WASM_F high = WF__WASM_FMA(power, r, less);
     WF__WASM_F low = WF__WASM_FMA(power, lost, WF__WASM_FMA(power, r, WF__WASM_SUB(less, high)));
     low = WF__WASM_ADD(low, WF__WASM_SUB(WF__WASM_SUB(power, less), WF__WASM_SET1(0.5f)));
-    WF__WASM_F y = WF__WASM_ADD(high, WF__WASM_FMA(power, s, low));
+    rr = WF__WASM_MUL(power, rr);
+    WF__WASM_F y = WF__WASM_ADD(high, WF__WASM_FMA(rr, WF__WASM_SET1(0.5f), WF__WASM_FMA(WF__WASM_MUL(rr, r), q, low)));
     return WF__WASM_SEL(WF__WASM_LT(WF__WASM_ABS(x), WF__WASM_SET1(5.9604645e-8f)), x, WF__WASM_ADD(y, y));
 }
 
 /* elementary: hyperbolic tangent */
 WF__INLINE_wasm WF__WASM_F wf__tanh_wasm(WF__WASM_F x)
 {
-    WF__WASM_F t, r, s, a = WF__WASM_ABS(x);
-    wf__exp_reduce_wasm(WF__WASM_MAX(WF__WASM_SET1(-20.0f), WF__WASM_MUL(a, WF__WASM_SET1(-2.0f))), &t, &r, &s);
+    WF__WASM_F t, r, rr, q, a = WF__WASM_ABS(x);
+    wf__exp_reduce_wasm(WF__WASM_MAX(WF__WASM_SET1(-20.0f), WF__WASM_MUL(a, WF__WASM_SET1(-2.0f))), &t, &r, &rr, &q);
     WF__WASM_F power = WF__WASM_FLT(WF__WASM_IADD(WF__WASM_ISHL(WF__WASM_BITS(t), 23), WF__WASM_ISET1(0x3F800000)));
-    WF__WASM_F e = WF__WASM_FMA(power, WF__WASM_ADD(r, s), WF__WASM_SUB(power, WF__WASM_SET1(1.0f)));
-    return WF__WASM_OR(WF__WASM_DIV(e, WF__WASM_SUB(WF__WASM_SET1(-2.0f), e)), WF__WASM_SIGN(x));
+    WF__WASM_F d = WF__WASM_FNMA(power, WF__EXPM1_OF_wasm(r, rr, q), WF__WASM_SUB(WF__WASM_SET1(1.0f), power));
+    return WF__WASM_OR(WF__WASM_DIV(d, WF__WASM_SUB(WF__WASM_SET1(2.0f), d)), WF__WASM_SIGN(x));
 }
 
 /* elementary: sigmoid */
 /* e^-|x| */
 WF__INLINE_wasm WF__WASM_F wf__exp_down_wasm(WF__WASM_F x)
 {
-    WF__WASM_F t, r, s;
-    wf__exp_reduce_wasm(WF__WASM_MAX(WF__WASM_SET1(-104.0f), WF__WASM_OR(x, WF__WASM_SET1(-0.0f))), &t, &r, &s);
-    return wf__exp_scale_wasm(WF__WASM_ADD(r, s), t);
+    WF__WASM_F t, r, rr, q;
+    wf__exp_reduce_wasm(WF__WASM_MAX(WF__WASM_SET1(-104.0f), WF__WASM_OR(x, WF__WASM_SET1(-0.0f))), &t, &r, &rr, &q);
+    return wf__exp_scale_wasm(WF__EXPM1_OF_wasm(r, rr, q), t);
 }
 
 WF__INLINE_wasm WF__WASM_F wf__sigmoid_wasm(WF__WASM_F x)
@@ -3082,18 +3198,14 @@ WF__INLINE_wasm WF__WASM_F wf__sigmoid_wasm(WF__WASM_F x)
 }
 
 /* elementary: logarithm of one plus a small number */
-/* log(1 + f) - f for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
-WF__INLINE_wasm WF__WASM_F wf__log_series_wasm(WF__WASM_F f)
+/* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
+WF__INLINE_wasm WF__WASM_F wf__log_series_wasm(WF__WASM_F f, WF__WASM_F more)
 {
-    WF__WASM_F q = WF__AT_wasm(WF__WASM_SET1(WF__LOG_8), f, WF__LOG_7);
-    q = WF__AT_wasm(q, f, WF__LOG_6);
-    q = WF__AT_wasm(q, f, WF__LOG_5);
-    q = WF__AT_wasm(q, f, WF__LOG_4);
-    q = WF__AT_wasm(q, f, WF__LOG_3);
-    q = WF__AT_wasm(q, f, WF__LOG_2);
-    q = WF__AT_wasm(q, f, WF__LOG_1);
-    q = WF__AT_wasm(q, f, WF__LOG_0);
-    return WF__WASM_MUL(WF__WASM_MUL(f, f), WF__AT_wasm(q, f, -0.5f));
+    WF__WASM_F z = WF__WASM_MUL(f, f), zz = WF__WASM_MUL(z, z);
+    WF__WASM_F low = WF__WASM_FMA(WF__LINE_wasm(f, WF__LOG_2, WF__LOG_3), z, WF__LINE_wasm(f, WF__LOG_0, WF__LOG_1));
+    WF__WASM_F high = WF__WASM_FMA(WF__LINE_wasm(f, WF__LOG_6, WF__LOG_7), z, WF__LINE_wasm(f, WF__LOG_4, WF__LOG_5));
+    WF__WASM_F q = WF__WASM_FMA(WF__WASM_FMA(WF__WASM_SET1(WF__LOG_8), zz, high), zz, low);
+    return WF__WASM_FMA(z, WF__WASM_FMA(f, q, WF__WASM_SET1(-0.5f)), more);
 }
 
 /* x = (1 + *f) 2^*e */
@@ -3118,7 +3230,7 @@ WF__INLINE_wasm WF__WASM_F wf__log_wasm(WF__WASM_F x)
     WF__WASM_F f, smallest = WF__WASM_SET1(1.17549435e-38f), scaled = WF__WASM_SEL(WF__WASM_LT(x, smallest), WF__WASM_MUL(x, WF__WASM_SET1(8388608.0f)), x);
     WF__WASM_F e = WF__WASM_TOF(wf__log_split_wasm(scaled, &f));
     e = WF__WASM_SUB(e, WF__WASM_SEL(WF__WASM_LT(x, smallest), WF__WASM_SET1(23.0f), WF__WASM_ZERO));
-    WF__WASM_F y = WF__WASM_ADD(f, WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_LOW), wf__log_series_wasm(f)));
+    WF__WASM_F y = WF__WASM_ADD(f, wf__log_series_wasm(f, WF__WASM_MUL(e, WF__WASM_SET1(WF__LN2_LOW))));
     return wf__log_special_wasm(x, WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_HIGH), y));
 }
 
@@ -3130,7 +3242,7 @@ WF__INLINE_wasm WF__WASM_F wf__log1p_wasm(WF__WASM_F x)
     WF__WASM_I n = wf__log_split_wasm(u, &f);
     WF__WASM_F twice = WF__WASM_FLT(WF__WASM_ISUB(WF__WASM_ISET1(0x40000000), WF__WASM_ISHL(n, 23))); /* 2^(1-e), 0 for e = 128 */
     WF__WASM_F quotient = WF__WASM_MUL(WF__WASM_MUL(lost, twice), WF__WASM_FMA(f, WF__WASM_FMA(f, half, WF__WASM_SET1(-0.5f)), half));
-    WF__WASM_F e = WF__WASM_TOF(n), y = WF__WASM_ADD(WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_LOW), wf__log_series_wasm(f)), quotient);
+    WF__WASM_F e = WF__WASM_TOF(n), y = wf__log_series_wasm(f, WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_LOW), quotient));
     y = WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_HIGH), WF__WASM_ADD(f, y));
     return WF__WASM_OR(wf__log_special_wasm(u, y), WF__WASM_SIGN(x));
 }
@@ -3142,34 +3254,27 @@ WF__INLINE_wasm WF__WASM_F wf__softplus_wasm(WF__WASM_F x)
     WF__WASM_M large = WF__WASM_LT(WF__WASM_SET1(0.41421356f), e);
     WF__WASM_F f = WF__WASM_SEL(large, WF__WASM_FMA(e, half, WF__WASM_SET1(-0.5f)), e);
     WF__WASM_F high = WF__WASM_SEL(large, WF__WASM_SET1(WF__LN2_HIGH), WF__WASM_ZERO), low = WF__WASM_SEL(large, WF__WASM_SET1(WF__LN2_LOW), WF__WASM_ZERO);
-    WF__WASM_F y = WF__WASM_ADD(WF__WASM_ADD(high, f), WF__WASM_ADD(low, wf__log_series_wasm(f)));
+    WF__WASM_F y = WF__WASM_ADD(WF__WASM_ADD(high, f), wf__log_series_wasm(f, low));
     return WF__WASM_ADD(WF__WASM_MAX(WF__WASM_ZERO, x), y);
 }
 
 /* elementary: error function */
 WF__INLINE_wasm WF__WASM_F wf__erf_wasm(WF__WASM_F x)
 {
-    WF__WASM_F a = WF__WASM_ABS(x), z = WF__WASM_MUL(a, a), b = WF__WASM_MIN(WF__WASM_SET1(3.95f), a), t, r, s;
-    WF__WASM_F p = WF__AT_wasm(WF__WASM_SET1(WF__ERF_6), z, WF__ERF_5);
-    p = WF__AT_wasm(p, z, WF__ERF_4);
-    p = WF__AT_wasm(p, z, WF__ERF_3);
-    p = WF__AT_wasm(p, z, WF__ERF_2);
-    p = WF__AT_wasm(p, z, WF__ERF_1);
-    p = WF__AT_wasm(p, z, WF__ERF_0);
-    WF__WASM_F g = WF__AT_wasm(WF__WASM_SET1(WF__ERFC_7), b, WF__ERFC_6);
-    g = WF__AT_wasm(g, b, WF__ERFC_5);
-    g = WF__AT_wasm(g, b, WF__ERFC_4);
-    g = WF__AT_wasm(g, b, WF__ERFC_3);
-    g = WF__AT_wasm(g, b, WF__ERFC_2);
-    g = WF__AT_wasm(g, b, WF__ERFC_1);
-    g = WF__AT_wasm(g, b, WF__ERFC_0);
-    wf__exp_reduce_wasm(WF__WASM_NEG(g), &t, &r, &s);
-    WF__WASM_F tail = WF__WASM_SUB(WF__WASM_SET1(1.0f), wf__exp_scale_wasm(WF__WASM_ADD(r, s), t));
+    WF__WASM_F a = WF__WASM_MIN(WF__WASM_SET1(3.95f), WF__WASM_ABS(x)), z = WF__WASM_MUL(a, a), t, r, rr, q;
+    WF__WASM_F zz = WF__WASM_MUL(z, z), p = WF__WASM_FMA(WF__WASM_SET1(WF__ERF_6), zz, WF__LINE_wasm(z, WF__ERF_4, WF__ERF_5));
+    p = WF__WASM_FMA(p, zz, WF__LINE_wasm(z, WF__ERF_2, WF__ERF_3));
+    p = WF__WASM_FMA(p, zz, WF__LINE_wasm(z, WF__ERF_0, WF__ERF_1));
+    WF__WASM_F g = WF__WASM_FMA(WF__LINE_wasm(a, WF__ERFC_6, WF__ERFC_7), z, WF__LINE_wasm(a, WF__ERFC_4, WF__ERFC_5));
+    g = WF__WASM_FMA(g, z, WF__LINE_wasm(a, WF__ERFC_2, WF__ERFC_3));
+    g = WF__WASM_FMA(g, z, WF__LINE_wasm(a, WF__ERFC_0, WF__ERFC_1));
+    wf__exp_reduce_wasm(WF__WASM_NEG(g), &t, &r, &rr, &q);
+    WF__WASM_F tail = WF__WASM_SUB(WF__WASM_SET1(1.0f), wf__exp_scale_wasm(WF__EXPM1_OF_wasm(r, rr, q), t));
     return WF__WASM_OR(WF__WASM_SEL(WF__WASM_LT(a, WF__WASM_SET1(1.0f)), WF__WASM_FMA(a, p, a), tail), WF__WASM_SIGN(x));
 }
 
 /* elementary: reduce an angle */
-/* x = n pi/2 + w + low, n in the last bits of *q; |x| <= 1e5. */
+/* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_wasm void wf__angle_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F *low, WF__WASM_I *q)
 {
     WF__WASM_F t = WF__WASM_FMA(x, WF__WASM_SET1(0.636619772f), WF__WASM_SET1(WF__ROUNDER));
@@ -3177,9 +3282,9 @@ WF__INLINE_wasm void wf__angle_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F *low
     *q = WF__WASM_BITS(t);
     if (WF__WASM_FUSED) {
         a = WF__WASM_FNMA(n, WF__WASM_SET1(1.57079637f), x);
-        WF__WASM_F p = WF__WASM_MUL(n, WF__WASM_SET1(-4.37113883e-8f)), rest = WF__WASM_FNMA(n, WF__WASM_SET1(-4.37113883e-8f), p);
-        *w = WF__WASM_SUB(a, p);
-        *low = WF__WASM_FNMA(n, WF__WASM_SET1(-1.71512451e-15f), WF__WASM_ADD(WF__WASM_SUB(WF__WASM_SUB(a, *w), p), rest));
+        WF__WASM_F p = WF__WASM_FMA(n, WF__WASM_SET1(4.37113883e-8f), WF__WASM_ZERO), rest = WF__WASM_FNMA(n, WF__WASM_SET1(4.37113883e-8f), p);
+        *w = WF__WASM_ADD(a, p);
+        *low = WF__WASM_FMA(n, WF__WASM_SET1(1.71512451e-15f), WF__WASM_SUB(WF__WASM_ADD(WF__WASM_SUB(a, *w), p), rest));
     } else {
         WF__WASM_F p = WF__WASM_MUL(n, WF__WASM_SET1(2.56328292e-12f));
         a = WF__WASM_FNMA(n, WF__WASM_SET1(7.54953362e-8f), WF__WASM_FNMA(n, WF__WASM_SET1(4.83751297e-4f), WF__WASM_FNMA(n, WF__WASM_SET1(1.5703125f), x)));
@@ -3192,40 +3297,48 @@ WF__INLINE_wasm void wf__angle_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F *low
 WF__KERNEL_wasm void wf__angles_large_wasm(const float *x, float *w, float *low, int32_t *q)
 {
     for (int i = 0; i < WF__WASM_W; i++) {
-        if (!(x[i] > 1e5f || x[i] < -1e5f)) continue;
+        if (!(x[i] > 1e5f)) continue;
         if (wf__finite_f32(x[i])) wf__angle_large(x[i], w + i, low + i, q + i);
         else w[i] = x[i] - x[i];
     }
 }
 
+/* elementary: reduce any angle */
+WF__INLINE_wasm void wf__angle_any_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F *low, WF__WASM_I *n)
+{
+    wf__angle_wasm(x, w, low, n);
+    if (!WF__WASM_ANY(WF__WASM_LT(WF__WASM_SET1(1e5f), x))) return;
+    float in[WF__WASM_W], out[2 * WF__WASM_W];
+    int32_t turns[WF__WASM_W];
+    WF__WASM_ST(in, x);
+    WF__WASM_ST(out, *w);
+    WF__WASM_ST(out + WF__WASM_W, *low);
+    WF__WASM_IST(turns, *n);
+    wf__angles_large_wasm(in, out, out + WF__WASM_W, turns);
+    *w = WF__WASM_LD(out);
+    *low = WF__WASM_LD(out + WF__WASM_W);
+    *n = WF__WASM_ILD(turns);
+}
+
 /* elementary: sine and cosine */
-/* The sine of x + quarter pi/2. */
+/* The sine of |x| + quarter pi/2. */
 WF__INLINE_wasm WF__WASM_F wf__wave_wasm(WF__WASM_F x, int quarter)
 {
     WF__WASM_F w, low;
     WF__WASM_I n;
-    wf__angle_wasm(x, &w, &low, &n);
-    if (WF__WASM_ANY(WF__WASM_LT(WF__WASM_SET1(1e5f), WF__WASM_ABS(x)))) {
-        float in[WF__WASM_W], out[2 * WF__WASM_W];
-        int32_t turns[WF__WASM_W];
-        WF__WASM_ST(in, x);
-        WF__WASM_ST(out, w);
-        WF__WASM_ST(out + WF__WASM_W, low);
-        WF__WASM_IST(turns, n);
-        wf__angles_large_wasm(in, out, out + WF__WASM_W, turns);
-        w = WF__WASM_LD(out);
-        low = WF__WASM_LD(out + WF__WASM_W);
-        n = WF__WASM_ILD(turns);
-    }
-    WF__WASM_F z = WF__WASM_MUL(w, w);
-    WF__WASM_F s = WF__AT_wasm(WF__AT_wasm(WF__AT_wasm(WF__WASM_SET1(WF__SIN_3), z, WF__SIN_2), z, WF__SIN_1), z, WF__SIN_0);
-    WF__WASM_F c = WF__AT_wasm(WF__AT_wasm(WF__WASM_SET1(WF__COS_2), z, WF__COS_1), z, WF__COS_0);
+    wf__angle_any_wasm(WF__WASM_ABS(x), &w, &low, &n);
+    WF__WASM_F one = WF__WASM_SET1(1.0f), half = WF__WASM_SET1(0.5f), z = WF__WASM_MUL(w, w), zz = WF__WASM_MUL(z, z);
+    WF__WASM_F s = WF__WASM_FMA(WF__LINE_wasm(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_wasm(z, WF__SIN_0, WF__SIN_1));
+    WF__WASM_F c = WF__WASM_FMA(WF__WASM_SET1(WF__COS_2), zz, WF__LINE_wasm(z, WF__COS_0, WF__COS_1));
+    WF__WASM_F high = WF__WASM_FNMA(half, z, one), lost = WF__WASM_FNMA(half, z, WF__WASM_SUB(one, high));
     s = WF__WASM_ADD(w, WF__WASM_FMA(WF__WASM_MUL(z, w), s, low));
-    WF__WASM_F one = WF__WASM_SET1(1.0f), half = WF__WASM_SET1(0.5f), high = WF__WASM_FNMA(half, z, one), lost = WF__WASM_FNMA(half, z, WF__WASM_SUB(one, high));
-    c = WF__WASM_ADD(high, WF__WASM_FMA(WF__WASM_MUL(z, z), c, WF__WASM_FNMA(w, low, lost)));
+    c = WF__WASM_ADD(high, WF__WASM_FMA(zz, c, WF__WASM_FNMA(w, low, lost)));
     n = WF__WASM_IADD(n, WF__WASM_ISET1(quarter));
     return WF__WASM_XOR(WF__WASM_SEL(WF__WASM_ODD(n), c, s), WF__WASM_FLT(WF__WASM_ISHL(WF__WASM_IAND(n, WF__WASM_ISET1(2)), 30)));
 }
+
+WF__INLINE_wasm WF__WASM_F wf__sin_wasm(WF__WASM_F x) { return WF__WASM_XOR(wf__wave_wasm(x, 0), WF__WASM_SIGN(x)); }
+WF__INLINE_wasm WF__WASM_F wf__cos_wasm(WF__WASM_F x) { return wf__wave_wasm(x, 1); }
 
 /* elementary: angle of a point */
 WF__INLINE_wasm WF__WASM_F wf__atan2_wasm(WF__WASM_F y, WF__WASM_F x)
@@ -3234,13 +3347,9 @@ WF__INLINE_wasm WF__WASM_F wf__atan2_wasm(WF__WASM_F y, WF__WASM_F x)
     t = WF__WASM_SEL(WF__WASM_EQ(small, large), WF__WASM_SET1(1.0f), t); /* two infinities */
     t = WF__WASM_SEL(WF__WASM_EQ(large, WF__WASM_ZERO), WF__WASM_ZERO, t);
     z = WF__WASM_MUL(t, t);
-    WF__WASM_F p = WF__AT_wasm(WF__WASM_SET1(WF__ATAN_7), z, WF__ATAN_6);
-    p = WF__AT_wasm(p, z, WF__ATAN_5);
-    p = WF__AT_wasm(p, z, WF__ATAN_4);
-    p = WF__AT_wasm(p, z, WF__ATAN_3);
-    p = WF__AT_wasm(p, z, WF__ATAN_2);
-    p = WF__AT_wasm(p, z, WF__ATAN_1);
-    p = WF__AT_wasm(p, z, WF__ATAN_0);
+    WF__WASM_F zz = WF__WASM_MUL(z, z), p = WF__WASM_FMA(WF__LINE_wasm(z, WF__ATAN_6, WF__ATAN_7), zz, WF__LINE_wasm(z, WF__ATAN_4, WF__ATAN_5));
+    p = WF__WASM_FMA(p, zz, WF__LINE_wasm(z, WF__ATAN_2, WF__ATAN_3));
+    p = WF__WASM_FMA(p, zz, WF__LINE_wasm(z, WF__ATAN_0, WF__ATAN_1));
     p = WF__WASM_FMA(WF__WASM_MUL(z, t), p, t);
     p = WF__WASM_SEL(WF__WASM_LT(b, a), WF__WASM_SUB(WF__WASM_SET1(1.57079637f), p), p);
     p = WF__WASM_SEL(WF__WASM_LT(WF__WASM_OR(WF__WASM_SIGN(x), WF__WASM_SET1(1.0f)), WF__WASM_ZERO), WF__WASM_SUB(WF__WASM_SET1(3.14159274f), p), p);
@@ -3277,12 +3386,13 @@ typedef struct wf__kernels {
     /* C[i][j] (+)= sum_p A[i][p] B[j][p]; scratch holds wf__gemm_nt_scratch(n, k) elements. */
     void (*gemm_nt)(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch);
     void (*sum_rows)(double *acc, const void *x, size_t rows, size_t inner, size_t valid); /* acc[r] += sum of x[r][0 .. valid-1] */
-    void (*reduce)(void *y, const void *x, size_t outer, size_t n, size_t inner, int kind); /* over the middle axis; kind 0 sum, 1 largest */
-    void (*cumsum)(void *y, const void *x, size_t outer, size_t n, size_t inner, int flags); /* along the middle axis; 1 exclusive, 2 from the end */
-    void (*softmax)(void *y, const void *x, size_t outer, size_t n, size_t inner); /* along the middle axis */
+    void (*fold)(void *y, const void *x, size_t n, int kind); /* y = sum (kind 0) or largest (1) of x[0 .. n-1] */
+    /* Along the middle axis of x[outer][n][inner]; y may not be x. */
+    void (*reduce)(void *y, const void *x, size_t outer, size_t n, size_t inner, int kind); /* kind as above */
+    void (*cumsum)(void *y, const void *x, size_t outer, size_t n, size_t inner, int flags); /* 1: exclusive, 2: from the end */
+    void (*softmax)(void *y, const void *x, size_t outer, size_t n, size_t inner);
     /* c: rate, beta1, beta2, eps, decoupled decay, 1 - beta1^t, 1 - beta2^t, factor of the gradient */
     void (*adam)(void *p, const void *g, void *m, void *v, size_t n, const double c[8]);
-    void (*fold)(void *y, const void *x, size_t n, int kind); /* one row of `reduce` */
     size_t width; /* lanes of a vector */
     size_t size; /* bytes of an element */
     const char *name;
@@ -3294,6 +3404,8 @@ typedef struct wf__kernels {
     P##_relu, copy, P##_square
 #define WF__BINARY_LIST(P) P##_add, P##_sub, P##_mul, P##_div, P##_max, P##_min, P##_lt, P##_le, P##_eq, P##_atan2, P##_dtanh, P##_dsigmoid
 #define WF__REVERSED_LIST(P) P##_rsub, P##_rdiv
+
+/* matrix: list operations with their numbers */
 #define WF__UNARY_OPS(X) \
     X(neg, WF__NEG) X(recip, WF__RECIP) X(exp, WF__EXP) X(expm1, WF__EXPM1) X(log, WF__LOG) X(log1p, WF__LOG1P) X(sqrt, WF__SQRT) X(tanh, WF__TANH) X(sigmoid, WF__SIGMOID) \
     X(softplus, WF__SOFTPLUS) X(erf, WF__ERF) X(sin, WF__SIN) X(cos, WF__COS) X(abs, WF__ABS) X(sign, WF__SIGN) X(floor, WF__FLOOR) X(round, WF__ROUND) X(relu, WF__RELU) \
@@ -3304,9 +3416,8 @@ typedef struct wf__kernels {
 
 /* matrix: spell the tree */
 #define WF__MAX2(a, b) ((b) > (a) || (b) != (b) ? (b) : (a))
-#define WF__SUM2(a, b) ((a) + (b))
-#define WF__TREE(op, t) \
-    op(op(op(op(t[0], t[8]), op(t[4], t[12])), op(op(t[2], t[10]), op(t[6], t[14]))), op(op(op(t[1], t[9]), op(t[5], t[13])), op(op(t[3], t[11]), op(t[7], t[15]))))
+#define WF__TREE(t) \
+    ((((t[0] + t[8]) + (t[4] + t[12])) + ((t[2] + t[10]) + (t[6] + t[14]))) + (((t[1] + t[9]) + (t[5] + t[13])) + ((t[3] + t[11]) + (t[7] + t[15]))))
 
 /* matrix: size the scratch of a product by a transpose */
 static size_t wf__gemm_nt_scratch(size_t n, size_t k)
@@ -3314,51 +3425,31 @@ static size_t wf__gemm_nt_scratch(size_t n, size_t k)
     return (n + 15) / 16 * 16 * k;
 }
 
-/* matrix: kernels made of kernels */
+/* matrix: find an element */
 static void *wf__nth(const wf__kernels *K, const void *p, size_t i)
 {
     return (void *)((uintptr_t)p + i * K->size);
 }
 
-static void wf__any_splat_rows(const wf__kernels *K, void *y, const void *x, size_t rows, size_t inner)
-{
-    for (size_t r = 0; r < rows; r++) K->fill(wf__nth(K, y, r * inner), wf__nth(K, x, r), inner);
-}
-
-static void wf__any_gemm_nt(const wf__kernels *K, void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
-{
-    size_t ld = (n + 15) / 16 * 16;
-    K->transpose(scratch, ld, B, ldb, n, k);
-    K->gemm(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
-}
-
-static void wf__any_sum_rows(const wf__kernels *K, double *acc, const void *x, size_t rows, size_t inner, size_t valid)
-{
-    for (size_t r = 0; r < rows; r++) {
-        double sum;
-        K->fold(&sum, wf__nth(K, x, r * inner), valid, 0);
-        if (K->size == sizeof(float)) { float f; memcpy(&f, &sum, sizeof f); sum = (double)f; }
-        acc[r] += sum;
-    }
-}
-
-static void wf__any_reduce(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner, int kind)
+/* matrix: reduce */
+WF__NEVER_INLINE static void wf__any_reduce(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner, int kind)
 {
     for (size_t o = 0; o < outer; o++) {
         const void *from = wf__nth(K, x, o * n * inner);
         void *to = wf__nth(K, y, o * inner);
-        if (inner == 1) K->fold(to, from, n, kind);
-        else if (n) K->unary[WF__COPY](to, from, inner);
-        else {
-            memset(to, 0, inner * K->size);
-            if (kind) K->unary[WF__LOG](to, to, inner); /* the largest of none: minus infinity */
+        if (inner == 1) {
+            K->fold(to, from, n, kind);
+            continue;
         }
-        if (inner != 1)
-            for (size_t p = 1; p < n; p++) K->binary[kind ? WF__MAX : WF__ADD](to, to, wf__nth(K, from, p * inner), inner);
+        if (n) K->unary[WF__COPY](to, from, inner);
+        else memset(to, 0, inner * K->size);
+        if (!n && kind) K->unary[WF__LOG](to, to, inner); /* the largest of nothing: minus infinity */
+        for (size_t p = 1; p < n; p++) K->binary[kind ? WF__MAX : WF__ADD](to, to, wf__nth(K, from, p * inner), inner);
     }
 }
 
-static void wf__any_cumsum(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner, int flags)
+/* matrix: accumulate */
+WF__NEVER_INLINE static void wf__any_cumsum(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner, int flags)
 {
     for (size_t o = 0; o < outer && n; o++)
         for (size_t p = 0; p < n; p++) {
@@ -3371,37 +3462,60 @@ static void wf__any_cumsum(const wf__kernels *K, void *y, const void *x, size_t 
         }
 }
 
-/* matrix: softmax of other kernels */
-static void wf__any_softmax(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner)
+/* matrix: softmax of a row */
+static void wf__softmax_row(const wf__kernels *K, void *y, const void *x, size_t n)
 {
-    double room[2][32];
-    size_t width = sizeof room[0] / K->size;
+    double most, sum; /* of either type */
+    K->fold(&most, x, n, 1);
+    K->binary_scalar[WF__SUB](y, x, &most, n);
+    K->unary[WF__EXP](y, y, n);
+    K->fold(&sum, y, n, 0);
+    K->unary[WF__RECIP](&sum, &sum, 1);
+    K->binary_scalar[WF__MUL](y, y, &sum, n);
+}
+
+/* matrix: softmax of a band of columns */
+#define WF__BAND ((size_t)32) /* doubles, or twice as many floats */
+
+static void wf__softmax_band(const wf__kernels *K, void *y, const void *x, size_t n, size_t inner, size_t cols)
+{
+    double most[WF__BAND], sum[WF__BAND]; /* of either type */
+    K->unary[WF__COPY](most, x, cols);
+    for (size_t p = 1; p < n; p++) K->binary[WF__MAX](most, most, wf__nth(K, x, p * inner), cols);
+    for (size_t p = 0; p < n; p++) {
+        void *row = wf__nth(K, y, p * inner);
+        K->binary[WF__SUB](row, wf__nth(K, x, p * inner), most, cols);
+        K->unary[WF__EXP](row, row, cols);
+        if (p) K->binary[WF__ADD](sum, sum, row, cols);
+        else K->unary[WF__COPY](sum, row, cols);
+    }
+    K->unary[WF__RECIP](sum, sum, cols);
+    for (size_t p = 0; p < n; p++) K->binary[WF__MUL](wf__nth(K, y, p * inner), wf__nth(K, y, p * inner), sum, cols);
+}
+
+/* matrix: softmax */
+WF__NEVER_INLINE static void wf__any_softmax(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner)
+{
+    size_t width = WF__BAND * sizeof(double) / K->size;
     for (size_t o = 0; o < outer && n; o++)
         for (size_t j = 0; j < inner; j += width) {
-            size_t cols = inner == 1 ? 1 : inner - j < width ? inner - j : width;
-            const void *from = wf__nth(K, x, o * n * inner + j);
-            void *to = wf__nth(K, y, o * n * inner + j), *most = room[0], *sum = room[1];
-            if (inner == 1) {
-                K->fold(most, from, n, 1);
-                K->binary_scalar[WF__SUB](to, from, most, n);
-                K->unary[WF__EXP](to, to, n);
-                K->fold(sum, to, n, 0);
-                K->unary[WF__RECIP](sum, sum, 1);
-                K->binary_scalar[WF__MUL](to, to, sum, n);
-                continue;
-            }
-            K->unary[WF__COPY](most, from, cols);
-            for (size_t p = 1; p < n; p++) K->binary[WF__MAX](most, most, wf__nth(K, from, p * inner), cols);
-            for (size_t p = 0; p < n; p++) {
-                void *row = wf__nth(K, to, p * inner);
-                K->binary[WF__SUB](row, wf__nth(K, from, p * inner), most, cols);
-                K->unary[WF__EXP](row, row, cols);
-                if (p) K->binary[WF__ADD](sum, sum, row, cols);
-                else K->unary[WF__COPY](sum, row, cols);
-            }
-            K->unary[WF__RECIP](sum, sum, cols);
-            for (size_t p = 0; p < n; p++) K->binary[WF__MUL](wf__nth(K, to, p * inner), wf__nth(K, to, p * inner), sum, cols);
+            size_t at = o * n * inner + j;
+            if (inner == 1) wf__softmax_row(K, wf__nth(K, y, at), wf__nth(K, x, at), n);
+            else wf__softmax_band(K, wf__nth(K, y, at), wf__nth(K, x, at), n, inner, inner - j < width ? inner - j : width);
         }
+}
+
+/* matrix: repeat and multiply by a transpose */
+WF__NEVER_INLINE static void wf__any_splat_rows(const wf__kernels *K, void *y, const void *x, size_t rows, size_t inner)
+{
+    for (size_t r = 0; r < rows; r++) K->fill(wf__nth(K, y, r * inner), wf__nth(K, x, r), inner);
+}
+
+WF__NEVER_INLINE static void wf__any_gemm_nt(const wf__kernels *K, void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch)
+{
+    size_t ld = (n + 15) / 16 * 16;
+    K->transpose(scratch, ld, B, ldb, n, k);
+    K->gemm(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
 }
 
 /* matrix: give composed kernels their table */
@@ -3410,16 +3524,18 @@ static void wf__any_softmax(const wf__kernels *K, void *y, const void *x, size_t
     static void P##_splat_rows(void *y, const void *x, size_t rows, size_t inner) { wf__any_splat_rows(P##_table(), y, x, rows, inner); } \
     static void P##_gemm_nt(void *C, size_t ldc, const void *A, size_t lda, const void *B, size_t ldb, size_t m, size_t n, size_t k, int accumulate, void *scratch) \
     { wf__any_gemm_nt(P##_table(), C, ldc, A, lda, B, ldb, m, n, k, accumulate, scratch); } \
-    static void P##_sum_rows(double *acc, const void *x, size_t rows, size_t inner, size_t valid) { wf__any_sum_rows(P##_table(), acc, x, rows, inner, valid); } \
     static void P##_reduce(void *y, const void *x, size_t outer, size_t n, size_t inner, int kind) { wf__any_reduce(P##_table(), y, x, outer, n, inner, kind); } \
     static void P##_cumsum(void *y, const void *x, size_t outer, size_t n, size_t inner, int flags) { wf__any_cumsum(P##_table(), y, x, outer, n, inner, flags); } \
     static void P##_softmax(void *y, const void *x, size_t outer, size_t n, size_t inner) { wf__any_softmax(P##_table(), y, x, outer, n, inner); }
+
+/* matrix: list composed kernels */
+#define WF__SPLAT_ROWS(P) P##_splat_rows
+#define WF__GEMM_NT(P) P##_gemm_nt
 #define WF__COMPOSED_TABLE(P, table) static const wf__kernels *P##_table(void) { return &table; }
-#define WF__COMPOSED_MOVES(P, copy, transpose, gemm) P##_splat_rows, copy, transpose, gemm, P##_gemm_nt
-#define WF__COMPOSED_LIST(P) P##_sum_rows, P##_reduce, P##_cumsum, P##_softmax
+#define WF__COMPOSED_LIST(P) P##_reduce, P##_cumsum, P##_softmax
 
 /* matrix: reference formulas */
-static double wf__ref_one(int op, double x)
+WF__NEVER_INLINE static double wf__ref_one(int op, double x)
 {
     switch (op) {
     case WF__NEG: return -x;
@@ -3444,7 +3560,8 @@ static double wf__ref_one(int op, double x)
     }
 }
 
-static double wf__ref_two(int op, double a, double b)
+/* matrix: reference formulas with two arguments */
+WF__NEVER_INLINE static double wf__ref_two(int op, double a, double b)
 {
     switch (op) {
     case WF__ADD: return a + b;
@@ -3464,7 +3581,7 @@ static double wf__ref_two(int op, double a, double b)
     }
 }
 
-/* matrix: reference kernels (f32) */
+/* matrix: all reference kernels (f32) */
 /* matrix: copy with strides */
 static void wf__copy_strided_f32(void *to, const void *from, const size_t n[4], const ptrdiff_t ys[4], const ptrdiff_t xs[4])
 {
@@ -3484,27 +3601,28 @@ static void wf__copy_f32(void *y, const void *x, size_t n)
 }
 
 /* matrix: add sixteen lanes */
+/* Adds the last n < 16 elements to their lanes (or takes the larger), and then the lanes. */
 static void wf__fold_part_f32(float t[16], float *y, const float *x, size_t n, int kind)
 {
     if (kind) {
-        for (size_t i = 0; i < n; i++) t[i % 16] = WF__MAX2(t[i % 16], x[i]);
+        for (size_t i = 0; i < n; i++) t[i] = WF__MAX2(t[i], x[i]);
         for (int half = 8; half; half /= 2)
             for (int i = 0; i < half; i++) t[i] = WF__MAX2(t[i], t[i + half]);
         *y = t[0];
     } else {
-        for (size_t i = 0; i < n; i++) t[i % 16] += x[i];
-        *y = WF__TREE(WF__SUM2, t);
+        for (size_t i = 0; i < n; i++) t[i] += x[i];
+        *y = WF__TREE(t);
     }
 }
 
 /* matrix: reference maps */
-static void wf__ref_map_f32(int op, void *to, const void *from, size_t n)
+WF__NEVER_INLINE static void wf__ref_map_f32(int op, void *to, const void *from, size_t n)
 {
     for (size_t i = 0; i < n; i++) ((float *)to)[i] = (float)wf__ref_one(op, (double)((const float *)from)[i]);
 }
 
 /* step is 0 where b is a scalar */
-static void wf__ref_zip_f32(int op, void *to, const void *a, const void *b, size_t step, size_t n)
+WF__NEVER_INLINE static void wf__ref_zip_f32(int op, void *to, const void *a, const void *b, size_t step, size_t n)
 {
     float *y = (float *)to;
     const float *u = (const float *)a, *v = (const float *)b;
@@ -3513,6 +3631,7 @@ static void wf__ref_zip_f32(int op, void *to, const void *a, const void *b, size
     else for (size_t i = 0; i < n; i++, v += step) y[i] = (float)wf__ref_two(op, (double)u[i], (double)*v);
 }
 
+/* matrix: reference wrappers */
 #define WF__ONE_f32(name, op) static void wf__ref_f32##_##name(void *y, const void *x, size_t n) { wf__ref_map_f32(op, y, x, n); }
 #define WF__TWO_f32(name, op) static void wf__ref_f32##_##name(void *y, const void *a, const void *b, size_t n) { wf__ref_zip_f32(op, y, a, b, 1, n); }
 #define WF__RIGHT_f32(name, op) static void wf__ref_right_f32##_##name(void *y, const void *a, const void *s, size_t n) { wf__ref_zip_f32(op, y, a, s, 0, n); }
@@ -3540,20 +3659,33 @@ static void wf__ref_fill_f32(void *to, const void *s, size_t n)
     for (size_t i = 0; i < n; i++) ((float *)to)[i] = *(const float *)s;
 }
 
+/* matrix: reference for rows and columns */
 static void wf__ref_transpose_f32(void *y, size_t ldy, const void *x, size_t ldx, size_t rows, size_t cols)
 {
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < cols; c++) ((float *)y)[c * ldy + r] = ((const float *)x)[r * ldx + c];
 }
 
-static void wf__ref_fold_f32(void *y, const void *x, size_t n, int kind)
+static void wf__ref_fold_f32(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
+    const float *x = (const float *)from;
     for (int l = 0; l < 16; l++) t[l] = kind ? (float)-HUGE_VAL : (float)0;
-    wf__fold_part_f32(t, (float *)y, (const float *)x, n, kind);
+    for (; n >= 16; n -= 16, x += 16)
+        for (int l = 0; l < 16; l++) t[l] = kind ? WF__MAX2(t[l], x[l]) : t[l] + x[l];
+    wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
 
-/* matrix: reference for products and Adam */
+static void wf__ref_sum_rows_f32(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float sum;
+        wf__ref_fold_f32(&sum, (const float *)x + r * inner, valid, 0);
+        acc[r] += (double)sum;
+    }
+}
+
+/* matrix: reference for products */
 static void wf__ref_gemm_f32(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                               const void *bias, int act)
 {
@@ -3570,6 +3702,7 @@ static void wf__ref_gemm_f32(void *to, size_t ldc, const void *left, ptrdiff_t a
     }
 }
 
+/* matrix: reference for Adam */
 static void wf__ref_adam_f32(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
 {
     float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
@@ -3586,12 +3719,12 @@ static void wf__ref_adam_f32(void *parameter, const void *gradient, void *mean, 
 WF__COMPOSED(wf__of_f32)
 static const wf__kernels wf__kernels_f32 = {
     { WF__UNARY_LIST(wf__ref_f32, wf__copy_f32) }, { WF__BINARY_LIST(wf__ref_f32) }, { WF__BINARY_LIST(wf__ref_right_f32), WF__REVERSED_LIST(wf__ref_right_f32) },
-    wf__ref_select_f32, wf__ref_fma_f32, wf__ref_fill_f32, WF__COMPOSED_MOVES(wf__of_f32, wf__copy_strided_f32, wf__ref_transpose_f32, wf__ref_gemm_f32),
-    WF__COMPOSED_LIST(wf__of_f32), wf__ref_adam_f32, wf__ref_fold_f32, 1, sizeof(float), "reference"
+    wf__ref_select_f32, wf__ref_fma_f32, wf__ref_fill_f32, WF__SPLAT_ROWS(wf__of_f32), wf__copy_strided_f32, wf__ref_transpose_f32, wf__ref_gemm_f32, WF__GEMM_NT(wf__of_f32),
+    wf__ref_sum_rows_f32, wf__ref_fold_f32, WF__COMPOSED_LIST(wf__of_f32), wf__ref_adam_f32, 1, sizeof(float), "reference"
 };
 WF__COMPOSED_TABLE(wf__of_f32, wf__kernels_f32)
 
-/* matrix: reference kernels (f64) */
+/* matrix: all reference kernels (f64) */
 /* matrix: copy with strides */
 static void wf__copy_strided_f64(void *to, const void *from, const size_t n[4], const ptrdiff_t ys[4], const ptrdiff_t xs[4])
 {
@@ -3611,27 +3744,28 @@ static void wf__copy_f64(void *y, const void *x, size_t n)
 }
 
 /* matrix: add sixteen lanes */
+/* Adds the last n < 16 elements to their lanes (or takes the larger), and then the lanes. */
 static void wf__fold_part_f64(double t[16], double *y, const double *x, size_t n, int kind)
 {
     if (kind) {
-        for (size_t i = 0; i < n; i++) t[i % 16] = WF__MAX2(t[i % 16], x[i]);
+        for (size_t i = 0; i < n; i++) t[i] = WF__MAX2(t[i], x[i]);
         for (int half = 8; half; half /= 2)
             for (int i = 0; i < half; i++) t[i] = WF__MAX2(t[i], t[i + half]);
         *y = t[0];
     } else {
-        for (size_t i = 0; i < n; i++) t[i % 16] += x[i];
-        *y = WF__TREE(WF__SUM2, t);
+        for (size_t i = 0; i < n; i++) t[i] += x[i];
+        *y = WF__TREE(t);
     }
 }
 
 /* matrix: reference maps */
-static void wf__ref_map_f64(int op, void *to, const void *from, size_t n)
+WF__NEVER_INLINE static void wf__ref_map_f64(int op, void *to, const void *from, size_t n)
 {
     for (size_t i = 0; i < n; i++) ((double *)to)[i] = (double)wf__ref_one(op, (double)((const double *)from)[i]);
 }
 
 /* step is 0 where b is a scalar */
-static void wf__ref_zip_f64(int op, void *to, const void *a, const void *b, size_t step, size_t n)
+WF__NEVER_INLINE static void wf__ref_zip_f64(int op, void *to, const void *a, const void *b, size_t step, size_t n)
 {
     double *y = (double *)to;
     const double *u = (const double *)a, *v = (const double *)b;
@@ -3640,6 +3774,7 @@ static void wf__ref_zip_f64(int op, void *to, const void *a, const void *b, size
     else for (size_t i = 0; i < n; i++, v += step) y[i] = (double)wf__ref_two(op, (double)u[i], (double)*v);
 }
 
+/* matrix: reference wrappers */
 #define WF__ONE_f64(name, op) static void wf__ref_f64##_##name(void *y, const void *x, size_t n) { wf__ref_map_f64(op, y, x, n); }
 #define WF__TWO_f64(name, op) static void wf__ref_f64##_##name(void *y, const void *a, const void *b, size_t n) { wf__ref_zip_f64(op, y, a, b, 1, n); }
 #define WF__RIGHT_f64(name, op) static void wf__ref_right_f64##_##name(void *y, const void *a, const void *s, size_t n) { wf__ref_zip_f64(op, y, a, s, 0, n); }
@@ -3667,20 +3802,33 @@ static void wf__ref_fill_f64(void *to, const void *s, size_t n)
     for (size_t i = 0; i < n; i++) ((double *)to)[i] = *(const double *)s;
 }
 
+/* matrix: reference for rows and columns */
 static void wf__ref_transpose_f64(void *y, size_t ldy, const void *x, size_t ldx, size_t rows, size_t cols)
 {
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < cols; c++) ((double *)y)[c * ldy + r] = ((const double *)x)[r * ldx + c];
 }
 
-static void wf__ref_fold_f64(void *y, const void *x, size_t n, int kind)
+static void wf__ref_fold_f64(void *y, const void *from, size_t n, int kind)
 {
     double t[16];
+    const double *x = (const double *)from;
     for (int l = 0; l < 16; l++) t[l] = kind ? (double)-HUGE_VAL : (double)0;
-    wf__fold_part_f64(t, (double *)y, (const double *)x, n, kind);
+    for (; n >= 16; n -= 16, x += 16)
+        for (int l = 0; l < 16; l++) t[l] = kind ? WF__MAX2(t[l], x[l]) : t[l] + x[l];
+    wf__fold_part_f64(t, (double *)y, x, n, kind);
 }
 
-/* matrix: reference for products and Adam */
+static void wf__ref_sum_rows_f64(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) {
+        double sum;
+        wf__ref_fold_f64(&sum, (const double *)x + r * inner, valid, 0);
+        acc[r] += (double)sum;
+    }
+}
+
+/* matrix: reference for products */
 static void wf__ref_gemm_f64(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                               const void *bias, int act)
 {
@@ -3697,6 +3845,7 @@ static void wf__ref_gemm_f64(void *to, size_t ldc, const void *left, ptrdiff_t a
     }
 }
 
+/* matrix: reference for Adam */
 static void wf__ref_adam_f64(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
 {
     double *p = (double *)parameter, *m = (double *)mean, *v = (double *)square;
@@ -3713,10 +3862,17 @@ static void wf__ref_adam_f64(void *parameter, const void *gradient, void *mean, 
 WF__COMPOSED(wf__of_f64)
 static const wf__kernels wf__kernels_f64 = {
     { WF__UNARY_LIST(wf__ref_f64, wf__copy_f64) }, { WF__BINARY_LIST(wf__ref_f64) }, { WF__BINARY_LIST(wf__ref_right_f64), WF__REVERSED_LIST(wf__ref_right_f64) },
-    wf__ref_select_f64, wf__ref_fma_f64, wf__ref_fill_f64, WF__COMPOSED_MOVES(wf__of_f64, wf__copy_strided_f64, wf__ref_transpose_f64, wf__ref_gemm_f64),
-    WF__COMPOSED_LIST(wf__of_f64), wf__ref_adam_f64, wf__ref_fold_f64, 1, sizeof(double), "reference"
+    wf__ref_select_f64, wf__ref_fma_f64, wf__ref_fill_f64, WF__SPLAT_ROWS(wf__of_f64), wf__copy_strided_f64, wf__ref_transpose_f64, wf__ref_gemm_f64, WF__GEMM_NT(wf__of_f64),
+    wf__ref_sum_rows_f64, wf__ref_fold_f64, WF__COMPOSED_LIST(wf__of_f64), wf__ref_adam_f64, 1, sizeof(double), "reference"
 };
 WF__COMPOSED_TABLE(wf__of_f64, wf__kernels_f64)
+#define WF__STRIP ((size_t)64) /* columns of a product that are done together */
+
+/* matrix: optimise from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("expensive-optimizations,gcse")
+#endif
 
 /* matrix: all kernels (sse2) */
 #if defined(WF__ISA_SSE2)
@@ -3748,8 +3904,8 @@ WF__MAP_sse2(tanh, wf__tanh_sse2(x))
 WF__MAP_sse2(sigmoid, wf__sigmoid_sse2(x))
 WF__MAP_sse2(softplus, wf__softplus_sse2(x))
 WF__MAP_sse2(erf, wf__erf_sse2(x))
-WF__MAP_sse2(sin, wf__wave_sse2(x, 0))
-WF__MAP_sse2(cos, wf__wave_sse2(x, 1))
+WF__MAP_sse2(sin, wf__sin_sse2(x))
+WF__MAP_sse2(cos, wf__cos_sse2(x))
 WF__MAP_sse2(abs, WF__SSE2_ABS(x))
 WF__MAP_sse2(sign, WF__SSE2_SEL(WF__SSE2_LT(WF__SSE2_ZERO, WF__SSE2_ABS(x)), WF__SSE2_OR(WF__SSE2_SIGN(x), WF__SSE2_SET1(1.0f)), x))
 WF__MAP_sse2(floor, WF__SSE2_FLOOR(x))
@@ -3759,7 +3915,7 @@ WF__MAP_sse2(square, WF__SSE2_MUL(x, x))
 
 /* matrix: map two arguments */
 #define WF__ZIP_sse2(name, formula) \
-    WF__KERNEL_sse2 void wf__zip_sse2##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    WF__NEVER_INLINE WF__KERNEL_sse2 void wf__zip_sse2##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
     { \
         for (size_t i = 0; i < n; i += WF__SSE2_W, u += us, v += vs) { \
             WF__SSE2_F a = WF__GET_sse2(u, n - i), b = WF__GET_sse2(v, n - i); \
@@ -3776,6 +3932,8 @@ WF__MAP_sse2(square, WF__SSE2_MUL(x, x))
         WF__SSE2_ST(t, WF__SSE2_SET1(*(const float *)s)); \
         wf__zip_sse2##_##name((float *)y, (const float *)a, WF__SSE2_W, t, 0, n); \
     }
+
+/* matrix: put the scalar first */
 #define WF__LEFT_sse2(name) \
     WF__KERNEL_sse2 void wf__left_sse2##_r##name(void *y, const void *a, const void *s, size_t n) \
     { \
@@ -3814,6 +3972,7 @@ WF__KERNEL_sse2 void wf__select_all_sse2(void *to, const void *choice, const voi
     }
 }
 
+/* matrix: multiply and add, fill */
 WF__KERNEL_sse2 void wf__fma_all_sse2(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -3830,7 +3989,7 @@ WF__KERNEL_sse2 void wf__fill_all_sse2(void *to, const void *s, size_t n)
     for (size_t i = 0; i < n; i += WF__SSE2_W) WF__PUT_sse2((float *)to + i, x, n - i);
 }
 
-/* matrix: transpose */
+/* matrix: transpose a tile */
 /* y[c][r] = x[r][c] for `WF__SSE2_W` rows and four columns */
 WF__INLINE_sse2 void wf__transpose_tile_sse2(float *y, size_t ldy, const float *x, size_t ldx)
 {
@@ -3842,6 +4001,7 @@ WF__INLINE_sse2 void wf__transpose_tile_sse2(float *y, size_t ldy, const float *
     WF__SSE2_ST(y + 3 * ldy, WF__SSE2_PAIRHI(AB, CD));
 }
 
+/* matrix: transpose */
 WF__KERNEL_sse2 void wf__transpose_sse2(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -3853,7 +4013,7 @@ WF__KERNEL_sse2 void wf__transpose_sse2(void *to, size_t ldy, const void *from, 
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
 
-/* matrix: a row of the block */
+/* matrix: open a row of the block */
 #define WF__ROW_OPEN_sse2(i) \
     WF__SSE2_F c##i##0 = WF__SSE2_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
     if (rows > i && (flags & 1)) { \
@@ -3862,6 +4022,8 @@ WF__KERNEL_sse2 void wf__transpose_sse2(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__SSE2_LD(c + WF__SSE2_W); \
         if (vecs > 2) { c##i##2 = WF__SSE2_LD(c + 2 * WF__SSE2_W); c##i##3 = WF__SSE2_LD(c + 3 * WF__SSE2_W); } \
     } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__SSE2_SET1(bias[i]);
+
+/* matrix: step a row of the block */
 #define WF__ROW_STEP_sse2(i, p) \
     if (rows > i) { \
         WF__SSE2_F a = WF__SSE2_SET1(p); \
@@ -3869,6 +4031,8 @@ WF__KERNEL_sse2 void wf__transpose_sse2(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__SSE2_FMA(a, b1, c##i##1); \
         if (vecs > 2) { c##i##2 = WF__SSE2_FMA(a, b2, c##i##2); c##i##3 = WF__SSE2_FMA(a, b3, c##i##3); } \
     }
+
+/* matrix: close a row of the block */
 #define WF__ROW_CLOSE_sse2(i) \
     if (rows > i) { \
         float *c = C + i * ldc; \
@@ -3885,7 +4049,7 @@ WF__INLINE_sse2 void wf__block_sse2(float *C, size_t ldc, const float *A, ptrdif
     WF__ROW_OPEN_sse2(0) WF__ROW_OPEN_sse2(1) WF__ROW_OPEN_sse2(2) WF__ROW_OPEN_sse2(3) WF__ROW_OPEN_sse2(4) WF__ROW_OPEN_sse2(5)
     const float *A3 = A + (rows > 3 ? 3 * ar : 0);
     for (; k; k--) {
-        WF__SSE2_F b0 = part ? WF__SSE2_LDK(B, tail) : WF__SSE2_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        WF__SSE2_F b0 = part && WF__SSE2_W > 4 ? WF__SSE2_LDK(B, tail) : WF__SSE2_LD(B), b1 = b0, b2 = b0, b3 = b0;
         if (vecs > 1) b1 = WF__SSE2_LD(B + WF__SSE2_W);
         if (vecs > 2) { b2 = WF__SSE2_LD(B + 2 * WF__SSE2_W); b3 = WF__SSE2_LD(B + 3 * WF__SSE2_W); }
         WF__ROW_STEP_sse2(0, A[0]) WF__ROW_STEP_sse2(1, A[ar]) WF__ROW_STEP_sse2(2, A[2 * ar])
@@ -3897,56 +4061,46 @@ WF__INLINE_sse2 void wf__block_sse2(float *C, size_t ldc, const float *A, ptrdif
     WF__ROW_CLOSE_sse2(0) WF__ROW_CLOSE_sse2(1) WF__ROW_CLOSE_sse2(2) WF__ROW_CLOSE_sse2(3) WF__ROW_CLOSE_sse2(4) WF__ROW_CLOSE_sse2(5)
 }
 
-/* matrix: multiply by a panel */
-#define WF__BLOCK_sse2(r, v, p) case 8 * r + v: wf__block_sse2(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
-/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
-WF__KERNEL_sse2 void wf__panel_sse2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
-                                  const float *bias, int vecs)
+/* matrix: multiply a strip */
+WF__NEVER_INLINE WF__KERNEL_sse2 void wf__strip_sse2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                                   const float *bias)
 {
-    WF__SSE2_K tail = WF__SSE2_TAIL(cols < WF__SSE2_W ? cols : WF__SSE2_W);
-    while (m) {
-        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
-        if (rows > 2 && vecs > WF__SSE2_NV) rows = 2;
-        switch (8 * rows + vecs) {
-        WF__BLOCK_sse2(6, WF__SSE2_NV, 0)
-        WF__BLOCK_sse2(4, WF__SSE2_NV, 0)
-        WF__BLOCK_sse2(2, WF__SSE2_NV, 0)
-        WF__BLOCK_sse2(1, WF__SSE2_NV, 0)
-        WF__BLOCK_sse2(6, 1, 1)
-        WF__BLOCK_sse2(4, 1, 1)
-        WF__BLOCK_sse2(2, 1, 1)
-        WF__BLOCK_sse2(1, 1, 1)
-#if WF__SSE2_NV == 2
-        WF__BLOCK_sse2(2, 4, 0)
-        WF__BLOCK_sse2(1, 4, 0)
-#endif
-        default: break;
+    for (size_t rows; m; m -= rows, C += rows * ldc, A += (ptrdiff_t)rows * ar) {
+        rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        size_t wide = rows <= 2 ? 4 : WF__SSE2_NV, vecs;
+        for (size_t j = 0; j < n; j += vecs * WF__SSE2_W) {
+            WF__SSE2_K tail = WF__SSE2_TAIL(n - j < WF__SSE2_W ? n - j : WF__SSE2_W);
+            vecs = n - j >= wide * WF__SSE2_W ? wide : 1;
+            /* matrix: choose a block */
+            #define WF__BLOCK_sse2(r, v, p) case 8 * r + v: wf__block_sse2(C + j, ldc, A, ar, ac, B + j, ldb, k, flags, bias, r, v, p, tail); break;
+            switch (8 * rows + vecs) {
+            WF__BLOCK_sse2(6, WF__SSE2_NV, 0)
+            WF__BLOCK_sse2(4, WF__SSE2_NV, 0)
+            WF__BLOCK_sse2(2, 4, 0)
+            WF__BLOCK_sse2(1, 4, 0)
+            WF__BLOCK_sse2(6, 1, 1)
+            WF__BLOCK_sse2(4, 1, 1)
+            WF__BLOCK_sse2(2, 1, 1)
+            WF__BLOCK_sse2(1, 1, 1)
+            default: break;
+            }
+            #undef WF__BLOCK_sse2
         }
-        C += (size_t)rows * ldc;
-        A += rows * ar;
         if (bias) bias += rows;
-        m -= (size_t)rows;
     }
 }
-#undef WF__BLOCK_sse2
 
-/* matrix: copy a panel */
-enum { WF__PACKED_sse2 = 4096 };
-/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
-WF__KERNEL_sse2 void wf__panel_packed_sse2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
-                                         int vecs)
+/* matrix: copy a strip */
+/* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
+WF__NEVER_INLINE WF__KERNEL_sse2 void wf__strip_packed_sse2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
+                                                          int flags, const float *bias)
 {
-    float room[WF__PACKED_sse2 + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
-    size_t cols = (size_t)vecs * WF__SSE2_W, piece = WF__PACKED_sse2 / cols;
-    while (k) {
-        if (piece > k) piece = k;
+    float room[WF__STRIP * WF__STRIP + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / sizeof *room;
+    for (size_t start = 0; start < k; start += WF__STRIP) {
+        size_t piece = k - start < WF__STRIP ? k - start : WF__STRIP;
         for (size_t p = 0; p < piece; p++)
-            for (size_t j = 0; j < cols; j += WF__SSE2_W) WF__SSE2_ST(packed + p * cols + j, WF__SSE2_LD(B + p * ldb + j));
-        wf__panel_sse2(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
-        A += (ptrdiff_t)piece * ac;
-        B += piece * ldb;
-        k -= piece;
-        flags |= 1;
+            for (size_t j = 0; j < n; j += WF__SSE2_W) WF__SSE2_ST(packed + p * WF__STRIP + j, WF__GET_sse2(B + (start + p) * ldb + j, n - j));
+        wf__strip_sse2(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
 
@@ -3957,13 +4111,10 @@ WF__KERNEL_sse2 void wf__gemm_sse2(void *to, size_t ldc, const void *left, ptrdi
     static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_sse2, wf__copy_f32) };
     float *C = (float *)to;
     const float *A = (const float *)left, *B = (const float *)right;
-    int wide = m <= 2 ? 4 : WF__SSE2_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
-    for (size_t j = 0; j < n;) {
-        int vecs = n - j >= (size_t)wide * WF__SSE2_W ? wide : 1;
-        size_t cols = (size_t)vecs * WF__SSE2_W < n - j ? (size_t)vecs * WF__SSE2_W : n - j;
-        if (pack && vecs > 1) wf__panel_packed_sse2(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
-        else wf__panel_sse2(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
-        j += cols;
+    for (size_t j = 0; j < n; j += WF__STRIP) {
+        size_t cols = n - j < WF__STRIP ? n - j : WF__STRIP;
+        int pack = k > 0 && ((WF__SSE2_W < 16 && m >= 32 && ldb >= 1024) || (WF__SSE2_W == 4 && cols % 4));
+        (pack ? wf__strip_packed_sse2 : wf__strip_sse2)(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias);
     }
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
@@ -3986,6 +4137,16 @@ WF__KERNEL_sse2 void wf__fold_sse2(void *y, const void *from, size_t n, int kind
     if (WF__SSE2_V > 1) WF__SSE2_ST(t + WF__SSE2_W, b);
     if (WF__SSE2_V > 2) { WF__SSE2_ST(t + 2 * WF__SSE2_W, c); WF__SSE2_ST(t + 3 * WF__SSE2_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
+}
+
+/* matrix: sum rows */
+WF__KERNEL_sse2 void wf__sum_rows_sse2(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float sum;
+        wf__fold_sse2(&sum, (const float *)x + r * inner, valid, 0);
+        acc[r] += (double)sum;
+    }
 }
 
 /* matrix: a step of Adam */
@@ -4012,8 +4173,8 @@ WF__KERNEL_sse2 void wf__adam_sse2(void *parameter, const void *gradient, void *
 WF__COMPOSED(wf__of_sse2)
 static const wf__kernels wf__kernels_sse2 = {
     { WF__UNARY_LIST(wf__map_sse2, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_sse2) }, { WF__BINARY_LIST(wf__right_sse2), WF__REVERSED_LIST(wf__left_sse2) },
-    wf__select_all_sse2, wf__fma_all_sse2, wf__fill_all_sse2, WF__COMPOSED_MOVES(wf__of_sse2, wf__copy_strided_f32, wf__transpose_sse2, wf__gemm_sse2),
-    WF__COMPOSED_LIST(wf__of_sse2), wf__adam_sse2, wf__fold_sse2, WF__SSE2_W, sizeof(float), WF__SSE2_NAME
+    wf__select_all_sse2, wf__fma_all_sse2, wf__fill_all_sse2, WF__SPLAT_ROWS(wf__of_sse2), wf__copy_strided_f32, wf__transpose_sse2, wf__gemm_sse2, WF__GEMM_NT(wf__of_sse2),
+    wf__sum_rows_sse2, wf__fold_sse2, WF__COMPOSED_LIST(wf__of_sse2), wf__adam_sse2, WF__SSE2_W, sizeof(float), WF__SSE2_NAME
 };
 WF__COMPOSED_TABLE(wf__of_sse2, wf__kernels_sse2)
 #endif
@@ -4048,8 +4209,8 @@ WF__MAP_avx2(tanh, wf__tanh_avx2(x))
 WF__MAP_avx2(sigmoid, wf__sigmoid_avx2(x))
 WF__MAP_avx2(softplus, wf__softplus_avx2(x))
 WF__MAP_avx2(erf, wf__erf_avx2(x))
-WF__MAP_avx2(sin, wf__wave_avx2(x, 0))
-WF__MAP_avx2(cos, wf__wave_avx2(x, 1))
+WF__MAP_avx2(sin, wf__sin_avx2(x))
+WF__MAP_avx2(cos, wf__cos_avx2(x))
 WF__MAP_avx2(abs, WF__AVX2_ABS(x))
 WF__MAP_avx2(sign, WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_ZERO, WF__AVX2_ABS(x)), WF__AVX2_OR(WF__AVX2_SIGN(x), WF__AVX2_SET1(1.0f)), x))
 WF__MAP_avx2(floor, WF__AVX2_FLOOR(x))
@@ -4059,7 +4220,7 @@ WF__MAP_avx2(square, WF__AVX2_MUL(x, x))
 
 /* matrix: map two arguments */
 #define WF__ZIP_avx2(name, formula) \
-    WF__KERNEL_avx2 void wf__zip_avx2##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    WF__NEVER_INLINE WF__KERNEL_avx2 void wf__zip_avx2##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
     { \
         for (size_t i = 0; i < n; i += WF__AVX2_W, u += us, v += vs) { \
             WF__AVX2_F a = WF__GET_avx2(u, n - i), b = WF__GET_avx2(v, n - i); \
@@ -4076,6 +4237,8 @@ WF__MAP_avx2(square, WF__AVX2_MUL(x, x))
         WF__AVX2_ST(t, WF__AVX2_SET1(*(const float *)s)); \
         wf__zip_avx2##_##name((float *)y, (const float *)a, WF__AVX2_W, t, 0, n); \
     }
+
+/* matrix: put the scalar first */
 #define WF__LEFT_avx2(name) \
     WF__KERNEL_avx2 void wf__left_avx2##_r##name(void *y, const void *a, const void *s, size_t n) \
     { \
@@ -4114,6 +4277,7 @@ WF__KERNEL_avx2 void wf__select_all_avx2(void *to, const void *choice, const voi
     }
 }
 
+/* matrix: multiply and add, fill */
 WF__KERNEL_avx2 void wf__fma_all_avx2(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -4130,7 +4294,7 @@ WF__KERNEL_avx2 void wf__fill_all_avx2(void *to, const void *s, size_t n)
     for (size_t i = 0; i < n; i += WF__AVX2_W) WF__PUT_avx2((float *)to + i, x, n - i);
 }
 
-/* matrix: transpose */
+/* matrix: transpose a tile */
 /* y[c][r] = x[r][c] for `WF__AVX2_W` rows and four columns */
 WF__INLINE_avx2 void wf__transpose_tile_avx2(float *y, size_t ldy, const float *x, size_t ldx)
 {
@@ -4142,6 +4306,7 @@ WF__INLINE_avx2 void wf__transpose_tile_avx2(float *y, size_t ldy, const float *
     WF__AVX2_ST(y + 3 * ldy, WF__AVX2_PAIRHI(AB, CD));
 }
 
+/* matrix: transpose */
 WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -4153,7 +4318,7 @@ WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, 
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
 
-/* matrix: a row of the block */
+/* matrix: open a row of the block */
 #define WF__ROW_OPEN_avx2(i) \
     WF__AVX2_F c##i##0 = WF__AVX2_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
     if (rows > i && (flags & 1)) { \
@@ -4162,6 +4327,8 @@ WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__AVX2_LD(c + WF__AVX2_W); \
         if (vecs > 2) { c##i##2 = WF__AVX2_LD(c + 2 * WF__AVX2_W); c##i##3 = WF__AVX2_LD(c + 3 * WF__AVX2_W); } \
     } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__AVX2_SET1(bias[i]);
+
+/* matrix: step a row of the block */
 #define WF__ROW_STEP_avx2(i, p) \
     if (rows > i) { \
         WF__AVX2_F a = WF__AVX2_SET1(p); \
@@ -4169,6 +4336,8 @@ WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__AVX2_FMA(a, b1, c##i##1); \
         if (vecs > 2) { c##i##2 = WF__AVX2_FMA(a, b2, c##i##2); c##i##3 = WF__AVX2_FMA(a, b3, c##i##3); } \
     }
+
+/* matrix: close a row of the block */
 #define WF__ROW_CLOSE_avx2(i) \
     if (rows > i) { \
         float *c = C + i * ldc; \
@@ -4185,7 +4354,7 @@ WF__INLINE_avx2 void wf__block_avx2(float *C, size_t ldc, const float *A, ptrdif
     WF__ROW_OPEN_avx2(0) WF__ROW_OPEN_avx2(1) WF__ROW_OPEN_avx2(2) WF__ROW_OPEN_avx2(3) WF__ROW_OPEN_avx2(4) WF__ROW_OPEN_avx2(5)
     const float *A3 = A + (rows > 3 ? 3 * ar : 0);
     for (; k; k--) {
-        WF__AVX2_F b0 = part ? WF__AVX2_LDK(B, tail) : WF__AVX2_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        WF__AVX2_F b0 = part && WF__AVX2_W > 4 ? WF__AVX2_LDK(B, tail) : WF__AVX2_LD(B), b1 = b0, b2 = b0, b3 = b0;
         if (vecs > 1) b1 = WF__AVX2_LD(B + WF__AVX2_W);
         if (vecs > 2) { b2 = WF__AVX2_LD(B + 2 * WF__AVX2_W); b3 = WF__AVX2_LD(B + 3 * WF__AVX2_W); }
         WF__ROW_STEP_avx2(0, A[0]) WF__ROW_STEP_avx2(1, A[ar]) WF__ROW_STEP_avx2(2, A[2 * ar])
@@ -4197,56 +4366,46 @@ WF__INLINE_avx2 void wf__block_avx2(float *C, size_t ldc, const float *A, ptrdif
     WF__ROW_CLOSE_avx2(0) WF__ROW_CLOSE_avx2(1) WF__ROW_CLOSE_avx2(2) WF__ROW_CLOSE_avx2(3) WF__ROW_CLOSE_avx2(4) WF__ROW_CLOSE_avx2(5)
 }
 
-/* matrix: multiply by a panel */
-#define WF__BLOCK_avx2(r, v, p) case 8 * r + v: wf__block_avx2(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
-/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
-WF__KERNEL_avx2 void wf__panel_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
-                                  const float *bias, int vecs)
+/* matrix: multiply a strip */
+WF__NEVER_INLINE WF__KERNEL_avx2 void wf__strip_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                                   const float *bias)
 {
-    WF__AVX2_K tail = WF__AVX2_TAIL(cols < WF__AVX2_W ? cols : WF__AVX2_W);
-    while (m) {
-        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
-        if (rows > 2 && vecs > WF__AVX2_NV) rows = 2;
-        switch (8 * rows + vecs) {
-        WF__BLOCK_avx2(6, WF__AVX2_NV, 0)
-        WF__BLOCK_avx2(4, WF__AVX2_NV, 0)
-        WF__BLOCK_avx2(2, WF__AVX2_NV, 0)
-        WF__BLOCK_avx2(1, WF__AVX2_NV, 0)
-        WF__BLOCK_avx2(6, 1, 1)
-        WF__BLOCK_avx2(4, 1, 1)
-        WF__BLOCK_avx2(2, 1, 1)
-        WF__BLOCK_avx2(1, 1, 1)
-#if WF__AVX2_NV == 2
-        WF__BLOCK_avx2(2, 4, 0)
-        WF__BLOCK_avx2(1, 4, 0)
-#endif
-        default: break;
+    for (size_t rows; m; m -= rows, C += rows * ldc, A += (ptrdiff_t)rows * ar) {
+        rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        size_t wide = rows <= 2 ? 4 : WF__AVX2_NV, vecs;
+        for (size_t j = 0; j < n; j += vecs * WF__AVX2_W) {
+            WF__AVX2_K tail = WF__AVX2_TAIL(n - j < WF__AVX2_W ? n - j : WF__AVX2_W);
+            vecs = n - j >= wide * WF__AVX2_W ? wide : 1;
+            /* matrix: choose a block */
+            #define WF__BLOCK_avx2(r, v, p) case 8 * r + v: wf__block_avx2(C + j, ldc, A, ar, ac, B + j, ldb, k, flags, bias, r, v, p, tail); break;
+            switch (8 * rows + vecs) {
+            WF__BLOCK_avx2(6, WF__AVX2_NV, 0)
+            WF__BLOCK_avx2(4, WF__AVX2_NV, 0)
+            WF__BLOCK_avx2(2, 4, 0)
+            WF__BLOCK_avx2(1, 4, 0)
+            WF__BLOCK_avx2(6, 1, 1)
+            WF__BLOCK_avx2(4, 1, 1)
+            WF__BLOCK_avx2(2, 1, 1)
+            WF__BLOCK_avx2(1, 1, 1)
+            default: break;
+            }
+            #undef WF__BLOCK_avx2
         }
-        C += (size_t)rows * ldc;
-        A += rows * ar;
         if (bias) bias += rows;
-        m -= (size_t)rows;
     }
 }
-#undef WF__BLOCK_avx2
 
-/* matrix: copy a panel */
-enum { WF__PACKED_avx2 = 4096 };
-/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
-WF__KERNEL_avx2 void wf__panel_packed_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
-                                         int vecs)
+/* matrix: copy a strip */
+/* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
+WF__NEVER_INLINE WF__KERNEL_avx2 void wf__strip_packed_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
+                                                          int flags, const float *bias)
 {
-    float room[WF__PACKED_avx2 + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
-    size_t cols = (size_t)vecs * WF__AVX2_W, piece = WF__PACKED_avx2 / cols;
-    while (k) {
-        if (piece > k) piece = k;
+    float room[WF__STRIP * WF__STRIP + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / sizeof *room;
+    for (size_t start = 0; start < k; start += WF__STRIP) {
+        size_t piece = k - start < WF__STRIP ? k - start : WF__STRIP;
         for (size_t p = 0; p < piece; p++)
-            for (size_t j = 0; j < cols; j += WF__AVX2_W) WF__AVX2_ST(packed + p * cols + j, WF__AVX2_LD(B + p * ldb + j));
-        wf__panel_avx2(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
-        A += (ptrdiff_t)piece * ac;
-        B += piece * ldb;
-        k -= piece;
-        flags |= 1;
+            for (size_t j = 0; j < n; j += WF__AVX2_W) WF__AVX2_ST(packed + p * WF__STRIP + j, WF__GET_avx2(B + (start + p) * ldb + j, n - j));
+        wf__strip_avx2(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
 
@@ -4257,13 +4416,10 @@ WF__KERNEL_avx2 void wf__gemm_avx2(void *to, size_t ldc, const void *left, ptrdi
     static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_avx2, wf__copy_f32) };
     float *C = (float *)to;
     const float *A = (const float *)left, *B = (const float *)right;
-    int wide = m <= 2 ? 4 : WF__AVX2_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
-    for (size_t j = 0; j < n;) {
-        int vecs = n - j >= (size_t)wide * WF__AVX2_W ? wide : 1;
-        size_t cols = (size_t)vecs * WF__AVX2_W < n - j ? (size_t)vecs * WF__AVX2_W : n - j;
-        if (pack && vecs > 1) wf__panel_packed_avx2(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
-        else wf__panel_avx2(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
-        j += cols;
+    for (size_t j = 0; j < n; j += WF__STRIP) {
+        size_t cols = n - j < WF__STRIP ? n - j : WF__STRIP;
+        int pack = k > 0 && ((WF__AVX2_W < 16 && m >= 32 && ldb >= 1024) || (WF__AVX2_W == 4 && cols % 4));
+        (pack ? wf__strip_packed_avx2 : wf__strip_avx2)(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias);
     }
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
@@ -4286,6 +4442,16 @@ WF__KERNEL_avx2 void wf__fold_avx2(void *y, const void *from, size_t n, int kind
     if (WF__AVX2_V > 1) WF__AVX2_ST(t + WF__AVX2_W, b);
     if (WF__AVX2_V > 2) { WF__AVX2_ST(t + 2 * WF__AVX2_W, c); WF__AVX2_ST(t + 3 * WF__AVX2_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
+}
+
+/* matrix: sum rows */
+WF__KERNEL_avx2 void wf__sum_rows_avx2(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float sum;
+        wf__fold_avx2(&sum, (const float *)x + r * inner, valid, 0);
+        acc[r] += (double)sum;
+    }
 }
 
 /* matrix: a step of Adam */
@@ -4312,8 +4478,8 @@ WF__KERNEL_avx2 void wf__adam_avx2(void *parameter, const void *gradient, void *
 WF__COMPOSED(wf__of_avx2)
 static const wf__kernels wf__kernels_avx2 = {
     { WF__UNARY_LIST(wf__map_avx2, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_avx2) }, { WF__BINARY_LIST(wf__right_avx2), WF__REVERSED_LIST(wf__left_avx2) },
-    wf__select_all_avx2, wf__fma_all_avx2, wf__fill_all_avx2, WF__COMPOSED_MOVES(wf__of_avx2, wf__copy_strided_f32, wf__transpose_avx2, wf__gemm_avx2),
-    WF__COMPOSED_LIST(wf__of_avx2), wf__adam_avx2, wf__fold_avx2, WF__AVX2_W, sizeof(float), WF__AVX2_NAME
+    wf__select_all_avx2, wf__fma_all_avx2, wf__fill_all_avx2, WF__SPLAT_ROWS(wf__of_avx2), wf__copy_strided_f32, wf__transpose_avx2, wf__gemm_avx2, WF__GEMM_NT(wf__of_avx2),
+    wf__sum_rows_avx2, wf__fold_avx2, WF__COMPOSED_LIST(wf__of_avx2), wf__adam_avx2, WF__AVX2_W, sizeof(float), WF__AVX2_NAME
 };
 WF__COMPOSED_TABLE(wf__of_avx2, wf__kernels_avx2)
 #endif
@@ -4348,8 +4514,8 @@ WF__MAP_avx512(tanh, wf__tanh_avx512(x))
 WF__MAP_avx512(sigmoid, wf__sigmoid_avx512(x))
 WF__MAP_avx512(softplus, wf__softplus_avx512(x))
 WF__MAP_avx512(erf, wf__erf_avx512(x))
-WF__MAP_avx512(sin, wf__wave_avx512(x, 0))
-WF__MAP_avx512(cos, wf__wave_avx512(x, 1))
+WF__MAP_avx512(sin, wf__sin_avx512(x))
+WF__MAP_avx512(cos, wf__cos_avx512(x))
 WF__MAP_avx512(abs, WF__AVX512_ABS(x))
 WF__MAP_avx512(sign, WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_ZERO, WF__AVX512_ABS(x)), WF__AVX512_OR(WF__AVX512_SIGN(x), WF__AVX512_SET1(1.0f)), x))
 WF__MAP_avx512(floor, WF__AVX512_FLOOR(x))
@@ -4359,7 +4525,7 @@ WF__MAP_avx512(square, WF__AVX512_MUL(x, x))
 
 /* matrix: map two arguments */
 #define WF__ZIP_avx512(name, formula) \
-    WF__KERNEL_avx512 void wf__zip_avx512##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    WF__NEVER_INLINE WF__KERNEL_avx512 void wf__zip_avx512##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
     { \
         for (size_t i = 0; i < n; i += WF__AVX512_W, u += us, v += vs) { \
             WF__AVX512_F a = WF__GET_avx512(u, n - i), b = WF__GET_avx512(v, n - i); \
@@ -4376,6 +4542,8 @@ WF__MAP_avx512(square, WF__AVX512_MUL(x, x))
         WF__AVX512_ST(t, WF__AVX512_SET1(*(const float *)s)); \
         wf__zip_avx512##_##name((float *)y, (const float *)a, WF__AVX512_W, t, 0, n); \
     }
+
+/* matrix: put the scalar first */
 #define WF__LEFT_avx512(name) \
     WF__KERNEL_avx512 void wf__left_avx512##_r##name(void *y, const void *a, const void *s, size_t n) \
     { \
@@ -4414,6 +4582,7 @@ WF__KERNEL_avx512 void wf__select_all_avx512(void *to, const void *choice, const
     }
 }
 
+/* matrix: multiply and add, fill */
 WF__KERNEL_avx512 void wf__fma_all_avx512(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -4430,7 +4599,7 @@ WF__KERNEL_avx512 void wf__fill_all_avx512(void *to, const void *s, size_t n)
     for (size_t i = 0; i < n; i += WF__AVX512_W) WF__PUT_avx512((float *)to + i, x, n - i);
 }
 
-/* matrix: transpose */
+/* matrix: transpose a tile */
 /* y[c][r] = x[r][c] for `WF__AVX512_W` rows and four columns */
 WF__INLINE_avx512 void wf__transpose_tile_avx512(float *y, size_t ldy, const float *x, size_t ldx)
 {
@@ -4442,6 +4611,7 @@ WF__INLINE_avx512 void wf__transpose_tile_avx512(float *y, size_t ldy, const flo
     WF__AVX512_ST(y + 3 * ldy, WF__AVX512_PAIRHI(AB, CD));
 }
 
+/* matrix: transpose */
 WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -4453,7 +4623,7 @@ WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *fr
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
 
-/* matrix: a row of the block */
+/* matrix: open a row of the block */
 #define WF__ROW_OPEN_avx512(i) \
     WF__AVX512_F c##i##0 = WF__AVX512_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
     if (rows > i && (flags & 1)) { \
@@ -4462,6 +4632,8 @@ WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *fr
         if (vecs > 1) c##i##1 = WF__AVX512_LD(c + WF__AVX512_W); \
         if (vecs > 2) { c##i##2 = WF__AVX512_LD(c + 2 * WF__AVX512_W); c##i##3 = WF__AVX512_LD(c + 3 * WF__AVX512_W); } \
     } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__AVX512_SET1(bias[i]);
+
+/* matrix: step a row of the block */
 #define WF__ROW_STEP_avx512(i, p) \
     if (rows > i) { \
         WF__AVX512_F a = WF__AVX512_SET1(p); \
@@ -4469,6 +4641,8 @@ WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *fr
         if (vecs > 1) c##i##1 = WF__AVX512_FMA(a, b1, c##i##1); \
         if (vecs > 2) { c##i##2 = WF__AVX512_FMA(a, b2, c##i##2); c##i##3 = WF__AVX512_FMA(a, b3, c##i##3); } \
     }
+
+/* matrix: close a row of the block */
 #define WF__ROW_CLOSE_avx512(i) \
     if (rows > i) { \
         float *c = C + i * ldc; \
@@ -4485,7 +4659,7 @@ WF__INLINE_avx512 void wf__block_avx512(float *C, size_t ldc, const float *A, pt
     WF__ROW_OPEN_avx512(0) WF__ROW_OPEN_avx512(1) WF__ROW_OPEN_avx512(2) WF__ROW_OPEN_avx512(3) WF__ROW_OPEN_avx512(4) WF__ROW_OPEN_avx512(5)
     const float *A3 = A + (rows > 3 ? 3 * ar : 0);
     for (; k; k--) {
-        WF__AVX512_F b0 = part ? WF__AVX512_LDK(B, tail) : WF__AVX512_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        WF__AVX512_F b0 = part && WF__AVX512_W > 4 ? WF__AVX512_LDK(B, tail) : WF__AVX512_LD(B), b1 = b0, b2 = b0, b3 = b0;
         if (vecs > 1) b1 = WF__AVX512_LD(B + WF__AVX512_W);
         if (vecs > 2) { b2 = WF__AVX512_LD(B + 2 * WF__AVX512_W); b3 = WF__AVX512_LD(B + 3 * WF__AVX512_W); }
         WF__ROW_STEP_avx512(0, A[0]) WF__ROW_STEP_avx512(1, A[ar]) WF__ROW_STEP_avx512(2, A[2 * ar])
@@ -4497,56 +4671,46 @@ WF__INLINE_avx512 void wf__block_avx512(float *C, size_t ldc, const float *A, pt
     WF__ROW_CLOSE_avx512(0) WF__ROW_CLOSE_avx512(1) WF__ROW_CLOSE_avx512(2) WF__ROW_CLOSE_avx512(3) WF__ROW_CLOSE_avx512(4) WF__ROW_CLOSE_avx512(5)
 }
 
-/* matrix: multiply by a panel */
-#define WF__BLOCK_avx512(r, v, p) case 8 * r + v: wf__block_avx512(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
-/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
-WF__KERNEL_avx512 void wf__panel_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
-                                  const float *bias, int vecs)
+/* matrix: multiply a strip */
+WF__NEVER_INLINE WF__KERNEL_avx512 void wf__strip_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                                   const float *bias)
 {
-    WF__AVX512_K tail = WF__AVX512_TAIL(cols < WF__AVX512_W ? cols : WF__AVX512_W);
-    while (m) {
-        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
-        if (rows > 2 && vecs > WF__AVX512_NV) rows = 2;
-        switch (8 * rows + vecs) {
-        WF__BLOCK_avx512(6, WF__AVX512_NV, 0)
-        WF__BLOCK_avx512(4, WF__AVX512_NV, 0)
-        WF__BLOCK_avx512(2, WF__AVX512_NV, 0)
-        WF__BLOCK_avx512(1, WF__AVX512_NV, 0)
-        WF__BLOCK_avx512(6, 1, 1)
-        WF__BLOCK_avx512(4, 1, 1)
-        WF__BLOCK_avx512(2, 1, 1)
-        WF__BLOCK_avx512(1, 1, 1)
-#if WF__AVX512_NV == 2
-        WF__BLOCK_avx512(2, 4, 0)
-        WF__BLOCK_avx512(1, 4, 0)
-#endif
-        default: break;
+    for (size_t rows; m; m -= rows, C += rows * ldc, A += (ptrdiff_t)rows * ar) {
+        rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        size_t wide = rows <= 2 ? 4 : WF__AVX512_NV, vecs;
+        for (size_t j = 0; j < n; j += vecs * WF__AVX512_W) {
+            WF__AVX512_K tail = WF__AVX512_TAIL(n - j < WF__AVX512_W ? n - j : WF__AVX512_W);
+            vecs = n - j >= wide * WF__AVX512_W ? wide : 1;
+            /* matrix: choose a block */
+            #define WF__BLOCK_avx512(r, v, p) case 8 * r + v: wf__block_avx512(C + j, ldc, A, ar, ac, B + j, ldb, k, flags, bias, r, v, p, tail); break;
+            switch (8 * rows + vecs) {
+            WF__BLOCK_avx512(6, WF__AVX512_NV, 0)
+            WF__BLOCK_avx512(4, WF__AVX512_NV, 0)
+            WF__BLOCK_avx512(2, 4, 0)
+            WF__BLOCK_avx512(1, 4, 0)
+            WF__BLOCK_avx512(6, 1, 1)
+            WF__BLOCK_avx512(4, 1, 1)
+            WF__BLOCK_avx512(2, 1, 1)
+            WF__BLOCK_avx512(1, 1, 1)
+            default: break;
+            }
+            #undef WF__BLOCK_avx512
         }
-        C += (size_t)rows * ldc;
-        A += rows * ar;
         if (bias) bias += rows;
-        m -= (size_t)rows;
     }
 }
-#undef WF__BLOCK_avx512
 
-/* matrix: copy a panel */
-enum { WF__PACKED_avx512 = 4096 };
-/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
-WF__KERNEL_avx512 void wf__panel_packed_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
-                                         int vecs)
+/* matrix: copy a strip */
+/* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
+WF__NEVER_INLINE WF__KERNEL_avx512 void wf__strip_packed_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
+                                                          int flags, const float *bias)
 {
-    float room[WF__PACKED_avx512 + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
-    size_t cols = (size_t)vecs * WF__AVX512_W, piece = WF__PACKED_avx512 / cols;
-    while (k) {
-        if (piece > k) piece = k;
+    float room[WF__STRIP * WF__STRIP + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / sizeof *room;
+    for (size_t start = 0; start < k; start += WF__STRIP) {
+        size_t piece = k - start < WF__STRIP ? k - start : WF__STRIP;
         for (size_t p = 0; p < piece; p++)
-            for (size_t j = 0; j < cols; j += WF__AVX512_W) WF__AVX512_ST(packed + p * cols + j, WF__AVX512_LD(B + p * ldb + j));
-        wf__panel_avx512(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
-        A += (ptrdiff_t)piece * ac;
-        B += piece * ldb;
-        k -= piece;
-        flags |= 1;
+            for (size_t j = 0; j < n; j += WF__AVX512_W) WF__AVX512_ST(packed + p * WF__STRIP + j, WF__GET_avx512(B + (start + p) * ldb + j, n - j));
+        wf__strip_avx512(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
 
@@ -4557,13 +4721,10 @@ WF__KERNEL_avx512 void wf__gemm_avx512(void *to, size_t ldc, const void *left, p
     static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_avx512, wf__copy_f32) };
     float *C = (float *)to;
     const float *A = (const float *)left, *B = (const float *)right;
-    int wide = m <= 2 ? 4 : WF__AVX512_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
-    for (size_t j = 0; j < n;) {
-        int vecs = n - j >= (size_t)wide * WF__AVX512_W ? wide : 1;
-        size_t cols = (size_t)vecs * WF__AVX512_W < n - j ? (size_t)vecs * WF__AVX512_W : n - j;
-        if (pack && vecs > 1) wf__panel_packed_avx512(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
-        else wf__panel_avx512(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
-        j += cols;
+    for (size_t j = 0; j < n; j += WF__STRIP) {
+        size_t cols = n - j < WF__STRIP ? n - j : WF__STRIP;
+        int pack = k > 0 && ((WF__AVX512_W < 16 && m >= 32 && ldb >= 1024) || (WF__AVX512_W == 4 && cols % 4));
+        (pack ? wf__strip_packed_avx512 : wf__strip_avx512)(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias);
     }
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
@@ -4586,6 +4747,16 @@ WF__KERNEL_avx512 void wf__fold_avx512(void *y, const void *from, size_t n, int 
     if (WF__AVX512_V > 1) WF__AVX512_ST(t + WF__AVX512_W, b);
     if (WF__AVX512_V > 2) { WF__AVX512_ST(t + 2 * WF__AVX512_W, c); WF__AVX512_ST(t + 3 * WF__AVX512_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
+}
+
+/* matrix: sum rows */
+WF__KERNEL_avx512 void wf__sum_rows_avx512(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float sum;
+        wf__fold_avx512(&sum, (const float *)x + r * inner, valid, 0);
+        acc[r] += (double)sum;
+    }
 }
 
 /* matrix: a step of Adam */
@@ -4612,8 +4783,8 @@ WF__KERNEL_avx512 void wf__adam_avx512(void *parameter, const void *gradient, vo
 WF__COMPOSED(wf__of_avx512)
 static const wf__kernels wf__kernels_avx512 = {
     { WF__UNARY_LIST(wf__map_avx512, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_avx512) }, { WF__BINARY_LIST(wf__right_avx512), WF__REVERSED_LIST(wf__left_avx512) },
-    wf__select_all_avx512, wf__fma_all_avx512, wf__fill_all_avx512, WF__COMPOSED_MOVES(wf__of_avx512, wf__copy_strided_f32, wf__transpose_avx512, wf__gemm_avx512),
-    WF__COMPOSED_LIST(wf__of_avx512), wf__adam_avx512, wf__fold_avx512, WF__AVX512_W, sizeof(float), WF__AVX512_NAME
+    wf__select_all_avx512, wf__fma_all_avx512, wf__fill_all_avx512, WF__SPLAT_ROWS(wf__of_avx512), wf__copy_strided_f32, wf__transpose_avx512, wf__gemm_avx512, WF__GEMM_NT(wf__of_avx512),
+    wf__sum_rows_avx512, wf__fold_avx512, WF__COMPOSED_LIST(wf__of_avx512), wf__adam_avx512, WF__AVX512_W, sizeof(float), WF__AVX512_NAME
 };
 WF__COMPOSED_TABLE(wf__of_avx512, wf__kernels_avx512)
 #endif
@@ -4648,8 +4819,8 @@ WF__MAP_neon(tanh, wf__tanh_neon(x))
 WF__MAP_neon(sigmoid, wf__sigmoid_neon(x))
 WF__MAP_neon(softplus, wf__softplus_neon(x))
 WF__MAP_neon(erf, wf__erf_neon(x))
-WF__MAP_neon(sin, wf__wave_neon(x, 0))
-WF__MAP_neon(cos, wf__wave_neon(x, 1))
+WF__MAP_neon(sin, wf__sin_neon(x))
+WF__MAP_neon(cos, wf__cos_neon(x))
 WF__MAP_neon(abs, WF__NEON_ABS(x))
 WF__MAP_neon(sign, WF__NEON_SEL(WF__NEON_LT(WF__NEON_ZERO, WF__NEON_ABS(x)), WF__NEON_OR(WF__NEON_SIGN(x), WF__NEON_SET1(1.0f)), x))
 WF__MAP_neon(floor, WF__NEON_FLOOR(x))
@@ -4659,7 +4830,7 @@ WF__MAP_neon(square, WF__NEON_MUL(x, x))
 
 /* matrix: map two arguments */
 #define WF__ZIP_neon(name, formula) \
-    WF__KERNEL_neon void wf__zip_neon##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    WF__NEVER_INLINE WF__KERNEL_neon void wf__zip_neon##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
     { \
         for (size_t i = 0; i < n; i += WF__NEON_W, u += us, v += vs) { \
             WF__NEON_F a = WF__GET_neon(u, n - i), b = WF__GET_neon(v, n - i); \
@@ -4676,6 +4847,8 @@ WF__MAP_neon(square, WF__NEON_MUL(x, x))
         WF__NEON_ST(t, WF__NEON_SET1(*(const float *)s)); \
         wf__zip_neon##_##name((float *)y, (const float *)a, WF__NEON_W, t, 0, n); \
     }
+
+/* matrix: put the scalar first */
 #define WF__LEFT_neon(name) \
     WF__KERNEL_neon void wf__left_neon##_r##name(void *y, const void *a, const void *s, size_t n) \
     { \
@@ -4714,6 +4887,7 @@ WF__KERNEL_neon void wf__select_all_neon(void *to, const void *choice, const voi
     }
 }
 
+/* matrix: multiply and add, fill */
 WF__KERNEL_neon void wf__fma_all_neon(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -4730,7 +4904,7 @@ WF__KERNEL_neon void wf__fill_all_neon(void *to, const void *s, size_t n)
     for (size_t i = 0; i < n; i += WF__NEON_W) WF__PUT_neon((float *)to + i, x, n - i);
 }
 
-/* matrix: transpose */
+/* matrix: transpose a tile */
 /* y[c][r] = x[r][c] for `WF__NEON_W` rows and four columns */
 WF__INLINE_neon void wf__transpose_tile_neon(float *y, size_t ldy, const float *x, size_t ldx)
 {
@@ -4742,6 +4916,7 @@ WF__INLINE_neon void wf__transpose_tile_neon(float *y, size_t ldy, const float *
     WF__NEON_ST(y + 3 * ldy, WF__NEON_PAIRHI(AB, CD));
 }
 
+/* matrix: transpose */
 WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -4753,7 +4928,7 @@ WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, 
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
 
-/* matrix: a row of the block */
+/* matrix: open a row of the block */
 #define WF__ROW_OPEN_neon(i) \
     WF__NEON_F c##i##0 = WF__NEON_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
     if (rows > i && (flags & 1)) { \
@@ -4762,6 +4937,8 @@ WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__NEON_LD(c + WF__NEON_W); \
         if (vecs > 2) { c##i##2 = WF__NEON_LD(c + 2 * WF__NEON_W); c##i##3 = WF__NEON_LD(c + 3 * WF__NEON_W); } \
     } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__NEON_SET1(bias[i]);
+
+/* matrix: step a row of the block */
 #define WF__ROW_STEP_neon(i, p) \
     if (rows > i) { \
         WF__NEON_F a = WF__NEON_SET1(p); \
@@ -4769,6 +4946,8 @@ WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__NEON_FMA(a, b1, c##i##1); \
         if (vecs > 2) { c##i##2 = WF__NEON_FMA(a, b2, c##i##2); c##i##3 = WF__NEON_FMA(a, b3, c##i##3); } \
     }
+
+/* matrix: close a row of the block */
 #define WF__ROW_CLOSE_neon(i) \
     if (rows > i) { \
         float *c = C + i * ldc; \
@@ -4785,7 +4964,7 @@ WF__INLINE_neon void wf__block_neon(float *C, size_t ldc, const float *A, ptrdif
     WF__ROW_OPEN_neon(0) WF__ROW_OPEN_neon(1) WF__ROW_OPEN_neon(2) WF__ROW_OPEN_neon(3) WF__ROW_OPEN_neon(4) WF__ROW_OPEN_neon(5)
     const float *A3 = A + (rows > 3 ? 3 * ar : 0);
     for (; k; k--) {
-        WF__NEON_F b0 = part ? WF__NEON_LDK(B, tail) : WF__NEON_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        WF__NEON_F b0 = part && WF__NEON_W > 4 ? WF__NEON_LDK(B, tail) : WF__NEON_LD(B), b1 = b0, b2 = b0, b3 = b0;
         if (vecs > 1) b1 = WF__NEON_LD(B + WF__NEON_W);
         if (vecs > 2) { b2 = WF__NEON_LD(B + 2 * WF__NEON_W); b3 = WF__NEON_LD(B + 3 * WF__NEON_W); }
         WF__ROW_STEP_neon(0, A[0]) WF__ROW_STEP_neon(1, A[ar]) WF__ROW_STEP_neon(2, A[2 * ar])
@@ -4797,56 +4976,46 @@ WF__INLINE_neon void wf__block_neon(float *C, size_t ldc, const float *A, ptrdif
     WF__ROW_CLOSE_neon(0) WF__ROW_CLOSE_neon(1) WF__ROW_CLOSE_neon(2) WF__ROW_CLOSE_neon(3) WF__ROW_CLOSE_neon(4) WF__ROW_CLOSE_neon(5)
 }
 
-/* matrix: multiply by a panel */
-#define WF__BLOCK_neon(r, v, p) case 8 * r + v: wf__block_neon(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
-/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
-WF__KERNEL_neon void wf__panel_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
-                                  const float *bias, int vecs)
+/* matrix: multiply a strip */
+WF__NEVER_INLINE WF__KERNEL_neon void wf__strip_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                                   const float *bias)
 {
-    WF__NEON_K tail = WF__NEON_TAIL(cols < WF__NEON_W ? cols : WF__NEON_W);
-    while (m) {
-        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
-        if (rows > 2 && vecs > WF__NEON_NV) rows = 2;
-        switch (8 * rows + vecs) {
-        WF__BLOCK_neon(6, WF__NEON_NV, 0)
-        WF__BLOCK_neon(4, WF__NEON_NV, 0)
-        WF__BLOCK_neon(2, WF__NEON_NV, 0)
-        WF__BLOCK_neon(1, WF__NEON_NV, 0)
-        WF__BLOCK_neon(6, 1, 1)
-        WF__BLOCK_neon(4, 1, 1)
-        WF__BLOCK_neon(2, 1, 1)
-        WF__BLOCK_neon(1, 1, 1)
-#if WF__NEON_NV == 2
-        WF__BLOCK_neon(2, 4, 0)
-        WF__BLOCK_neon(1, 4, 0)
-#endif
-        default: break;
+    for (size_t rows; m; m -= rows, C += rows * ldc, A += (ptrdiff_t)rows * ar) {
+        rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        size_t wide = rows <= 2 ? 4 : WF__NEON_NV, vecs;
+        for (size_t j = 0; j < n; j += vecs * WF__NEON_W) {
+            WF__NEON_K tail = WF__NEON_TAIL(n - j < WF__NEON_W ? n - j : WF__NEON_W);
+            vecs = n - j >= wide * WF__NEON_W ? wide : 1;
+            /* matrix: choose a block */
+            #define WF__BLOCK_neon(r, v, p) case 8 * r + v: wf__block_neon(C + j, ldc, A, ar, ac, B + j, ldb, k, flags, bias, r, v, p, tail); break;
+            switch (8 * rows + vecs) {
+            WF__BLOCK_neon(6, WF__NEON_NV, 0)
+            WF__BLOCK_neon(4, WF__NEON_NV, 0)
+            WF__BLOCK_neon(2, 4, 0)
+            WF__BLOCK_neon(1, 4, 0)
+            WF__BLOCK_neon(6, 1, 1)
+            WF__BLOCK_neon(4, 1, 1)
+            WF__BLOCK_neon(2, 1, 1)
+            WF__BLOCK_neon(1, 1, 1)
+            default: break;
+            }
+            #undef WF__BLOCK_neon
         }
-        C += (size_t)rows * ldc;
-        A += rows * ar;
         if (bias) bias += rows;
-        m -= (size_t)rows;
     }
 }
-#undef WF__BLOCK_neon
 
-/* matrix: copy a panel */
-enum { WF__PACKED_neon = 4096 };
-/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
-WF__KERNEL_neon void wf__panel_packed_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
-                                         int vecs)
+/* matrix: copy a strip */
+/* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
+WF__NEVER_INLINE WF__KERNEL_neon void wf__strip_packed_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
+                                                          int flags, const float *bias)
 {
-    float room[WF__PACKED_neon + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
-    size_t cols = (size_t)vecs * WF__NEON_W, piece = WF__PACKED_neon / cols;
-    while (k) {
-        if (piece > k) piece = k;
+    float room[WF__STRIP * WF__STRIP + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / sizeof *room;
+    for (size_t start = 0; start < k; start += WF__STRIP) {
+        size_t piece = k - start < WF__STRIP ? k - start : WF__STRIP;
         for (size_t p = 0; p < piece; p++)
-            for (size_t j = 0; j < cols; j += WF__NEON_W) WF__NEON_ST(packed + p * cols + j, WF__NEON_LD(B + p * ldb + j));
-        wf__panel_neon(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
-        A += (ptrdiff_t)piece * ac;
-        B += piece * ldb;
-        k -= piece;
-        flags |= 1;
+            for (size_t j = 0; j < n; j += WF__NEON_W) WF__NEON_ST(packed + p * WF__STRIP + j, WF__GET_neon(B + (start + p) * ldb + j, n - j));
+        wf__strip_neon(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
 
@@ -4857,13 +5026,10 @@ WF__KERNEL_neon void wf__gemm_neon(void *to, size_t ldc, const void *left, ptrdi
     static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_neon, wf__copy_f32) };
     float *C = (float *)to;
     const float *A = (const float *)left, *B = (const float *)right;
-    int wide = m <= 2 ? 4 : WF__NEON_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
-    for (size_t j = 0; j < n;) {
-        int vecs = n - j >= (size_t)wide * WF__NEON_W ? wide : 1;
-        size_t cols = (size_t)vecs * WF__NEON_W < n - j ? (size_t)vecs * WF__NEON_W : n - j;
-        if (pack && vecs > 1) wf__panel_packed_neon(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
-        else wf__panel_neon(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
-        j += cols;
+    for (size_t j = 0; j < n; j += WF__STRIP) {
+        size_t cols = n - j < WF__STRIP ? n - j : WF__STRIP;
+        int pack = k > 0 && ((WF__NEON_W < 16 && m >= 32 && ldb >= 1024) || (WF__NEON_W == 4 && cols % 4));
+        (pack ? wf__strip_packed_neon : wf__strip_neon)(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias);
     }
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
@@ -4886,6 +5052,16 @@ WF__KERNEL_neon void wf__fold_neon(void *y, const void *from, size_t n, int kind
     if (WF__NEON_V > 1) WF__NEON_ST(t + WF__NEON_W, b);
     if (WF__NEON_V > 2) { WF__NEON_ST(t + 2 * WF__NEON_W, c); WF__NEON_ST(t + 3 * WF__NEON_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
+}
+
+/* matrix: sum rows */
+WF__KERNEL_neon void wf__sum_rows_neon(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float sum;
+        wf__fold_neon(&sum, (const float *)x + r * inner, valid, 0);
+        acc[r] += (double)sum;
+    }
 }
 
 /* matrix: a step of Adam */
@@ -4912,8 +5088,8 @@ WF__KERNEL_neon void wf__adam_neon(void *parameter, const void *gradient, void *
 WF__COMPOSED(wf__of_neon)
 static const wf__kernels wf__kernels_neon = {
     { WF__UNARY_LIST(wf__map_neon, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_neon) }, { WF__BINARY_LIST(wf__right_neon), WF__REVERSED_LIST(wf__left_neon) },
-    wf__select_all_neon, wf__fma_all_neon, wf__fill_all_neon, WF__COMPOSED_MOVES(wf__of_neon, wf__copy_strided_f32, wf__transpose_neon, wf__gemm_neon),
-    WF__COMPOSED_LIST(wf__of_neon), wf__adam_neon, wf__fold_neon, WF__NEON_W, sizeof(float), WF__NEON_NAME
+    wf__select_all_neon, wf__fma_all_neon, wf__fill_all_neon, WF__SPLAT_ROWS(wf__of_neon), wf__copy_strided_f32, wf__transpose_neon, wf__gemm_neon, WF__GEMM_NT(wf__of_neon),
+    wf__sum_rows_neon, wf__fold_neon, WF__COMPOSED_LIST(wf__of_neon), wf__adam_neon, WF__NEON_W, sizeof(float), WF__NEON_NAME
 };
 WF__COMPOSED_TABLE(wf__of_neon, wf__kernels_neon)
 #endif
@@ -4948,8 +5124,8 @@ WF__MAP_wasm(tanh, wf__tanh_wasm(x))
 WF__MAP_wasm(sigmoid, wf__sigmoid_wasm(x))
 WF__MAP_wasm(softplus, wf__softplus_wasm(x))
 WF__MAP_wasm(erf, wf__erf_wasm(x))
-WF__MAP_wasm(sin, wf__wave_wasm(x, 0))
-WF__MAP_wasm(cos, wf__wave_wasm(x, 1))
+WF__MAP_wasm(sin, wf__sin_wasm(x))
+WF__MAP_wasm(cos, wf__cos_wasm(x))
 WF__MAP_wasm(abs, WF__WASM_ABS(x))
 WF__MAP_wasm(sign, WF__WASM_SEL(WF__WASM_LT(WF__WASM_ZERO, WF__WASM_ABS(x)), WF__WASM_OR(WF__WASM_SIGN(x), WF__WASM_SET1(1.0f)), x))
 WF__MAP_wasm(floor, WF__WASM_FLOOR(x))
@@ -4959,7 +5135,7 @@ WF__MAP_wasm(square, WF__WASM_MUL(x, x))
 
 /* matrix: map two arguments */
 #define WF__ZIP_wasm(name, formula) \
-    WF__KERNEL_wasm void wf__zip_wasm##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
+    WF__NEVER_INLINE WF__KERNEL_wasm void wf__zip_wasm##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
     { \
         for (size_t i = 0; i < n; i += WF__WASM_W, u += us, v += vs) { \
             WF__WASM_F a = WF__GET_wasm(u, n - i), b = WF__GET_wasm(v, n - i); \
@@ -4976,6 +5152,8 @@ WF__MAP_wasm(square, WF__WASM_MUL(x, x))
         WF__WASM_ST(t, WF__WASM_SET1(*(const float *)s)); \
         wf__zip_wasm##_##name((float *)y, (const float *)a, WF__WASM_W, t, 0, n); \
     }
+
+/* matrix: put the scalar first */
 #define WF__LEFT_wasm(name) \
     WF__KERNEL_wasm void wf__left_wasm##_r##name(void *y, const void *a, const void *s, size_t n) \
     { \
@@ -5014,6 +5192,7 @@ WF__KERNEL_wasm void wf__select_all_wasm(void *to, const void *choice, const voi
     }
 }
 
+/* matrix: multiply and add, fill */
 WF__KERNEL_wasm void wf__fma_all_wasm(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -5030,7 +5209,7 @@ WF__KERNEL_wasm void wf__fill_all_wasm(void *to, const void *s, size_t n)
     for (size_t i = 0; i < n; i += WF__WASM_W) WF__PUT_wasm((float *)to + i, x, n - i);
 }
 
-/* matrix: transpose */
+/* matrix: transpose a tile */
 /* y[c][r] = x[r][c] for `WF__WASM_W` rows and four columns */
 WF__INLINE_wasm void wf__transpose_tile_wasm(float *y, size_t ldy, const float *x, size_t ldx)
 {
@@ -5042,6 +5221,7 @@ WF__INLINE_wasm void wf__transpose_tile_wasm(float *y, size_t ldy, const float *
     WF__WASM_ST(y + 3 * ldy, WF__WASM_PAIRHI(AB, CD));
 }
 
+/* matrix: transpose */
 WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -5053,7 +5233,7 @@ WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, 
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
 
-/* matrix: a row of the block */
+/* matrix: open a row of the block */
 #define WF__ROW_OPEN_wasm(i) \
     WF__WASM_F c##i##0 = WF__WASM_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
     if (rows > i && (flags & 1)) { \
@@ -5062,6 +5242,8 @@ WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__WASM_LD(c + WF__WASM_W); \
         if (vecs > 2) { c##i##2 = WF__WASM_LD(c + 2 * WF__WASM_W); c##i##3 = WF__WASM_LD(c + 3 * WF__WASM_W); } \
     } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__WASM_SET1(bias[i]);
+
+/* matrix: step a row of the block */
 #define WF__ROW_STEP_wasm(i, p) \
     if (rows > i) { \
         WF__WASM_F a = WF__WASM_SET1(p); \
@@ -5069,6 +5251,8 @@ WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__WASM_FMA(a, b1, c##i##1); \
         if (vecs > 2) { c##i##2 = WF__WASM_FMA(a, b2, c##i##2); c##i##3 = WF__WASM_FMA(a, b3, c##i##3); } \
     }
+
+/* matrix: close a row of the block */
 #define WF__ROW_CLOSE_wasm(i) \
     if (rows > i) { \
         float *c = C + i * ldc; \
@@ -5085,7 +5269,7 @@ WF__INLINE_wasm void wf__block_wasm(float *C, size_t ldc, const float *A, ptrdif
     WF__ROW_OPEN_wasm(0) WF__ROW_OPEN_wasm(1) WF__ROW_OPEN_wasm(2) WF__ROW_OPEN_wasm(3) WF__ROW_OPEN_wasm(4) WF__ROW_OPEN_wasm(5)
     const float *A3 = A + (rows > 3 ? 3 * ar : 0);
     for (; k; k--) {
-        WF__WASM_F b0 = part ? WF__WASM_LDK(B, tail) : WF__WASM_LD(B), b1 = b0, b2 = b0, b3 = b0;
+        WF__WASM_F b0 = part && WF__WASM_W > 4 ? WF__WASM_LDK(B, tail) : WF__WASM_LD(B), b1 = b0, b2 = b0, b3 = b0;
         if (vecs > 1) b1 = WF__WASM_LD(B + WF__WASM_W);
         if (vecs > 2) { b2 = WF__WASM_LD(B + 2 * WF__WASM_W); b3 = WF__WASM_LD(B + 3 * WF__WASM_W); }
         WF__ROW_STEP_wasm(0, A[0]) WF__ROW_STEP_wasm(1, A[ar]) WF__ROW_STEP_wasm(2, A[2 * ar])
@@ -5097,56 +5281,46 @@ WF__INLINE_wasm void wf__block_wasm(float *C, size_t ldc, const float *A, ptrdif
     WF__ROW_CLOSE_wasm(0) WF__ROW_CLOSE_wasm(1) WF__ROW_CLOSE_wasm(2) WF__ROW_CLOSE_wasm(3) WF__ROW_CLOSE_wasm(4) WF__ROW_CLOSE_wasm(5)
 }
 
-/* matrix: multiply by a panel */
-#define WF__BLOCK_wasm(r, v, p) case 8 * r + v: wf__block_wasm(C, ldc, A, ar, ac, B, ldb, k, flags, bias, r, v, p, tail); break;
-/* B has as many columns as `vecs` vectors, or, where vecs = 1, perhaps fewer. */
-WF__KERNEL_wasm void wf__panel_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t cols, size_t k, int flags,
-                                  const float *bias, int vecs)
+/* matrix: multiply a strip */
+WF__NEVER_INLINE WF__KERNEL_wasm void wf__strip_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
+                                                   const float *bias)
 {
-    WF__WASM_K tail = WF__WASM_TAIL(cols < WF__WASM_W ? cols : WF__WASM_W);
-    while (m) {
-        int rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
-        if (rows > 2 && vecs > WF__WASM_NV) rows = 2;
-        switch (8 * rows + vecs) {
-        WF__BLOCK_wasm(6, WF__WASM_NV, 0)
-        WF__BLOCK_wasm(4, WF__WASM_NV, 0)
-        WF__BLOCK_wasm(2, WF__WASM_NV, 0)
-        WF__BLOCK_wasm(1, WF__WASM_NV, 0)
-        WF__BLOCK_wasm(6, 1, 1)
-        WF__BLOCK_wasm(4, 1, 1)
-        WF__BLOCK_wasm(2, 1, 1)
-        WF__BLOCK_wasm(1, 1, 1)
-#if WF__WASM_NV == 2
-        WF__BLOCK_wasm(2, 4, 0)
-        WF__BLOCK_wasm(1, 4, 0)
-#endif
-        default: break;
+    for (size_t rows; m; m -= rows, C += rows * ldc, A += (ptrdiff_t)rows * ar) {
+        rows = m >= 6 ? 6 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
+        size_t wide = rows <= 2 ? 4 : WF__WASM_NV, vecs;
+        for (size_t j = 0; j < n; j += vecs * WF__WASM_W) {
+            WF__WASM_K tail = WF__WASM_TAIL(n - j < WF__WASM_W ? n - j : WF__WASM_W);
+            vecs = n - j >= wide * WF__WASM_W ? wide : 1;
+            /* matrix: choose a block */
+            #define WF__BLOCK_wasm(r, v, p) case 8 * r + v: wf__block_wasm(C + j, ldc, A, ar, ac, B + j, ldb, k, flags, bias, r, v, p, tail); break;
+            switch (8 * rows + vecs) {
+            WF__BLOCK_wasm(6, WF__WASM_NV, 0)
+            WF__BLOCK_wasm(4, WF__WASM_NV, 0)
+            WF__BLOCK_wasm(2, 4, 0)
+            WF__BLOCK_wasm(1, 4, 0)
+            WF__BLOCK_wasm(6, 1, 1)
+            WF__BLOCK_wasm(4, 1, 1)
+            WF__BLOCK_wasm(2, 1, 1)
+            WF__BLOCK_wasm(1, 1, 1)
+            default: break;
+            }
+            #undef WF__BLOCK_wasm
         }
-        C += (size_t)rows * ldc;
-        A += rows * ar;
         if (bias) bias += rows;
-        m -= (size_t)rows;
     }
 }
-#undef WF__BLOCK_wasm
 
-/* matrix: copy a panel */
-enum { WF__PACKED_wasm = 4096 };
-/* The same with columns of B that lie far apart: copies them first, a piece at a time. Each sum is continued where the piece before has left it. */
-WF__KERNEL_wasm void wf__panel_packed_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t k, int flags, const float *bias,
-                                         int vecs)
+/* matrix: copy a strip */
+/* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
+WF__NEVER_INLINE WF__KERNEL_wasm void wf__strip_packed_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
+                                                          int flags, const float *bias)
 {
-    float room[WF__PACKED_wasm + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / 4;
-    size_t cols = (size_t)vecs * WF__WASM_W, piece = WF__PACKED_wasm / cols;
-    while (k) {
-        if (piece > k) piece = k;
+    float room[WF__STRIP * WF__STRIP + 16], *packed = room + (64 - (uintptr_t)room % 64) % 64 / sizeof *room;
+    for (size_t start = 0; start < k; start += WF__STRIP) {
+        size_t piece = k - start < WF__STRIP ? k - start : WF__STRIP;
         for (size_t p = 0; p < piece; p++)
-            for (size_t j = 0; j < cols; j += WF__WASM_W) WF__WASM_ST(packed + p * cols + j, WF__WASM_LD(B + p * ldb + j));
-        wf__panel_wasm(C, ldc, A, ar, ac, packed, cols, m, cols, piece, flags, bias, vecs);
-        A += (ptrdiff_t)piece * ac;
-        B += piece * ldb;
-        k -= piece;
-        flags |= 1;
+            for (size_t j = 0; j < n; j += WF__WASM_W) WF__WASM_ST(packed + p * WF__STRIP + j, WF__GET_wasm(B + (start + p) * ldb + j, n - j));
+        wf__strip_wasm(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
 
@@ -5157,13 +5331,10 @@ WF__KERNEL_wasm void wf__gemm_wasm(void *to, size_t ldc, const void *left, ptrdi
     static void (*const unary[])(void *, const void *, size_t) = { WF__UNARY_LIST(wf__map_wasm, wf__copy_f32) };
     float *C = (float *)to;
     const float *A = (const float *)left, *B = (const float *)right;
-    int wide = m <= 2 ? 4 : WF__WASM_NV, pack = m >= 32 && k >= 16 && ldb >= 512;
-    for (size_t j = 0; j < n;) {
-        int vecs = n - j >= (size_t)wide * WF__WASM_W ? wide : 1;
-        size_t cols = (size_t)vecs * WF__WASM_W < n - j ? (size_t)vecs * WF__WASM_W : n - j;
-        if (pack && vecs > 1) wf__panel_packed_wasm(C + j, ldc, A, ar, ac, B + j, ldb, m, k, flags, (const float *)bias, vecs);
-        else wf__panel_wasm(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias, vecs);
-        j += cols;
+    for (size_t j = 0; j < n; j += WF__STRIP) {
+        size_t cols = n - j < WF__STRIP ? n - j : WF__STRIP;
+        int pack = k > 0 && ((WF__WASM_W < 16 && m >= 32 && ldb >= 1024) || (WF__WASM_W == 4 && cols % 4));
+        (pack ? wf__strip_packed_wasm : wf__strip_wasm)(C + j, ldc, A, ar, ac, B + j, ldb, m, cols, k, flags, (const float *)bias);
     }
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
@@ -5186,6 +5357,16 @@ WF__KERNEL_wasm void wf__fold_wasm(void *y, const void *from, size_t n, int kind
     if (WF__WASM_V > 1) WF__WASM_ST(t + WF__WASM_W, b);
     if (WF__WASM_V > 2) { WF__WASM_ST(t + 2 * WF__WASM_W, c); WF__WASM_ST(t + 3 * WF__WASM_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
+}
+
+/* matrix: sum rows */
+WF__KERNEL_wasm void wf__sum_rows_wasm(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float sum;
+        wf__fold_wasm(&sum, (const float *)x + r * inner, valid, 0);
+        acc[r] += (double)sum;
+    }
 }
 
 /* matrix: a step of Adam */
@@ -5212,10 +5393,15 @@ WF__KERNEL_wasm void wf__adam_wasm(void *parameter, const void *gradient, void *
 WF__COMPOSED(wf__of_wasm)
 static const wf__kernels wf__kernels_wasm = {
     { WF__UNARY_LIST(wf__map_wasm, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_wasm) }, { WF__BINARY_LIST(wf__right_wasm), WF__REVERSED_LIST(wf__left_wasm) },
-    wf__select_all_wasm, wf__fma_all_wasm, wf__fill_all_wasm, WF__COMPOSED_MOVES(wf__of_wasm, wf__copy_strided_f32, wf__transpose_wasm, wf__gemm_wasm),
-    WF__COMPOSED_LIST(wf__of_wasm), wf__adam_wasm, wf__fold_wasm, WF__WASM_W, sizeof(float), WF__WASM_NAME
+    wf__select_all_wasm, wf__fma_all_wasm, wf__fill_all_wasm, WF__SPLAT_ROWS(wf__of_wasm), wf__copy_strided_f32, wf__transpose_wasm, wf__gemm_wasm, WF__GEMM_NT(wf__of_wasm),
+    wf__sum_rows_wasm, wf__fold_wasm, WF__COMPOSED_LIST(wf__of_wasm), wf__adam_wasm, WF__WASM_W, sizeof(float), WF__WASM_NAME
 };
 WF__COMPOSED_TABLE(wf__of_wasm, wf__kernels_wasm)
+#endif
+
+/* matrix: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
 #endif
 
 /* matrix: find a table */
@@ -7114,7 +7300,7 @@ int wf_params_add(wf_params *P, const char *name, int nd, const int *d, int init
     int found = wf_params_find(P, name);
     if (found >= 0) {
         const wf_param_info *e = &P->entry[found];
-        if (e->nd == nd && !memcmp(e->d, d, (size_t)nd * sizeof *d)) return found;
+        if (e->nd == nd && (!nd || !memcmp(e->d, d, (size_t)nd * sizeof *d))) return found;
         wf__shape_text(shape, sizeof shape, nd, d);
         wf__shape_text(other, sizeof other, e->nd, e->d);
         return wf__fail(P->arena, WF_ERROR_SHAPE, "params: %s is %s, asked for as %s", name, other, shape);
@@ -7146,27 +7332,29 @@ size_t wf_params_count(const wf_params *P) { return P ? P->count : 0; }
 int wf_params_type(const wf_params *P) { return P ? P->type : WF_F32; }
 void *wf_params_data(wf_params *P) { return P ? P->data : NULL; }
 
-static const wf_param_info *wf__params_named(const wf_params *P, const char *name, size_t count)
+static const wf_param_info *wf__params_named(const wf_params *P, const char *name, size_t count, wf_result *r)
 {
     int i = wf_params_find(P, name);
-    if (i < 0) { if (P) wf__fail(P->arena, WF_ERROR_NAME, "params: there is no parameter %s", name); return NULL; }
-    if (P->entry[i].count == count) return &P->entry[i];
-    wf__fail(P->arena, WF_ERROR_SHAPE, "params: %s has %z elements, not %z", name, P->entry[i].count, count);
-    return NULL;
+    *r = !P ? WF_ERROR_ARGUMENT : i < 0 ? WF_ERROR_NAME : P->entry[i].count != count ? WF_ERROR_SHAPE : WF_OK;
+    if (*r == WF_ERROR_NAME) wf__fail(P->arena, *r, "params: there is no parameter %s", name);
+    if (*r == WF_ERROR_SHAPE) wf__fail(P->arena, *r, "params: %s has %z elements, not %z", name, P->entry[i].count, count);
+    return *r ? NULL : &P->entry[i];
 }
 
 wf_result wf_params_get(const wf_params *P, const char *name, double *values, size_t count)
 {
-    const wf_param_info *e = wf__params_named(P, name, count);
-    if (!e) return P ? P->arena->report.code : WF_ERROR_ARGUMENT;
+    wf_result r;
+    const wf_param_info *e = wf__params_named(P, name, count, &r);
+    if (!e) return r;
     for (size_t i = 0; i < count; i++) values[i] = wf__get(P->data, P->type, e->offset + i);
     return WF_OK;
 }
 
 wf_result wf_params_set(wf_params *P, const char *name, const double *values, size_t count)
 {
-    const wf_param_info *e = wf__params_named(P, name, count);
-    if (!e) return P ? P->arena->report.code : WF_ERROR_ARGUMENT;
+    wf_result r;
+    const wf_param_info *e = wf__params_named(P, name, count, &r);
+    if (!e) return r;
     for (size_t i = 0; i < count; i++) wf__put_value(P->data, P->type, e->offset + i, values[i]);
     return WF_OK;
 }
@@ -7591,6 +7779,16 @@ static int wf__node_equal(const wf_graph *g, const wf__node *a, const wf__node *
         && (!a->args || !memcmp(g->pool + a->arg, b_args, (size_t)a->args * sizeof *b_args));
 }
 
+/* graphs: look a node up */
+static int wf__node_find(const wf_graph *g, const wf__node *n, const int32_t *args)
+{
+    if (!g->buckets) return 0;
+    uint32_t h = wf__node_hash(n, args);
+    for (int id; (id = g->bucket[h & (uint32_t)(g->buckets - 1)]) != 0; h++)
+        if (wf__node_equal(g, &g->node[id], n, args)) return id;
+    return 0;
+}
+
 /* graphs: keep the hash table sparse */
 static int wf__graph_rehash(wf_graph *g)
 {
@@ -7623,7 +7821,9 @@ static wf_t wf__node_add(wf_graph *g, wf__node n, const int32_t *args, int count
 {
     wf_t none = { g, 0 };
     void *table = g->node;
+    size_t size;
     n.args = count;
+    if (!wf__shape_size(n.nd, n.d, &size)) { wf__fail(g->arena, WF_ERROR_LIMIT, "%s: a result of more than 2^30 elements", wf__op_name[n.op]); return none; }
     if (!wf__graph_rehash(g)) return none;
     uint32_t h = wf__node_hash(&n, args);
     for (int id; (id = g->bucket[h & (uint32_t)(g->buckets - 1)]) != 0; h++)
@@ -7920,11 +8120,11 @@ static wf_t wf__binary(int op, wf_t a, wf_t b)
     b = wf_bcast(b, nd, d);
     if (wf__missing(a) || wf__missing(b)) return wf__none(a.graph);
     if (wf__fold(op, a, b, &folded)) return folded;
-    int32_t args[2];
-    int commutes = op == WF__OP_ADD || op == WF__OP_MUL || op == WF__OP_EQ;
-    args[0] = commutes && a.id > b.id ? b.id : a.id;
-    args[1] = commutes && a.id > b.id ? a.id : b.id;
-    return wf__node_add(a.graph, wf__blank(op, wf__of(a)->space | wf__of(b)->space, nd, d), args, 2);
+    int32_t args[2] = { a.id, b.id }, exchanged[2] = { b.id, a.id };
+    wf__node n = wf__blank(op, wf__of(a)->space | wf__of(b)->space, nd, d);
+    n.args = 2;
+    int twin = op == WF__OP_ADD || op == WF__OP_MUL || op == WF__OP_EQ ? wf__node_find(a.graph, &n, exchanged) : 0;
+    return twin ? wf__at(a.graph, twin) : wf__node_add(a.graph, n, args, 2);
 }
 
 wf_t wf_add(wf_t a, wf_t b) { return wf__binary(WF__OP_ADD, a, b); }
@@ -8075,7 +8275,7 @@ wf_t wf_reshape(wf_t x, int nd, const int *d)
     wf__shape_size(nd, d, &size);
     if (size != wf__node_size(wf__of(x))) return wf__unfit(x, "reshape", "has another number of elements than the new shape");
     while (wf__of(x)->op == WF__OP_RESHAPE) x = wf__arg_of(x, 0);
-    if (wf__of(x)->nd == nd && !memcmp(wf__of(x)->d, d, (size_t)nd * sizeof *d)) return x;
+    if (wf__of(x)->nd == nd && (!nd || !memcmp(wf__of(x)->d, d, (size_t)nd * sizeof *d))) return x;
     int32_t arg = x.id;
     return wf__node_add(x.graph, wf__blank(WF__OP_RESHAPE, wf__of(x)->space, nd, d), &arg, 1);
 }
@@ -8120,7 +8320,8 @@ wf_t wf_slice_step(wf_t x, int axis, int start, int count, int step)
     axis = wf__axis(x, axis, "slice");
     if (axis < 0) return wf__none(x.graph);
     int size = wf__of(x)->d[axis];
-    int64_t last = (int64_t)start + (int64_t)(count - 1) * step;
+    int64_t last = (int64_t)start + ((int64_t)count - 1) * step;
+    if (count > 1 && step == 0) return wf__unfit(x, "slice", "a step of 0 takes one element only");
     if (count < 1 || start < 0 || start >= size || last < 0 || last >= size) return wf__unfit(x, "slice", "the range lies outside");
     if (start == 0 && count == size && step == 1) return x;
     wf__node n = wf__blank(WF__OP_SLICE, wf__of(x)->space, wf__of(x)->nd, wf__of(x)->d);
@@ -8413,6 +8614,110 @@ wf_result wf_loop_next(wf_loop *l, wf_t carry, wf_t next)
     return WF_OK;
 }
 
+/* loops: follow a partial sum through an operation */
+enum { WF__WHOLE = 0, WF__PARTIAL = 1, WF__MIXED = 2, WF__ZERO_SUM = 3 };
+
+static int wf__sum_marks(int a, int b) { return a == WF__ZERO_SUM || a == b ? b : b == WF__ZERO_SUM ? a : WF__MIXED; }
+
+static int wf__mark_of(const wf_graph *g, int id, const uint8_t *mark)
+{
+    const wf__node *n = &g->node[id];
+    int first = n->args ? mark[wf__arg(g, id, 0)] : (int)WF__WHOLE, second = n->args > 1 ? mark[wf__arg(g, id, 1)] : (int)WF__WHOLE, m = WF__ZERO_SUM, worst = WF__WHOLE;
+    for (int k = 0; k < n->args; k++) {
+        int a = mark[wf__arg(g, id, k)];
+        if (k || n->op != WF__OP_SELECT) m = wf__sum_marks(m, a);
+        if (a == WF__MIXED || (a == WF__PARTIAL && worst == WF__WHOLE)) worst = a;
+    }
+    if (worst == WF__MIXED) return worst;
+    switch (n->op) {
+    case WF__OP_CONST: return n->value >= 0 && n->value <= 0 ? WF__ZERO_SUM : WF__WHOLE;
+    case WF__OP_ADD: case WF__OP_SUB: case WF__OP_CONCAT: return m;
+    case WF__OP_SELECT: return first == WF__PARTIAL ? WF__MIXED : m;
+    case WF__OP_MUL: case WF__OP_MATMUL:
+        if (first == WF__ZERO_SUM || second == WF__ZERO_SUM) return WF__ZERO_SUM;
+        return first == WF__PARTIAL && second == WF__PARTIAL ? WF__MIXED : worst;
+    case WF__OP_DIV: case WF__OP_TAKE: case WF__OP_SCATTER: return second == WF__PARTIAL ? WF__MIXED : first;
+    case WF__OP_TRISOLVE: return first == WF__PARTIAL ? WF__MIXED : second;
+    case WF__OP_NEG: case WF__OP_STOP: return first;
+    default: return wf__op_kind[n->op] == WF__KIND_LINEAR ? first : worst == WF__PARTIAL ? WF__MIXED : WF__WHOLE;
+    }
+}
+
+/* loops: mark partial sums */
+static int wf__mark_result(const wf_graph *g, int id, const uint8_t *mark);
+
+static void wf__mark_partials(const wf_graph *g, int top, uint8_t *mark)
+{
+    for (int i = 1; i <= top; i++) {
+        const wf__node *n = &g->node[i];
+        if (n->space == WF__BATCH || n->op == WF__OP_INPUT) continue;
+        if (n->op == WF__OP_BSUM) mark[i] = WF__PARTIAL;
+        else if (n->op == WF__OP_RESULT) mark[i] = (uint8_t)wf__mark_result(g, i, mark);
+        else mark[i] = (uint8_t)wf__mark_of(g, i, mark);
+    }
+}
+
+/* loops: mark the results of a shared loop */
+static int wf__mark_result(const wf_graph *g, int id, const uint8_t *mark)
+{
+    const wf_loop *l = g->loop[g->node[wf__arg(g, id, 0)].at[0]];
+    if (g->node[wf__arg(g, id, 0)].space == WF__BATCH) return WF__PARTIAL; /* a total over samples itself */
+    wf_mark before = wf_arena_mark(g->arena);
+    uint8_t *in = (uint8_t *)wf_alloc(g->arena, (size_t)l->body->nodes, 1);
+    int changed = 1, result = WF__WHOLE;
+    for (int i = 0; in && i < l->ports; i++) if (l->port[i].outer) in[l->port[i].inner] = mark[l->port[i].outer];
+    while (in && changed) {
+        changed = 0;
+        wf__mark_partials(l->body, l->body->nodes - 1, in);
+        for (int i = 0; i < l->ports; i++) {
+            wf__port p = l->port[i];
+            int m = p.kind == WF__CARRY ? wf__sum_marks(in[p.inner], in[p.next]) : in[p.inner];
+            if (m != in[p.inner]) { in[p.inner] = (uint8_t)m; changed = 1; }
+        }
+    }
+    if (in) result = in[g->node[id].at[1]];
+    wf_arena_reset(g->arena, before);
+    return result;
+}
+
+/* loops: is this a sum over samples */
+static int wf__is_partial(const wf_graph *g, int id) /* whole (0) when memory is short: that is reported anyway */
+{
+    wf_mark before = wf_arena_mark(g->arena);
+    uint8_t *mark = (uint8_t *)wf_alloc(g->arena, (size_t)id + 1, 1);
+    if (mark) wf__mark_partials(g, id, mark);
+    int result = mark && mark[id] != WF__ZERO_SUM ? mark[id] : (int)WF__WHOLE;
+    wf_arena_reset(g->arena, before);
+    return result;
+}
+
+/* loops: refuse partial sums inside */
+static int wf__partial_misused(const wf_loop *l, const uint8_t *mark)
+{
+    const wf_graph *g = l->body;
+    for (int id = 1; id < g->nodes; id++)
+        for (int k = 0; g->node[id].space == WF__BATCH && k < g->node[id].args; k++)
+            if (mark[wf__arg(g, id, k)] == WF__PARTIAL || mark[wf__arg(g, id, k)] == WF__MIXED) return id;
+    for (int i = 0; i < l->ports; i++) if (l->port[i].kind == WF__CARRY && (mark[l->port[i].next] == WF__PARTIAL || mark[l->port[i].next] == WF__MIXED)) return l->port[i].next;
+    return 0;
+}
+
+static wf_result wf__loop_check(const wf_loop *l)
+{
+    const wf_graph *g = l->body;
+    int batch = 0;
+    for (int id = 1; id < g->nodes; id++) batch |= g->node[id].space;
+    if (!batch) return WF_OK;
+    wf_mark before = wf_arena_mark(g->arena);
+    uint8_t *mark = (uint8_t *)wf_alloc(g->arena, (size_t)g->nodes, 1);
+    if (!mark) return g->arena->report.code;
+    wf__mark_partials(g, g->nodes - 1, mark);
+    int wrong = wf__partial_misused(l, mark);
+    wf_arena_reset(g->arena, before);
+    if (!wrong) return WF_OK;
+    return wf__fail(g->arena, WF_ERROR_UNSUPPORTED, "loop: value %d of the body uses a sum over samples, which inside a loop over samples can only leave it as a total", wrong);
+}
+
 /* loops: end a loop */
 wf_result wf_loop_end(wf_loop *l)
 {
@@ -8428,9 +8733,12 @@ wf_result wf_loop_end(wf_loop *l)
         if (!l->port[i].outer) continue;
         args[count++] = l->port[i].outer;
     }
+    if (wf__loop_check(l) < 0) return A->report.code;
     for (int id = 1; id < l->body->nodes; id++) {
         const wf__node *b = &l->body->node[id];
         space |= b->space;
+        if (b->op == WF__OP_INPUT && b->at[0] >= 0)
+            return wf__fail(A, WF_ERROR_ARGUMENT, "loop: the input %s is made in the body; make it in the graph around the loop and bring it in by wf_loop_constant", l->body->source[b->at[0]].name);
         if (b->op != WF__OP_PARAM) continue;
         args[count] = wf__node_add(l->graph, *b, NULL, 0).id;
         if (!args[count++]) return WF_ERROR_MEMORY;
@@ -8449,18 +8757,6 @@ wf_result wf_loop_end(wf_loop *l)
     return WF_OK;
 }
 
-/* loops: is this a sum over samples */
-static int wf__is_partial(const wf_graph *g, int id) /* no (0) when memory is short: that is reported anyway */
-{
-    uint8_t *partial = (uint8_t *)wf_alloc(g->arena, (size_t)id + 1, 1);
-    for (int i = 1; partial && i <= id; i++) {
-        const wf__node *n = &g->node[i];
-        partial[i] = n->op == WF__OP_BSUM || (n->op == WF__OP_RESULT && n->space < g->node[g->pool[n->arg]].space);
-        for (int k = 0; n->space == WF__SHARED && k < n->args; k++) partial[i] |= partial[g->pool[n->arg + k]];
-    }
-    return partial && partial[id];
-}
-
 /* loops: take results out */
 static wf_t wf__loop_result(wf_loop *l, int kind, int what, const wf__node *like)
 {
@@ -8470,7 +8766,7 @@ static wf_t wf__loop_result(wf_loop *l, int kind, int what, const wf__node *like
         d[nd++] = l->steps;
     }
     for (int i = 0; i < like->nd; i++) d[nd++] = like->d[i];
-    int space = kind == WF__TOTAL && like->space == WF__SHARED && wf__is_partial(l->body, what) ? WF__SHARED : l->graph->node[l->node].space;
+    int space = kind == WF__TOTAL && like->space == WF__SHARED && wf__is_partial(l->body, what) ? (int)WF__SHARED : l->graph->node[l->node].space;
     wf__node n = wf__blank(WF__OP_RESULT, space, nd, d);
     n.at[0] = kind;
     n.at[1] = what;
@@ -8484,6 +8780,7 @@ static wf_t wf__loop_out(wf_loop *l, int kind, wf_t value)
         if (l) wf__fail(l->graph->arena, WF_ERROR_ARGUMENT, "loop: results are those of values of its body, after its end");
         return wf__none(l ? l->graph : NULL);
     }
+    if (!wf_is_batch(value) && wf__is_partial(l->body, value.id) > (kind == WF__TOTAL ? WF__PARTIAL : WF__WHOLE)) return wf__unfit(value, "loop", kind == WF__TOTAL ? "is no linear function of sums over samples; only those can leave a loop over samples" : "is a sum over samples, which can only leave a loop over samples as a total");
     return wf__loop_result(l, kind, value.id, wf__of(value));
 }
 
@@ -8662,7 +8959,7 @@ static wf_t wf__trisolve_matrix(wf_t y, wf_t l)
 /* derivatives: differentiate a root */
 static wf_t wf__cholesky_forward(wf_t l, wf_t da)
 {
-    wf_t s = wf_trisolve(l, da, 0, 0, 0);
+    wf_t half = wf__triangle(da, 0, 0.5), s = wf_trisolve(l, wf_add(half, wf_transpose(half)), 0, 0, 0);
     s = wf_transpose(wf_trisolve(l, wf_transpose(s), 0, 0, 0));
     return wf_matmul(l, wf__triangle(s, 0, 0.5));
 }
@@ -8672,7 +8969,7 @@ static wf_t wf__cholesky_vjp(wf_t l, wf_t u)
     wf_t p = wf__triangle(wf_matmul_t(l, 1, u, 0), 0, 0.5);
     wf_t s = wf_trisolve(l, p, 0, 1, 0);
     s = wf_transpose(wf_trisolve(l, wf_transpose(s), 0, 1, 0));
-    return wf_scale(wf_add(s, wf_transpose(s)), 0.5);
+    return wf__triangle(wf_add(s, wf_transpose(s)), 0, 0.5);
 }
 static wf_t wf__import_loop(wf_graph *to, const wf_loop *l, const int32_t *map);
 static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, int nx, wf_t *out);
@@ -8828,6 +9125,17 @@ static void wf__pass_concat(wf__sweep *s, wf_t y, wf_t u)
     }
 }
 
+static wf_t wf__custom_checked(wf_t like, wf_t d, const char *name) /* users err */
+{
+    char want[64], got[64];
+    if (d.graph == like.graph && d.id && wf__of(d)->nd == wf__of(like)->nd && !memcmp(wf__of(d)->d, wf__of(like)->d, sizeof wf__of(d)->d)) return d;
+    wf__shape_text(want, sizeof want, wf__of(like)->nd, wf__of(like)->d);
+    if (d.graph == like.graph && d.id) wf__shape_text(got, sizeof got, wf__of(d)->nd, wf__of(d)->d);
+    else wf__format(got, sizeof got, "no value of this graph");
+    wf__fail(like.graph->arena, WF_ERROR_SHAPE, "derivative: the operation %s gave %s where %s was wanted", name, got, want);
+    return wf__none(like.graph);
+}
+
 static void wf__pass_custom(wf__sweep *s, wf_t y, wf_t u)
 {
     wf_graph *g = s->g;
@@ -8837,7 +9145,7 @@ static void wf__pass_custom(wf__sweep *s, wf_t y, wf_t u)
     for (int k = 0; k < inputs; k++) in[k] = wf__arg_of(y, k);
     for (int k = 0; k < inputs; k++) {
         if (!s->want[in[k].id]) continue;
-        if (c.which < 0 && c.op.vjp) { wf__give(s, y.id, in[k].id, c.op.vjp(c.op.user, in, inputs, y, u, k)); continue; }
+        if (c.which < 0 && c.op.vjp) { wf__give(s, y.id, in[k].id, wf__custom_checked(in[k], c.op.vjp(c.op.user, in, inputs, y, u, k), c.op.name)); continue; }
         if (c.which >= 0 || !c.op.vjp_eval) {
             wf__fail(g->arena, WF_ERROR_UNSUPPORTED, "derivative: the operation %s has no %sderivative", c.op.name, c.which >= 0 ? "second " : "");
             s->failed = 1;
@@ -8962,7 +9270,8 @@ static int wf__loop_lists(wf__sweep *s, wf_loop *l, wf_loop *r, wf__lists *v)
         v->y[v->ny] = wf__at(r->body, v->map[g->node[id].at[1]]);
         wf_t u = wf__at(g, s->cot[id]);
         if (kind == WF__STACK && wf__of(u)->nd != g->node[id].nd) u = wf_bcast(u, g->node[id].nd, g->node[id].d);
-        v->u[v->ny++] = kind == WF__STACK ? wf_loop_each(r, u) : wf_loop_constant(r, u);
+        u = kind == WF__STACK ? wf_loop_each(r, u) : wf_loop_constant(r, u);
+        v->u[v->ny++] = g->node[id].space == WF__BATCH ? wf_per_sample(u) : u; /* also of a value that is shared in the body: it counts for each sample */
     }
     int params = 0;
     for (int id = 1; id < r->body->nodes; id++) params += r->body->node[id].op == WF__OP_PARAM;
@@ -8987,7 +9296,7 @@ static void wf__loop_store_node(wf_loop *r, wf_loop *l, const int32_t *back, int
     wf__node *n = &r->body->node[id];
     if (id >= copied || !back[id] || n->op == WF__OP_INPUT || n->op == WF__OP_SCAN) return;
     if (n->space != l->graph->node[l->node].space && !wf__is_cheap(n)) return;
-    if (wf__is_cheap(n)) {
+    if (wf__is_cheap(n) || n->nd == 4) { /* a stack has one axis more; four is the most */
         for (int i = 0; i < n->args; i++) wf__loop_store_node(r, l, back, wf__arg(r->body, id, i), copied);
         return;
     }
@@ -9057,6 +9366,30 @@ static void wf__pass_loop(wf__sweep *s, int scan)
     }
 }
 
+/* derivatives: order the nodes by the expression */
+static int32_t *wf__sweep_order(const wf__sweep *s, const wf_t *y, int ny, int top, int *count)
+{
+    wf_graph *g = s->g;
+    int32_t *order = (int32_t *)wf_alloc(g->arena, (size_t)top, sizeof *order), *stack = (int32_t *)wf_alloc(g->arena, (size_t)top, sizeof *stack);
+    int32_t *seen = (int32_t *)wf_alloc(g->arena, (size_t)top, sizeof *seen); /* 1 + the arguments that were looked at */
+    if (!order || !stack || !seen) return NULL;
+    for (int i = 0, depth = 0; i < ny; i++) {
+        if (!s->want[y[i].id] || seen[y[i].id]) continue;
+        seen[stack[depth++] = y[i].id] = 1;
+        while (depth) {
+            int id = stack[depth - 1], args = g->node[id].args, arg = seen[id] <= args ? wf__arg(g, id, seen[id] - 1) : 0;
+            seen[id]++;
+            if (arg && s->want[arg] && !seen[arg] && g->node[arg].args) seen[stack[depth++] = arg] = 1;
+            for (int k = 0; k < args && !arg; k++) {
+                int leaf = wf__arg(g, id, k);
+                if (s->want[leaf] && !seen[leaf]) seen[order[(*count)++] = leaf] = 1;
+            }
+            if (!arg) { order[(*count)++] = id; depth--; }
+        }
+    }
+    return order;
+}
+
 /* derivatives: sweep backwards */
 static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, int nx, wf_t *out)
 {
@@ -9081,11 +9414,14 @@ static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, in
         wf_t c = wf_bcast(u[i], wf__of(y[i])->nd, wf__of(y[i])->d);
         wf__give(&s, y[i].id, y[i].id, c);
     }
-    for (int id = top - 1; id > 0 && !s.failed; id--) {
-        if (!s.want[id]) continue;
+    int count = 0;
+    const int32_t *order = wf__sweep_order(&s, y, ny, top, &count);
+    if (!order) return g->arena->report.code;
+    while (count-- && !s.failed) {
+        int id = order[count];
         if (g->node[id].op == WF__OP_SCAN) { if (s.pending[id]) wf__pass_loop(&s, id); continue; }
         if (s.pending[id]) wf__settle(&s, id);
-        if (s.cot[id]) wf__pass(&s, id);
+        if (s.cot[id] && g->node[id].args) wf__pass(&s, id);
     }
     for (int i = 0; i < nx; i++) out[i] = s.cot[x[i].id] ? wf__at(g, s.cot[x[i].id]) : wf__const_like(x[i], 0);
     if (!s.failed) return WF_OK;
@@ -9116,7 +9452,7 @@ static wf_t wf__push_custom(wf_t y, const int32_t *tan)
         in[k] = wf__arg_of(y, k);
         v[k] = wf__at(y.graph, tan[in[k].id]);
     }
-    if (c.which < 0 && c.op.jvp) return c.op.jvp(c.op.user, in, inputs, y, v);
+    if (c.which < 0 && c.op.jvp) return wf__custom_checked(y, c.op.jvp(c.op.user, in, inputs, y, v), c.op.name);
     wf__fail(y.graph->arena, WF_ERROR_UNSUPPORTED, "derivative: the operation %s has no forward derivative", c.op.name);
     return wf__none(y.graph);
 }
@@ -9155,7 +9491,7 @@ static wf_t wf__push(wf_t y, const int32_t *tan)
         return wf__trisolve_like(y, wf__plus(v, vb), 0);
     case WF__OP_CHOLESKY: return wf__cholesky_forward(y, va);
     case WF__OP_CUSTOM: return wf__push_custom(y, tan);
-    default: return wf__reapply(y, va);
+    default: return va.id ? wf__reapply(y, va) : wf__const_like(y, 0); /* only an index moves */
     }
 }
 
@@ -9229,7 +9565,11 @@ static wf_result wf__jvp(const wf_t *x, const wf_t *v, int nx, const wf_t *y, in
     for (int i = 0; i < ny; i++) need[y[i].id] = 1;
     for (int id = top - 1; id > 0; id--)
         for (int k = 0; need[id] && k < g->node[id].args; k++) need[wf__arg(g, id, k)] = 1;
-    for (int i = 0; i < nx; i++) { tan[x[i].id] = wf_bcast(v[i], wf__of(x[i])->nd, wf__of(x[i])->d).id; need[x[i].id] = 0; }
+    for (int i = 0; i < nx; i++) {
+        tan[x[i].id] = wf_bcast(v[i], wf__of(x[i])->nd, wf__of(x[i])->d).id;
+        if (!tan[x[i].id]) return g->arena->report.code;
+        need[x[i].id] = 0;
+    }
     for (int id = 1; id < top; id++) {
         int active = 0, op = g->node[id].op;
         for (int k = 0; k < g->node[id].args; k++) active |= tan[wf__arg(g, id, k)];
@@ -9349,7 +9689,7 @@ static wf_t wf__replace(wf_t value, const wf_t *from, const wf_t *to, int n)
     if (!map) return wf__none(g);
     for (int i = 1; i < n; i++) if (from[i].id < first) first = from[i].id;
     for (int id = 0; id <= value.id; id++) map[id] = id;
-    for (int i = 0; i < n; i++) map[from[i].id] = to[i].id;
+    for (int i = 0; i < n; i++) if (from[i].id <= value.id) map[from[i].id] = to[i].id; /* the value may be older than they are: a constant */
     for (int id = first; id <= value.id; id++) {
         int changed = 0;
         for (int k = 0; k < g->node[id].args; k++) changed |= map[wf__arg(g, id, k)] != wf__arg(g, id, k);
@@ -9367,6 +9707,7 @@ static wf_t wf__curvature(wf_t y, int which, int along)
     stand[1] = wf_stop(wf_stop(real[1]));
     fresh = wf__build(wf__of(y)->op, stand);
     if (wf__missing(fresh)) return fresh;
+    if (wf__arg(y.graph, fresh.id, 0) != stand[0].id) which = 1 - which; /* commutative operations sort their arguments */
     f = wf__curvature_of(fresh, which, stand[along]);
     return f.id ? wf__replace(f, stand, real, 2) : f;
 }
@@ -9579,7 +9920,7 @@ struct wf_plan {
     wf__sum *sum;
     int sums, sum_room;
     wf__place *in, *out, *grad;
-    int ins, in_room, outs, grads;
+    int ins, in_room, outs, grads, has_grad; /* has_grad: asked for, though all of it may be zero */
     char *constant;
     size_t constant_bytes;
     size_t shared_bytes, real_sums, double_sums, scratch_bytes;
@@ -10112,7 +10453,8 @@ static void wf__emit_group(wf__scope *s, int from, int to)
         o.mid = (int64_t)q.count;
         if (kept) o.ref = wf__result(s, id);
         q.slot[i] = wf__group_operand(&q, o);
-        if (q.slot[i] >= 0 && kept) s->plan->operand[q.first_operand + q.slot[i]].kind = WF__FULL;
+        if (s->failed) return;
+        if (kept) s->plan->operand[q.first_operand + q.slot[i]].kind = WF__FULL;
         wf__group_write(&q, id, q.slot[i]);
     }
     if (q.registers > s->plan->registers) s->plan->registers = q.registers;
@@ -10293,8 +10635,10 @@ static void wf__emit_sum_of(wf__scope *s, wf__ref out, size_t count, const wf__o
     o.ref = out;
     if (!wf__step_new(s, WF__STEP_GROUP, 0)) return;
     int16_t y = wf__group_operand(&q, o);
-    if (!s->failed) s->plan->operand[q.first_operand + y].kind = WF__FULL;
+    if (s->failed) return;
+    s->plan->operand[q.first_operand + y].kind = WF__FULL;
     for (int i = 0; i < n; i++) slot[i] = wf__group_operand(&q, list[i]);
+    if (s->failed) return;
     int16_t sum = into ? y : slot[0];
     if (!into && n == 1) wf__group_micro(&q, WF__COPY, WF__FORM_UNARY, y, wf__group_filled(&q, slot[0]), 0, 0);
     for (int i = into ? 0 : 1; i < n; i++) {
@@ -10559,6 +10903,11 @@ static void wf__emit_partial(wf__scope *s, int id)
 }
 
 /* plans: emit what flows into an accumulator */
+static int wf__sinks_inside(const wf_graph *g, int id) /* a shared total of a loop over samples: it is accumulated in the body of the loop */
+{
+    return g->node[id].op == WF__OP_RESULT && g->node[id].space == WF__SHARED && g->node[wf__arg(g, id, 0)].space == WF__BATCH;
+}
+
 static void wf__skip_swallowed(wf__scope *s, int id)
 {
     for (int k = 0; k < s->g->node[id].args; k++) {
@@ -10694,9 +11043,10 @@ static void wf__bind_results(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop
     for (int id = l->node + 1; id < s->nodes && !s->failed; id++) {
         const wf__node *n = &s->g->node[id];
         if (n->op != WF__OP_RESULT || !s->need[id] || wf__arg(s->g, id, 0) != l->node) continue;
+        if (s->value[id].known) continue; /* a sum that an earlier phase has finished; this phase runs the loop for other results */
         int inner = n->at[1], kind = n->at[0];
         const wf__node *b = &body->g->node[inner];
-        if (s->sink[id] >= 0) { body->sink[inner] = s->sink[id]; continue; }
+        if (s->sink[id] >= 0 && wf__sinks_inside(s->g, id)) { body->sink[inner] = s->sink[id]; continue; }
         size_t bytes = wf__node_size(b) * (size_t)wf__lanes(s, id) * wf__es(s);
         wf__ref outer = wf__result(s, id);
         if (kind == WF__FINAL) {
@@ -10814,7 +11164,7 @@ static void wf__emit_node(wf__scope *s, int id)
     case WF__OP_TAKE: wf__emit_slow(s, id, WF__STEP_TAKE); return;
     case WF__OP_SCATTER: wf__emit_slow(s, id, WF__STEP_SCATTER); return;
     case WF__OP_TRISOLVE: case WF__OP_CHOLESKY: case WF__OP_SEARCH: case WF__OP_ARGSORT: wf__emit_slow(s, id, WF__STEP_SLOW); return;
-    case WF__OP_BSUM: if (s->sink[id] < 0) wf__emit_partial(s, id); return;
+    case WF__OP_BSUM: if (s->sink[id] < 0 || (s->inside && s->uses[id] > 1)) wf__emit_partial(s, id); return; /* a total, and also used in the body */
     case WF__OP_SCAN: wf__emit_loop(s, id); return;
     case WF__OP_CUSTOM: wf__emit_custom(s, id); return;
     default: wf__emit_group(s, id, s->nodes); return;
@@ -10830,7 +11180,7 @@ static void wf__emit_list(wf__scope *s)
         if (!s->need[id]) continue;
         if (s->taken[id] == 2) wf__emit_products(s, id);
         else if (!s->taken[id] && !s->value[id].known) wf__emit_node(s, id);
-        if (s->sink[id] >= 0 && !s->failed && s->g->node[id].op != WF__OP_RESULT) wf__emit_sink(s, id);
+        if (s->sink[id] >= 0 && !s->failed && !wf__sinks_inside(s->g, id)) wf__emit_sink(s, id);
     }
 }
 
@@ -11026,10 +11376,12 @@ static int wf__list_gradients(wf_plan *p, wf_t loss)
     wf_graph *g = p->graph;
     wf_t *x, *out;
     int n = 0;
+    if (loss.graph != g) { wf__fail(p->arena, WF_ERROR_ARGUMENT, "compile: the loss belongs to another graph than the outputs"); return 0; }
     if (wf_is_batch(loss) || wf__node_size(wf__of(loss)) != 1) {
         wf__fail(p->arena, WF_ERROR_SHAPE, "compile: the loss (value %d) must be one shared number; see wf_mean", loss.id);
         return 0;
     }
+    p->has_grad = g->params != NULL;
     for (int id = 1; id < g->nodes; id++) n += g->node[id].op == WF__OP_PARAM;
     x = (wf_t *)wf_alloc(p->arena, (size_t)n + 1, sizeof *x);
     out = (wf_t *)wf_alloc(p->arena, (size_t)n + 1, sizeof *out);
@@ -11038,7 +11390,7 @@ static int wf__list_gradients(wf_plan *p, wf_t loss)
     n = 0;
     for (int id = 1; id < g->nodes; id++) if (g->node[id].op == WF__OP_PARAM) x[n++] = wf__at(g, id);
     wf_t one = wf__const_like(loss, 1);
-    if (n && wf_vjp(&loss, &one, 1, x, n, out) < 0) return 0;
+    if (n && (wf_vjp(&loss, &one, 1, x, n, out) < 0 || g->arena->report.code < 0)) return 0;
     for (int i = 0; i < n; i++) {
         double zero;
         if (wf__is_const(out[i], &zero) && zero == 0) continue;
@@ -11056,12 +11408,14 @@ static int wf__total_is_real(wf__scope *s, int id)
 {
     const wf_graph *g = s->g;
     if (s->plan->reference) return 0;
-    while (g->node[id].op == WF__OP_RESULT) {
+    while (wf__sinks_inside(g, id)) {
         const wf_loop *l = g->loop[g->node[wf__arg(g, id, 0)].at[0]];
         id = g->node[id].at[1];
         g = l->body;
     }
     if (g->node[id].op != WF__OP_BSUM) return 0;
+    for (int u = id + 1; u < g->nodes; u++)
+        for (int j = 0; g != s->g && j < g->node[u].args; j++) if (wf__arg(g, u, j) == id) return 0; /* its value is wanted in the body as well */
     for (int k = 0; k < g->node[id].args; k++) {
         const wf__node *m = &g->node[wf__arg(g, id, k)];
         if (m->op != WF__OP_MATMUL || m->nd != 2 || m->at[0] || !m->at[1]) return 0;
@@ -11092,7 +11446,7 @@ static int wf__list_inputs(wf_plan *p, wf__scope *s)
             s->value[id].ref = q->ref;
             s->value[id].known = 1;
         }
-        int over = n->op == WF__OP_BSUM || (n->op == WF__OP_RESULT && n->space == WF__SHARED && s->g->node[wf__arg(s->g, id, 0)].space == WF__BATCH);
+        int over = n->op == WF__OP_BSUM || wf__sinks_inside(s->g, id);
         if (!over) continue;
         int real = n->op == WF__OP_BSUM ? wf__all_outer(s, id) : wf__total_is_real(s, id);
         s->sink[id] = wf__sum_new(p, p->arena, id, wf__node_size(n), real);
@@ -11171,7 +11525,7 @@ static int wf__compile_phases(wf_plan *p)
 
 wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
 {
-    wf_graph *g = d && d->out[0].id ? d->out[0].graph : d ? d->grad_of.graph : NULL;
+    wf_graph *g = d && d->out[0].graph ? d->out[0].graph : d ? d->grad_of.graph : NULL;
     if (!g || (!d->out[0].id && !d->grad_of.id)) {
         if (g) wf__fail(A, g->arena->report.code < 0 ? g->arena->report.code : WF_ERROR_ARGUMENT, "compile: %s", g->arena->report.code < 0 ? g->arena->report.text : "nothing is wanted");
         else wf__fail(A, WF_ERROR_ARGUMENT, "compile: nothing is wanted");
@@ -11195,7 +11549,10 @@ wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
     p->slots = d->slots ? d->slots : 16;
     p->kernels = wf__kernels_for(d->reference ? WF_ISA_SCALAR : d->isa, d->type);
     if (!p->kernels) { wf__fail(A, WF_ERROR_UNSUPPORTED, "compile: this machine or build has no %s", wf_isa_name(d->isa)); return NULL; }
-    if (!wf__list_outputs(p, d) || (d->grad_of.id && !wf__list_gradients(p, d->grad_of))) return NULL;
+    if (!wf__list_outputs(p, d) || (d->grad_of.id && !wf__list_gradients(p, d->grad_of))) {
+        if (A->report.code >= 0) wf__fail(A, g->arena->report.code, "%s", g->arena->report.text); /* a derivative fails in the arena of its graph */
+        return NULL;
+    }
     p->tile = d->tile ? d->tile : d->reference || wf__prefers_one_lane(g) ? 1 : 64;
     return wf__compile_phases(p) ? p : NULL;
 }
@@ -11246,7 +11603,7 @@ wf_ws *wf_ws_new(wf_arena *A, const wf_plan *p, int threads, const wf_parallel *
     if (ws->threads > p->slots) ws->threads = p->slots;
     ws->runner = (wf__runner *)wf_alloc(A, (size_t)ws->threads, sizeof *ws->runner);
     ws->shared = (char *)wf_alloc(A, p->shared_bytes + 1, 1);
-    ws->grad_size = p->grads ? p->graph->params->size : 0;
+    ws->grad_size = p->has_grad ? p->graph->params->size : 0;
     ws->grad = (char *)wf_alloc(A, ws->grad_size, es);
     ws->real_sums = (char *)wf_alloc(A, p->real_sums * (size_t)p->slots, es);
     ws->double_sums = (double *)wf_alloc(A, p->double_sums * (size_t)p->slots, sizeof(double));
@@ -11314,7 +11671,7 @@ static void wf__run_micro(const wf_plan *p, const wf__micro *m, char **x, size_t
 
 static void wf__run_group(wf__runner *r, const wf__step *t, char *const *base)
 {
-    enum { MANY = 128 };
+    enum { MANY = 7 * WF__GROUP_MAX }; /* a choice has a result, three operands, and perhaps three registers filled from them */
     const wf_plan *p = r->plan;
     const wf__operand *o = p->operand + t->first;
     size_t es = wf__type_size(p->type), reg = WF__CHUNK * es + 64;
@@ -11842,10 +12199,12 @@ wf_feed wf_out(wf_t node, void *data, size_t stride)
     return f;
 }
 
-static int wf__feed_place(const wf__place *list, int n, wf_feed f)
+static int wf__feed_place(const wf__place *list, const wf_feed *fed, int n, wf_feed f)
 {
-    for (int i = 0; i < n; i++) if (list[i].node == f.node.id) return i;
-    return -1;
+    int found = -1;
+    for (int i = n - 1; i >= 0; i--) /* a value that is wanted twice has two places */
+        if (list[i].node == f.node.id && (found < 0 || !(f.out ? fed[i].out != NULL : fed[i].in != NULL))) found = i;
+    return found;
 }
 
 static wf_result wf__take_feeds(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count)
@@ -11854,11 +12213,12 @@ static wf_result wf__take_feeds(const wf_plan *p, wf_ws *ws, const wf_feed *feed
     memset(ws->out, 0, (size_t)p->outs * sizeof *ws->out);
     for (int i = 0; i < count; i++) {
         wf_feed f = feeds[i];
-        int k = f.node.graph == p->graph ? wf__feed_place(f.out ? p->out : p->in, f.out ? p->outs : p->ins, f) : -1;
+        int k = f.node.graph == p->graph ? wf__feed_place(f.out ? p->out : p->in, f.out ? ws->out : ws->in, f.out ? p->outs : p->ins, f) : -1;
         if (k < 0 && f.in && f.node.graph == p->graph && f.node.id > 0 && p->graph->node[f.node.id].op == WF__OP_INPUT) continue; /* an input that this plan does not use */
         if (k < 0) return wf__report(&ws->report, WF_ERROR_ARGUMENT, "run: feed %d (value %d) is neither an input nor an output of this plan", i, f.node.id);
         const wf__place *q = f.out ? &p->out[k] : &p->in[k];
         if (f.stride && f.stride < q->size) return wf__report(&ws->report, WF_ERROR_SHAPE, "run: feed %d has rows of %z elements, %z apart", i, q->size, f.stride);
+        if (f.out ? ws->out[k].out != NULL : ws->in[k].in != NULL) return wf__report(&ws->report, WF_ERROR_ARGUMENT, "run: feed %d: value %d is fed already", i, f.node.id);
         if (f.out) ws->out[k] = f;
         else ws->in[k] = f;
     }
@@ -11879,7 +12239,7 @@ static void wf__deliver(const wf_plan *p, wf_ws *ws)
             if (!wf__finite(wf__get(x, p->type, k))) { wf__report(&ws->report, WF_ERROR_NUMERIC, "run: element %z of output %d (value %d) is not finite", k, i, p->out[i].node); break; }
         if (ws->out[i].out) memcpy(ws->out[i].out, x, p->out[i].size * es);
     }
-    if (p->grads) memset(ws->grad, 0, ws->grad_size * es);
+    if (p->has_grad) memset(ws->grad, 0, ws->grad_size * es);
     for (int i = 0; i < p->grads; i++) memcpy(ws->grad + (size_t)p->grad[i].space * es, wf__place_of(base, p->grad[i].ref), p->grad[i].size * es);
 }
 
@@ -11890,7 +12250,7 @@ wf_result wf_run(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count, s
     ws->report.code = WF_OK;
     ws->report.text[0] = 0;
     if (wf__take_feeds(p, ws, feeds, count) < 0) return ws->report.code;
-    if (p->grads && ws->grad_size != p->graph->params->size) return wf__report(&ws->report, WF_ERROR_ARGUMENT, "run: parameters were added after the workspace was made");
+    if (p->has_grad && ws->grad_size != p->graph->params->size) return wf__report(&ws->report, WF_ERROR_ARGUMENT, "run: parameters were added after the workspace was made");
     if (!samples) return wf__report(&ws->report, WF_ERROR_DATA, "run: zero samples");
     ws->samples = samples;
     ws->slots = tiles < (size_t)p->slots ? (int)tiles : p->slots;
@@ -12013,7 +12373,7 @@ wf_result wf_opt_freeze(wf_opt *o, const char *prefix, int frozen)
     return wf__opt_mark(o, prefix, frozen != 0) ? WF_OK : wf__report(&o->report, WF_ERROR_NAME, "optimiser: no parameter's name begins with %s", prefix);
 }
 
-/* training: make an optimiser */
+/* training: allocate the memory of an optimiser */
 static int wf__opt_memory(wf_opt *o)
 {
     wf_arena *A = o->arena;
@@ -12026,12 +12386,15 @@ static int wf__opt_memory(wf_opt *o)
     return o->part && o->m && o->v && (o->ema || !(o->d.ema > 0)) && o->chunk;
 }
 
+/* training: make an optimiser */
+static wf_opt *wf__opt_refuse(wf_arena *A, wf_result code, const char *format, const char *name) { wf__fail(A, code, format, name); return NULL; }
+
 wf_opt *wf_opt_new(wf_arena *A, wf_params *P, const wf_opt_desc *desc)
 {
     wf_opt_desc d;
     memset(&d, 0, sizeof d);
     if (desc) d = *desc;
-    if (!P || !P->entries) { wf__fail(A, WF_ERROR_ARGUMENT, "optimiser: there are no parameters yet; make it after the graph"); return NULL; }
+    if (!P || !P->entries) return wf__opt_refuse(A, WF_ERROR_ARGUMENT, "optimiser: there are no parameters yet; make it after the graph", NULL);
     if (!wf__opt_settings(A, &d)) return NULL;
     wf_opt *o = (wf_opt *)wf_alloc(A, 1, sizeof *o);
     if (!o) return NULL;
@@ -12042,13 +12405,11 @@ wf_opt *wf_opt_new(wf_arena *A, wf_params *P, const wf_opt_desc *desc)
     o->parts = P->entries;
     o->size = P->size;
     o->kernels = wf__kernels_for(d.isa, P->type);
-    if (!o->kernels) { wf__fail(A, WF_ERROR_UNSUPPORTED, "optimiser: this machine or build has no %s", wf_isa_name(d.isa)); return NULL; }
+    if (!o->kernels) return wf__opt_refuse(A, WF_ERROR_UNSUPPORTED, "optimiser: this machine or build has no %s", wf_isa_name(d.isa));
     if (!wf__opt_memory(o)) return NULL;
     if (!d.only) return o;
     for (int i = 0; i < o->parts; i++) o->part[i].frozen = 1;
-    if (wf__opt_mark(o, d.only, 0)) return o;
-    wf__fail(A, WF_ERROR_NAME, "optimiser: no parameter's name begins with %s", d.only);
-    return NULL;
+    return wf__opt_mark(o, d.only, 0) ? o : wf__opt_refuse(A, WF_ERROR_NAME, "optimiser: no parameter's name begins with %s", d.only);
 }
 
 /* training: sum squares (f32) */
@@ -12372,8 +12733,8 @@ static wf_result wf__fit_begin(wf__fit *f)
     wf_report *report = &f->o->report;
     if (!d->samples || (d->check && !d->check_samples)) return wf__report(report, WF_ERROR_DATA, "fit: zero samples");
     if (d->samples > 0x7FFFFFFF) return wf__report(report, WF_ERROR_LIMIT, "fit: %z samples are too many", d->samples);
-    if ((d->steps <= 0 && d->epochs <= 0) || d->steps < 0 || d->epochs < 0 || d->feeds < 0 || d->check_feeds < 0)
-        return wf__report(report, WF_ERROR_ARGUMENT, "fit: %I steps, %d epochs, %d and %d feeds", d->steps, d->epochs, d->feeds, d->check_feeds);
+    if ((d->steps <= 0 && d->epochs <= 0) || d->steps < 0 || d->epochs < 0 || d->feeds < 0 || d->check_feeds < 0 || (d->feeds && !d->data) || (d->check_feeds && !d->check_data))
+        return wf__report(report, WF_ERROR_ARGUMENT, "fit: %I steps, %d epochs, %d and %d feeds, or no data", d->steps, d->epochs, d->feeds, d->check_feeds);
     for (int i = 0; i < 2; i++) {
         const wf_plan *p = i ? d->check ? d->check->plan : NULL : f->ws->plan;
         if (p && (!p->outs || p->out[0].space != WF__SHARED || p->out[0].size != 1)) return wf__report(report, WF_ERROR_SHAPE, "fit: the first output of a plan must be its loss, one shared number");
@@ -12387,7 +12748,7 @@ static wf_result wf__fit_begin(wf__fit *f)
     return WF_OK;
 }
 
-/* training: lay out the memory of the loop */
+/* training: measure a row and cut a piece */
 static char *wf__fit_cut(char *base, size_t *at, size_t bytes)
 {
     char *piece = base ? base + *at : NULL;
@@ -12402,6 +12763,7 @@ static size_t wf__fit_row(const wf_plan *p, int node)
     return 0;
 }
 
+/* training: lay out the memory of the loop */
 static size_t wf__fit_memory(wf__fit *f, char *base)
 {
     const wf_fit_desc *d = f->d;
@@ -12538,6 +12900,365 @@ wf_result wf_fit(wf_opt *o, wf_ws *ws, const wf_fit_desc *d, wf_fit_report *repo
     }
     if (f.kept && r != WF_CANCELLED) memcpy(o->params->data, f.best, o->size * wf__type_size(o->params->type));
     return r;
+}
+
+/* ---- Looking inside ---- */
+/* looking inside: write pieces */
+static void wf__emit_format(wf__sink *s, const char *format, ...)
+{
+    char text[200];
+    va_list list;
+    va_start(list, format);
+    wf__format_list(text, sizeof text, format, list);
+    va_end(list);
+    wf__emit_text(s, text);
+}
+
+static void wf__emit_padded(wf__sink *s, const char *text, size_t width)
+{
+    wf__emit_text(s, text);
+    for (size_t n = strlen(text); n < width; n++) wf__emit_text(s, " ");
+}
+
+static void wf__emit_number(wf__sink *s, double value)
+{
+    char text[32];
+    wf_number_write(value, text);
+    wf__emit_text(s, text);
+}
+
+static void wf__emit_indent(wf__sink *s, int depth)
+{
+    for (int i = 0; i < depth; i++) wf__emit_text(s, "    ");
+}
+
+/* looking inside: mark what is needed */
+static void wf__mark_needed(const wf_graph *g, uint8_t *need)
+{
+    for (int id = g->nodes - 1; id > 0; id--)
+        for (int k = 0; need[id] && k < g->node[id].args; k++) need[wf__arg(g, id, k)] = 1;
+}
+
+static uint8_t *wf__needed(const wf_graph *g, const wf_t *out, int n)
+{
+    uint8_t *need = (uint8_t *)wf_alloc(g->arena, (size_t)g->nodes, 1);
+    if (!need) return NULL;
+    if (n <= 0) memset(need, 1, (size_t)g->nodes);
+    for (int i = 0; i < n; i++) if (out[i].graph == g && out[i].id > 0 && out[i].id < g->nodes) need[out[i].id] = 1;
+    wf__mark_needed(g, need);
+    return need;
+}
+
+static uint8_t *wf__needed_inside(const wf_graph *g, const wf_loop *l, const uint8_t *need)
+{
+    uint8_t *inside = (uint8_t *)wf_alloc(g->arena, (size_t)l->body->nodes, 1);
+    if (!inside) return NULL;
+    for (int i = 0; i < l->ports; i++)
+        if (l->port[i].kind == WF__CARRY) inside[l->port[i].inner] = inside[l->port[i].next] = 1;
+    for (int id = l->node + 1; id < g->nodes; id++)
+        if (need[id] && g->node[id].op == WF__OP_RESULT && wf__arg(g, id, 0) == l->node) inside[g->node[id].at[1]] = 1;
+    wf__mark_needed(l->body, inside);
+    return inside;
+}
+
+/* looking inside: describe a source */
+static void wf__describe_port(wf__sink *s, int port, const wf_loop *l)
+{
+    static const char *const kinds[] = { "carry from %%%d, next %%%d", "row of %%%d", "constant %%%d", "step" };
+    if (!l || port >= l->ports) { wf__emit_format(s, "port %d", port); return; }
+    wf__emit_format(s, kinds[l->port[port].kind], l->port[port].outer, l->port[port].next);
+}
+
+static void wf__describe_source(wf__sink *s, const wf_graph *g, const wf__node *n, const wf_loop *l)
+{
+    wf__emit_text(s, " ");
+    if (n->op == WF__OP_INPUT && n->at[0] < 0) wf__describe_port(s, -1 - n->at[0], l);
+    else if (n->op == WF__OP_INPUT) wf__emit_text(s, g->source[n->at[0]].name);
+    else if (n->op == WF__OP_PARAM) wf__emit_text(s, g->params->entry[n->at[0]].name);
+    else if (n->op == WF__OP_CONST) wf__emit_number(s, n->value);
+    else if (n->op == WF__OP_RANDOM) wf__emit_format(s, "%s purpose %d", n->at[0] ? "normal" : "uniform", n->at[1]);
+    else if (n->op == WF__OP_ARRAY)
+        for (size_t i = 0, size = wf__node_size(n); i < size; i++) {
+            if (i == 6) { wf__emit_text(s, " ..."); break; }
+            if (i) wf__emit_text(s, " ");
+            wf__emit_number(s, g->constant[(size_t)n->at[0] + i]);
+        }
+}
+
+/* looking inside: describe attributes */
+static void wf__describe_rest(wf__sink *s, const wf_graph *g, const wf__node *n)
+{
+    static const char *const results[] = { "final", "stack", "total" };
+    const int32_t *at = n->at;
+    switch (n->op) {
+    case WF__OP_SUM: case WF__OP_MAX_OVER: case WF__OP_SOFTMAX: case WF__OP_CONCAT: wf__emit_format(s, " axis %d", at[0]); break;
+    case WF__OP_CUMSUM: wf__emit_format(s, " axis %d%s%s", at[0], at[1] & 1 ? " exclusive" : "", at[1] & 2 ? " reverse" : ""); break;
+    case WF__OP_SLICE: case WF__OP_PAD: wf__emit_format(s, " axis %d start %d step %d", at[0], at[1], at[2]); break;
+    case WF__OP_PERMUTE:
+        wf__emit_text(s, " order");
+        for (int i = 0; i < n->nd; i++) wf__emit_format(s, " %d", at[i]);
+        break;
+    case WF__OP_TRISOLVE: wf__emit_format(s, " %s%s%s", at[0] ? "upper" : "lower", at[1] ? " transposed" : "", at[2] ? " unit" : ""); break;
+    case WF__OP_SCAN: wf__emit_format(s, " loop %d: %d steps%s", at[0], g->loop[at[0]]->steps, g->loop[at[0]]->backwards ? " backwards" : ""); break;
+    case WF__OP_RESULT: wf__emit_format(s, " %s %%%d", results[at[0]], at[1]); break;
+    case WF__OP_CUSTOM:
+        wf__emit_text(s, " ");
+        wf__emit_text(s, g->custom[at[0]]->op.name);
+        if (g->custom[at[0]]->which >= 0) wf__emit_format(s, ": cotangent of argument %d", g->custom[at[0]]->which);
+        break;
+    default: break;
+    }
+}
+
+/* looking inside: write a node */
+static void wf__dump_node(wf__sink *s, const wf_graph *g, int id, int depth, const wf_loop *l)
+{
+    const wf__node *n = &g->node[id];
+    char text[64];
+    wf__emit_indent(s, depth);
+    wf__format(text, sizeof text, "%%%d", id);
+    wf__emit_padded(s, text, 6);
+    wf__emit_text(s, n->space == WF__BATCH ? "B " : "S ");
+    wf__shape_text(text, sizeof text, n->nd, n->d);
+    wf__emit_padded(s, text, 10);
+    wf__emit_text(s, " ");
+    wf__emit_text(s, wf__op_name[n->op]);
+    for (int k = 0; k < n->args; k++) wf__emit_format(s, " %%%d%s", wf__arg(g, id, k), n->op == WF__OP_MATMUL && n->at[k] ? "'" : "");
+    if (!n->args && n->op != WF__OP_COUNT && n->op != WF__OP_SCAN) wf__describe_source(s, g, n, l);
+    wf__describe_rest(s, g, n);
+    wf__emit_text(s, "\n");
+}
+
+static wf_result wf__dump_nodes(wf__sink *s, const wf_graph *g, const uint8_t *need, int depth, const wf_loop *around)
+{
+    for (int id = 1; id < g->nodes; id++) {
+        if (!need[id]) continue;
+        wf__dump_node(s, g, id, depth, around);
+        if (g->node[id].op != WF__OP_SCAN) continue;
+        const wf_loop *l = g->loop[g->node[id].at[0]];
+        const uint8_t *inside = wf__needed_inside(g, l, need);
+        if (!inside) return g->arena->report.code;
+        wf_result r = wf__dump_nodes(s, l->body, inside, depth + 1, l);
+        if (r < 0) return r;
+    }
+    return WF_OK;
+}
+
+/* looking inside: write a graph */
+typedef wf_result (*wf__draw_fn)(wf__sink *s, const wf_graph *g, const uint8_t *need);
+
+static wf_result wf__draw(const wf_graph *g, const wf_t *out, int n, wf_write_fn write, void *user, wf__draw_fn draw)
+{
+    if (!g || !write) return WF_ERROR_ARGUMENT;
+    wf__sink sink = { write, user, 0 };
+    const uint8_t *need = wf__needed(g, out, n);
+    wf_result r = need ? draw(&sink, g, need) : g->arena->report.code;
+    return r < 0 ? r : sink.failed ? WF_ERROR_IO : WF_OK;
+}
+
+static wf_result wf__dump_graph(wf__sink *s, const wf_graph *g, const uint8_t *need) { return wf__dump_nodes(s, g, need, 0, NULL); }
+
+wf_result wf_graph_dump(const wf_graph *g, const wf_t *out, int n, wf_write_fn write, void *user) { return wf__draw(g, out, n, write, user, wf__dump_graph); }
+
+/* looking inside: draw a node */
+typedef struct wf__path { const struct wf__path *up; const wf_loop *loop; } wf__path; /* the loops around a value */
+
+static void wf__dot_name(wf__sink *s, const wf__path *path, int id)
+{
+    wf__emit_text(s, "v");
+    for (; path; path = path->up) wf__emit_format(s, "%d_", path->loop->node);
+    wf__emit_format(s, "n%d", id);
+}
+
+static void wf__dot_node(wf__sink *s, const wf_graph *g, int id, const wf__path *path)
+{
+    const wf__node *n = &g->node[id];
+    char text[160], *at = text;
+    wf_memory_writer w = { NULL, NULL, 0, sizeof text - 1 };
+    wf__sink label = { wf_memory_write, NULL, 0 };
+    w.data = at;
+    label.user = &w;
+    wf__emit_format(&label, "%d %s", id, wf__op_name[n->op]);
+    if (!n->args && n->op != WF__OP_COUNT && n->op != WF__OP_SCAN) wf__describe_source(&label, g, n, path ? path->loop : NULL);
+    wf__describe_rest(&label, g, n);
+    text[w.size] = 0;
+    wf__dot_name(s, path, id);
+    wf__emit_json(s, " [label=", text);
+    wf__shape_text(text, sizeof text, n->nd, n->d);
+    wf__emit_json(s, ", xlabel=", text);
+    wf__emit_text(s, n->space == WF__BATCH ? ", style=filled, fillcolor=\"#e0e0e0\"];\n" : "];\n");
+}
+
+/* looking inside: draw edges */
+static void wf__dot_edge(wf__sink *s, const wf__path *from, int a, const wf__path *to, int b, const char *style)
+{
+    wf__dot_name(s, from, a);
+    wf__emit_text(s, " -> ");
+    wf__dot_name(s, to, b);
+    wf__emit_text(s, style);
+}
+
+static void wf__dot_ports(wf__sink *s, const wf_loop *l, const uint8_t *inside, const wf__path *outer, const wf__path *inner)
+{
+    for (int i = 0; i < l->ports; i++) {
+        const wf__port *p = &l->port[i];
+        if (!inside[p->inner]) continue;
+        if (p->outer) wf__dot_edge(s, outer, p->outer, inner, p->inner, " [style=dashed];\n");
+        if (p->kind == WF__CARRY) wf__dot_edge(s, inner, p->next, inner, p->inner, " [style=bold, constraint=false];\n");
+    }
+}
+
+static wf_result wf__dot_nodes(wf__sink *s, const wf_graph *g, const uint8_t *need, const wf__path *path)
+{
+    for (int id = 1; id < g->nodes; id++) {
+        if (!need[id]) continue;
+        wf__dot_node(s, g, id, path);
+        for (int k = 0; k < g->node[id].args; k++) wf__dot_edge(s, path, wf__arg(g, id, k), path, id, ";\n");
+        if (g->node[id].op != WF__OP_SCAN) continue;
+        wf__path inner = { path, g->loop[g->node[id].at[0]] };
+        const uint8_t *inside = wf__needed_inside(g, inner.loop, need);
+        if (!inside) return g->arena->report.code;
+        wf__emit_text(s, "subgraph \"cluster ");
+        wf__dot_name(s, path, id);
+        wf__emit_format(s, "\" { label=\"loop %d: %d steps\";\n", inner.loop->index, inner.loop->steps);
+        wf_result r = wf__dot_nodes(s, inner.loop->body, inside, &inner);
+        if (r < 0) return r;
+        wf__emit_text(s, "}\n");
+        wf__dot_ports(s, inner.loop, inside, path, &inner);
+    }
+    return WF_OK;
+}
+
+static wf_result wf__dot_graph(wf__sink *s, const wf_graph *g, const uint8_t *need)
+{
+    wf__emit_text(s, "digraph weightflow {\nnode [shape=box, fontname=\"monospace\"];\n");
+    wf_result r = wf__dot_nodes(s, g, need, NULL);
+    wf__emit_text(s, "}\n");
+    return r;
+}
+
+wf_result wf_graph_dot(const wf_graph *g, const wf_t *out, int n, wf_write_fn write, void *user) { return wf__draw(g, out, n, write, user, wf__dot_graph); }
+
+/* looking inside: write a place */
+static void wf__dump_ref(wf__sink *s, wf__ref r)
+{
+    static const char *const bases[] = { " t", " s", " p", " c", " a" };
+    if (r.base < WF__BASE_FIRST) wf__emit_text(s, bases[r.base]);
+    else wf__emit_format(s, " x%d", r.base - WF__BASE_FIRST); /* of a loop: comes in or goes out */
+    if (r.at) wf__emit_format(s, "+%I", r.at);
+}
+
+static void wf__dump_operand(wf__sink *s, const wf__operand *o)
+{
+    if (o->kind == WF__REGISTER) { wf__emit_format(s, " r%d", o->reg); return; }
+    wf__dump_ref(s, o->ref);
+    if (o->kind == WF__SCALAR) wf__emit_text(s, ".");
+    if (o->kind == WF__PATTERN) wf__emit_format(s, "/%I%%%I", o->inner, o->mid);
+}
+
+/* looking inside: write a group */
+static void wf__dump_group(wf__sink *s, const wf_plan *p, const wf__step *t)
+{
+    static const char *const one[] = { "neg", "recip", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "softplus", "erf", "sin", "cos", "abs", "sign", "floor", "round", "relu", "copy", "square" };
+    static const char *const two[] = { "add", "sub", "mul", "div", "max", "min", "lt", "le", "eq", "atan2", "dtanh", "dsigmoid", "rsub", "rdiv" };
+    const wf__operand *o = p->operand + t->first;
+    wf__emit_format(s, "group of %I:", t->n[0]);
+    for (int64_t i = 0; i < t->n[2]; i++) {
+        const wf__micro *m = &p->micro[t->n[1] + i];
+        if (i) wf__emit_text(s, ";");
+        wf__dump_operand(s, &o[m->y]);
+        wf__emit_format(s, " = %s", m->form == WF__FORM_UNARY ? one[m->op] : m->form == WF__FORM_SELECT ? "select" : two[m->op]);
+        wf__dump_operand(s, &o[m->a]);
+        if (m->form != WF__FORM_UNARY) wf__dump_operand(s, &o[m->b]);
+        if (m->form == WF__FORM_SELECT) wf__dump_operand(s, &o[m->c]);
+    }
+}
+
+/* looking inside: write a plain step */
+static void wf__dump_plain(wf__sink *s, const wf__step *t)
+{
+    static const struct { const char *name; uint8_t refs, sizes; } form[] = { /* refs: 1 out, 2 a, 4 b, 8 c */
+        { "group", 0, 0 }, { "gemm", 7, 3 }, { "gemm_nt", 7, 4 }, { "lanes_mm", 7, 4 }, { "copy", 3, 4 }, { "zero", 1, 1 }, { "reduce", 3, 3 }, { "cumsum", 3, 3 }, { "softmax", 3, 3 },
+        { "take", 7, 0 }, { "scatter", 7, 0 }, { "slow", 3, 0 }, { "input", 1, 1 }, { "output", 2, 1 }, { "random", 1, 1 }, { "sum_lanes", 2, 3 }, { "sum_nt", 6, 3 }, { "sum_add", 2, 1 },
+        { "partial", 3, 1 }, { "count", 1, 0 }, { "loop", 0, 0 }, { "custom", 1, 0 }, { "finish", 1, 0 } };
+    wf__emit_text(s, form[t->code].name);
+    for (int i = 0; i < form[t->code].sizes; i++) wf__emit_format(s, i ? " x %I" : " %I", t->n[i]);
+    if (t->code == WF__STEP_COPY && t->first > 1) wf__emit_format(s, " x %d", t->first);
+    wf__emit_text(s, ":");
+    if (form[t->code].refs & 1) { wf__dump_ref(s, t->out); wf__emit_text(s, form[t->code].refs & 6 ? " =" : ""); }
+    if (form[t->code].refs & 2) wf__dump_ref(s, t->a);
+    if (form[t->code].refs & 4) wf__dump_ref(s, t->b);
+    if (t->code == WF__STEP_GEMM && t->flags & 1) wf__emit_text(s, ", added");
+    if (t->code == WF__STEP_GEMM && t->flags & 2) { wf__emit_text(s, ", bias"); wf__dump_ref(s, t->c); }
+    if (t->code == WF__STEP_INPUT || t->code == WF__STEP_OUTPUT || t->code == WF__STEP_FINISH) wf__emit_format(s, " number %d", t->number);
+    if (t->code == WF__STEP_SUM_LANES || t->code == WF__STEP_SUM_NT || t->code == WF__STEP_SUM_ADD) wf__emit_format(s, " into sum %I", t->n[3]);
+}
+
+/* looking inside: write steps */
+static void wf__dump_code(wf__sink *s, const wf_plan *p, const wf__code *code, const wf_graph *g, int depth);
+
+static void wf__dump_loop(wf__sink *s, const wf_plan *p, const wf__loop_plan *lp, const wf_graph *body, int depth)
+{
+    static const char *const kinds[] = { "carry", "rows", "constant", "step", "next", "final", "stack", "total" };
+    wf__emit_format(s, "loop of %d steps%s, %z bytes at", lp->steps, lp->backwards ? " backwards" : "", lp->code.tile_bytes);
+    wf__dump_ref(s, lp->scratch);
+    wf__emit_text(s, "\n");
+    for (int i = 0; i < lp->binds; i++) {
+        const wf__bind *b = &lp->bind[i];
+        wf__emit_indent(s, depth + 1);
+        wf__emit_format(s, "%s of %z bytes:", kinds[b->kind], b->bytes);
+        if (b->kind != WF__BIND_STEP) wf__dump_ref(s, b->outer);
+        if (b->kind == WF__BIND_ROWS || b->kind == WF__BIND_FIXED || b->kind == WF__BIND_STACK || b->kind == WF__BIND_TOTAL) wf__emit_format(s, " is x%d", b->base - WF__BASE_FIRST);
+        else { wf__emit_text(s, b->kind == WF__BIND_CARRY ? " to" : b->kind == WF__BIND_STEP ? "" : " from"); wf__dump_ref(s, b->inner); }
+        wf__emit_text(s, "\n");
+    }
+    wf__dump_code(s, p, &lp->code, body, depth + 1);
+}
+
+static void wf__dump_code(wf__sink *s, const wf_plan *p, const wf__code *code, const wf_graph *g, int depth)
+{
+    for (int i = 0; i < code->steps; i++) {
+        const wf__step *t = &code->step[i];
+        int op = t->node > 0 ? g->node[t->node].op : 0;
+        wf__emit_indent(s, depth);
+        if (t->code == WF__STEP_LOOP) { wf__dump_loop(s, p, p->loop[t->number], g->loop[g->node[t->node].at[0]]->body, depth); continue; }
+        if (t->code == WF__STEP_GROUP) wf__dump_group(s, p, t);
+        else wf__dump_plain(s, t);
+        if (t->code == WF__STEP_GEMM && t->act) wf__emit_text(s, ", and its activation");
+        if (op && t->code != WF__STEP_GROUP) wf__emit_format(s, " (%%%d %s)", t->node, wf__op_name[op]);
+        wf__emit_text(s, "\n");
+    }
+}
+
+/* looking inside: write a plan */
+static void wf__dump_places(wf__sink *s, const wf_plan *p)
+{
+    const wf_graph *g = p->graph;
+    for (int i = 0; i < p->ins; i++) {
+        wf__emit_format(s, "in %d: %%%d %s of %z, ", i, p->in[i].node, p->in[i].space == WF__BATCH ? "B" : "S", p->in[i].size);
+        wf__emit_text(s, g->source[g->node[p->in[i].node].at[0]].name);
+        wf__emit_text(s, "\n");
+    }
+    for (int i = 0; i < p->outs; i++) wf__emit_format(s, "out %d: %%%d %s of %z\n", i, p->out[i].node, p->out[i].space == WF__BATCH ? "B" : "S", p->out[i].size);
+    for (int i = 0; i < p->grads; i++) wf__emit_format(s, "gradient %d: %%%d of %z, at %d\n", i, p->grad[i].node, p->grad[i].size, p->grad[i].space);
+}
+
+wf_result wf_plan_dump(const wf_plan *p, wf_write_fn write, void *user)
+{
+    if (!p || !write) return WF_ERROR_ARGUMENT;
+    wf__sink s = { write, user, 0 };
+    wf__emit_format(&s, "plan %s, %d lanes, %d slots, %d phases, %d steps, kernels ", p->type == WF_F64 ? "f64" : "f32", p->tile, p->slots, p->phases, p->total_steps);
+    wf__emit_text(&s, p->kernels->name);
+    wf__emit_format(&s, "\nbytes: tile %z, shared %z, constants %z, registers %d; sums of a slot: %z %s and %z f64\n", p->tile_bytes, p->shared_bytes, p->constant_bytes, p->registers,
+                    p->real_sums, p->type == WF_F64 ? "f64" : "f32", p->double_sums);
+    wf__dump_places(&s, p);
+    for (int k = 0; k < p->phases; k++) {
+        wf__emit_format(&s, "phase %d, shared: %d steps\n", k, p->phase[k].shared.steps);
+        wf__dump_code(&s, p, &p->phase[k].shared, p->graph, 1);
+        wf__emit_format(&s, "phase %d, tiles: %d steps\n", k, p->phase[k].tiles.steps);
+        wf__dump_code(&s, p, &p->phase[k].tiles, p->graph, 1);
+    }
+    return s.failed ? WF_ERROR_IO : WF_OK;
 }
 
 /* ---- Networks ---- */
@@ -13064,32 +13785,649 @@ wf_t wf_embedding(wf_t index, const char *name, int rows, int features)
     return wf_transpose(wf_take(wf__network_param(index.graph, name, ".weight", rows, features > 0 ? features : -1, WF_INIT_NORMAL, 1), index));
 }
 
-/* ---- Shim ---- */
-static wf_spline *wf_spline_natural(wf_arena *A, const double *t, const double *y, int n, int dim)
+/* ---- Solvers ---- */
+/* solvers: slopes of a natural spline */
+static void wf__slopes_natural(double *m, double *w, const double *t, const double *x, int knots, int channels)
 {
-    wf_spline *s = (wf_spline *)wf_alloc(A, 1, sizeof *s);
-    double *c = (double *)wf_alloc(A, (size_t)n, sizeof *c), *r = (double *)wf_alloc(A, (size_t)n, sizeof *r);
-    s->n = n; s->dim = dim;
-    s->t = (double *)wf_alloc(A, (size_t)n, sizeof *c); s->y = (double *)wf_alloc(A, (size_t)(n * dim), sizeof *c); s->m = (double *)wf_alloc(A, (size_t)(n * dim), sizeof *c);
-    memcpy(s->t, t, (size_t)n * sizeof *t); memcpy(s->y, y, (size_t)(n * dim) * sizeof *t);
-    for (int k = 0; k < dim; k++) {
-        c[0] = 0; r[0] = 0;
-        for (int i = 1; i < n - 1; i++) {
-            double h0 = t[i] - t[i-1], h1 = t[i+1] - t[i], d = 2 * (h0 + h1) - h0 * c[i-1];
-            c[i] = h1 / d;
-            r[i] = (6 * ((y[(i+1)*dim+k] - y[i*dim+k]) / h1 - (y[i*dim+k] - y[(i-1)*dim+k]) / h0) - h0 * r[i-1]) / d;
+    for (int i = 0; i < knots; i++) {
+        int left = i > 0, right = i < knots - 1;
+        double lower = left ? right ? 1 / (t[i] - t[i - 1]) : 1 : 0, upper = right ? left ? 1 / (t[i + 1] - t[i]) : 1 : 0;
+        double pivot = 2 * (lower + upper) - (left ? lower * w[i - 1] : 0);
+        w[i] = upper / pivot;
+        for (int k = 0; k < channels; k++) {
+            size_t at = (size_t)i * (size_t)channels + (size_t)k, step = (size_t)channels;
+            double sum = 0;
+            if (left) sum += lower * (3 * (x[at] - x[at - step]) / (t[i] - t[i - 1]) - m[at - step]);
+            if (right) sum += upper * (3 * (x[at + step] - x[at]) / (t[i + 1] - t[i]));
+            m[at] = sum / pivot;
         }
-        for (int i = n - 2; i > 0; i--) s->m[i*dim+k] = r[i] - c[i] * (i + 1 < n - 1 ? s->m[(i+1)*dim+k] : 0);
+    }
+    for (int i = knots - 2; i >= 0; i--)
+        for (int k = 0; k < channels; k++) m[(size_t)i * (size_t)channels + (size_t)k] -= w[i] * m[((size_t)i + 1) * (size_t)channels + (size_t)k];
+}
+
+/* solvers: slopes of a Hermite spline */
+static void wf__slopes_backward(double *m, double *w, const double *t, const double *x, int knots, int channels)
+{
+    (void)w;
+    for (int i = 0; i < knots; i++)
+        for (int k = 0; k < channels; k++) {
+            size_t at = (size_t)(i ? i : 1) * (size_t)channels + (size_t)k, before = at - (size_t)channels;
+            m[(size_t)i * (size_t)channels + (size_t)k] = (x[at] - x[before]) / (t[i ? i : 1] - t[i ? i - 1 : 0]);
+        }
+}
+
+/* solvers: check knots */
+static int wf__knots_bad(wf_arena *A, const double *t, const double *x, int knots, int channels)
+{
+    if (!t || !x || knots < 2 || channels < 1) { wf__fail(A, WF_ERROR_ARGUMENT, "spline: %d knots of %d channels; at least 2 and 1", knots, channels); return 1; }
+    for (int i = 0; i < knots; i++) {
+        if (!wf__finite(t[i]) || (i && !(t[i] > t[i - 1]))) { wf__fail(A, WF_ERROR_DATA, "spline: time %d is %g; times must ascend", i, t[i]); return 1; }
+        for (int k = 0; k < channels; k++)
+            if (!wf__finite(x[(size_t)i * (size_t)channels + (size_t)k])) { wf__fail(A, WF_ERROR_DATA, "spline: point %d, channel %d is not finite", i, k); return 1; }
+    }
+    return 0;
+}
+
+/* solvers: make a spline */
+typedef void (*wf__slopes)(double *m, double *w, const double *t, const double *x, int knots, int channels);
+
+static wf_spline *wf__spline_new(wf_arena *A, const double *t, const double *x, int knots, int channels, wf__slopes slopes)
+{
+    if (wf__knots_bad(A, t, x, knots, channels)) return NULL;
+    size_t step = (size_t)channels, size = ((size_t)knots - 1) * step;
+    wf_spline *s = (wf_spline *)wf_alloc(A, 1, sizeof *s);
+    double *p = (double *)wf_alloc(A, 5 * size + step + 2 * (size_t)knots, sizeof *p);
+    if (!s || !p) return NULL;
+    wf_spline made = { knots, channels, p, p + knots, p + knots + size, p + knots + 2 * size, p + knots + 3 * size };
+    double *m = made.d + size;
+    *s = made;
+    memcpy(s->t, t, (size_t)knots * sizeof *t);
+    if (slopes) slopes(m, m + size + step, t, x, knots, channels);
+    for (size_t i = 0; i < size; i++) {
+        double h = t[i / step + 1] - t[i / step], slope = (x[i + step] - x[i]) / h, m0 = slopes ? m[i] : slope, m1 = slopes ? m[i + step] : slope;
+        s->a[i] = x[i];
+        s->b[i] = m0;
+        s->c[i] = (3 * slope - 2 * m0 - m1) / h;
+        s->d[i] = (m0 + m1 - 2 * slope) / (h * h);
     }
     return s;
 }
-static double wf_spline_slope(const wf_spline *s, double t, int k)
+
+wf_spline *wf_spline_linear(wf_arena *A, const double *t, const double *x, int knots, int channels) { return wf__spline_new(A, t, x, knots, channels, NULL); }
+wf_spline *wf_spline_hermite(wf_arena *A, const double *t, const double *x, int knots, int channels) { return wf__spline_new(A, t, x, knots, channels, wf__slopes_backward); }
+wf_spline *wf_spline_natural(wf_arena *A, const double *t, const double *x, int knots, int channels) { return wf__spline_new(A, t, x, knots, channels, wf__slopes_natural); }
+
+/* solvers: evaluate a spline */
+static double wf__spline_at(const wf_spline *s, double q, int channel, int order)
 {
-    int i = 0, d = s->dim;
-    while (i < s->n - 2 && t > s->t[i+1]) i++;
-    double h = s->t[i+1] - s->t[i], u = t - s->t[i], m0 = s->m[i*d+k], m1 = s->m[(i+1)*d+k];
-    double b = (s->y[(i+1)*d+k] - s->y[i*d+k]) / h - h * (2 * m0 + m1) / 6;
-    return b + m0 * u + (m1 - m0) * u * u / (2 * h);
+    int low = 0, high = s->knots - 2;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        if (s->t[middle] <= q) low = middle;
+        else high = middle - 1;
+    }
+    size_t i = (size_t)low * (size_t)s->channels + (size_t)channel;
+    double u = q - s->t[low];
+    if (order == 0) return s->a[i] + u * (s->b[i] + u * (s->c[i] + u * s->d[i]));
+    return order == 1 ? s->b[i] + u * (2 * s->c[i] + 3 * u * s->d[i]) : 2 * s->c[i] + 6 * u * s->d[i];
+}
+
+double wf_spline_value(const wf_spline *s, double q, int channel) { return wf__spline_at(s, q, channel, 0); }
+double wf_spline_slope(const wf_spline *s, double q, int channel) { return wf__spline_at(s, q, channel, 1); }
+double wf_spline_curvature(const wf_spline *s, double q, int channel) { return wf__spline_at(s, q, channel, 2); }
+
+/* solvers: a spline as a matrix */
+wf_t wf_spline_graph(wf_t x, wf_spline_fn kind, const double *t, const double *q, int n, int order)
+{
+    int d[4], nd = wf_shape(x, d);
+    if (wf__missing(x)) return wf__none(x.graph);
+    if (nd != 2 || n < 1 || !t || !q || order < 0 || order > 2) return wf__unfit(x, "spline", "needs points [knots, channels], their times, at least one time asked for, and order 0, 1 or 2");
+    size_t knots = (size_t)d[0];
+    wf_arena *A = x.graph->arena;
+    double *unit = (double *)wf_alloc(A, knots * knots, sizeof *unit), *w = (double *)wf_alloc(A, (size_t)n * knots, sizeof *w);
+    for (size_t i = 0; unit && i < knots; i++) unit[i * knots + i] = 1;
+    const wf_spline *s = unit && w ? (kind ? kind : wf_spline_natural)(A, t, unit, d[0], d[0]) : NULL;
+    if (!s) return wf__none(x.graph);
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < d[0]; k++) w[(size_t)i * knots + (size_t)k] = wf__spline_at(s, q[i], k, order);
+    d[1] = d[0];
+    d[0] = n;
+    return wf_matmul(wf_const_array(x.graph, 2, d, w), x);
+}
+
+/* solvers: define the rules */
+typedef struct wf__rule { int stages, order; double c[6], a[15], b[6], e[7]; } wf__rule; /* a: row 2, row 3, ... */
+
+static const wf__rule wf__rules[] = {
+    { 4, 4, { 0, 0.5, 0.5, 1 }, { 0.5, 0, 0.5, 0, 0, 1 }, { 1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6 }, { 0 } },
+    { 4, 4, { 0, 1.0 / 3, 2.0 / 3, 1 }, { 1.0 / 3, -1.0 / 3, 1, 1, -1, 1 }, { 0.125, 0.375, 0.375, 0.125 }, { 0 } },
+    { 1, 1, { 0 }, { 0 }, { 1 }, { 0 } },
+    { 2, 2, { 0, 0.5 }, { 0.5 }, { 0, 1 }, { 0 } },
+    { 2, 2, { 0, 1 }, { 1 }, { 0.5, 0.5 }, { 0 } },
+    { 6, 5, { 0, 0.2, 0.3, 0.8, 8.0 / 9, 1 },
+      { 0.2, 3.0 / 40, 9.0 / 40, 44.0 / 45, -56.0 / 15, 32.0 / 9, 19372.0 / 6561, -25360.0 / 2187, 64448.0 / 6561, -212.0 / 729,
+        9017.0 / 3168, -355.0 / 33, 46732.0 / 5247, 49.0 / 176, -5103.0 / 18656 },
+      { 35.0 / 384, 0, 500.0 / 1113, 125.0 / 192, -2187.0 / 6784, 11.0 / 84 },
+      { 71.0 / 57600, 0, -71.0 / 16695, 71.0 / 1920, -17253.0 / 339200, 22.0 / 525, -1.0 / 40 } },
+    { 6, 5, { 0, 0.161, 0.327, 0.9, 0.9800255409045097, 1 },
+      { 0.161, -0.008480655492356989, 0.335480655492357, 2.8971530571054935, -6.359448489975075, 4.3622954328695815,
+        5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525,
+        5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383 },
+      { 0.09646076681806523, 0.01, 0.4798896504144996, 1.379008574103742, -3.290069515436081, 2.324710524099774 },
+      { -0.00178001105222577714, -0.0008164344596567469, 0.007880878010261995, -0.1447110071732629, 0.5823571654525552, -0.45808210592918697, 1.0 / 66 } },
+};
+
+static const wf__rule *wf__rule_of(int method) { return method < 0 || method > WF_TSIT5 ? NULL : &wf__rules[method]; }
+int wf_rk_stages(int method) { return wf__rule_of(method) ? wf__rule_of(method)->stages : 0; }
+
+/* solvers: build a step */
+enum { WF__STATES = 8, WF__WITH = 13 };
+
+typedef struct wf__ode { const wf__rule *rule; wf_field_fn fn; void *user; int n, withs, has_speed; double h; } wf__ode;
+
+static wf_t wf__ode_towards(wf_t y, wf_t h, const double *a, wf_t (*k)[WF__STATES], int stages, int s)
+{
+    for (int j = 0; j < stages; j++)
+        if (a[j] < 0 || a[j] > 0) y = wf_add(y, wf_mul(k[j][s], wf_scale(h, a[j])));
+    return y;
+}
+
+static int wf__ode_fits(wf_t y, wf_t dy, int s)
+{
+    if (y.id && (!dy.graph || !dy.id)) wf__fail(y.graph->arena, WF_ERROR_ARGUMENT, "ode: the field gave no value for the derivative of value %d of the state", s);
+    if (!y.id || !dy.id || wf__strangers(y, dy)) return 0;
+    if (wf__of(y)->nd != wf__of(dy)->nd || memcmp(wf__of(y)->d, wf__of(dy)->d, sizeof wf__of(y)->d)) wf__misfit(y, dy, "ode: a value and its derivative");
+    return y.graph->arena->report.code >= 0;
+}
+
+static int wf__ode_build(const wf__ode *o, wf_t *y, const wf_t *t, wf_t h, wf_t speed, wf_t *with)
+{
+    wf_t k[6][WF__STATES], at[WF__STATES];
+    int d[4];
+    wf_shape(speed, d);
+    for (int i = 0; i < o->rule->stages; i++) {
+        for (int s = 0; s < o->n; s++) at[s] = wf__ode_towards(y[s], h, o->rule->a + i * (i - 1) / 2, k, i, s);
+        if (o->has_speed) with[0] = wf_reshape(wf_slice(speed, 0, i, 1), 1, d + 1);
+        for (int s = 0; s < o->n; s++) k[i][s] = wf__none(NULL);
+        o->fn(at, t[i], with, k[i], o->user);
+        for (int s = 0; s < o->n; s++) if (!wf__ode_fits(at[s], k[i][s], s)) return 0;
+    }
+    for (int s = 0; s < o->n; s++) y[s] = wf__ode_towards(y[s], h, o->rule->b, k, o->rule->stages, s);
+    return 1;
+}
+
+/* solvers: check an equation */
+static int wf__ode_open(wf__ode *o, const wf_t *y, int n, const wf_field_desc *f, int method, wf_t *with, int has_speed)
+{
+    wf_graph *g = n > 0 && y ? y[0].graph : NULL;
+    memset(o, 0, sizeof *o);
+    o->rule = wf__rule_of(method);
+    if (!g) return 0;
+    if (n > WF__STATES || !f || !f->fn || !o->rule) {
+        wf__fail(g->arena, WF_ERROR_ARGUMENT, "ode: %d values in the state (1 to %d), method %d, %s field", n, (int)WF__STATES, method, f && f->fn ? "a" : "no");
+        return 0;
+    }
+    for (int s = 0; s < n; s++) if (wf__strangers(y[0], y[s])) return 0;
+    o->fn = f->fn;
+    o->user = f->user;
+    o->n = n;
+    o->has_speed = o->withs = has_speed;
+    for (int i = 0; i < 12 && f->with[i].id; i++) {
+        if (wf__strangers(y[0], f->with[i])) return 0;
+        with[o->withs++] = f->with[i];
+    }
+    return 1;
+}
+
+static wf_result wf__ode_failed(wf_t *y, int n)
+{
+    wf_graph *g = n > 0 && y ? y[0].graph : NULL;
+    for (int s = 0; s < n; s++) y[s] = wf__none(g);
+    return g && g->arena->report.code < 0 ? g->arena->report.code : WF_ERROR_ARGUMENT;
+}
+
+/* solvers: one step alone */
+wf_result wf_ode_step(wf_t *y, int n, const wf_field_desc *f, int method, wf_t t, wf_t h, wf_t speed)
+{
+    wf__ode o;
+    wf_t with[WF__WITH], at[6];
+    int one = 1, d[4], nd = speed.id ? wf_shape(speed, d) : 0;
+    if (!wf__ode_open(&o, y, n, f, method, with, speed.id != 0) || wf__strangers(y[0], h)) return wf__ode_failed(y, n);
+    if (speed.id && (nd != 2 || d[0] != o.rule->stages)) { wf__unfit(speed, "ode", "speeds are [stages, channels]"); return wf__ode_failed(y, n); }
+    h = wf_reshape(h, 0, &one);
+    for (int i = 0; i < o.rule->stages; i++) {
+        wf_t later = wf_reshape(wf_scale(h, o.rule->c[i]), 1, &one);
+        at[i] = t.id ? wf_add(wf_reshape(t, 1, &one), later) : later;
+    }
+    return wf__ode_build(&o, y, at, h, speed, with) ? WF_OK : wf__ode_failed(y, n);
+}
+
+/* solvers: lay out the steps */
+typedef struct wf__rows { wf_t time, width, speed; int steps, per; const double *stage; } wf__rows;
+
+static int wf__rows_of_times(wf__ode *o, wf_graph *g, const wf_solve_desc *d, wf__rows *r)
+{
+    int stages = o->rule->stages, spans = d->times ? d->count - 1 : 1;
+    double ends[2] = { d->t0, d->t1 };
+    const double *times = d->times ? d->times : ends;
+    r->per = d->steps ? d->steps : 1;
+    if (spans < 1 || r->per < 1 || (int64_t)spans * r->per > 1 << 24) {
+        wf__fail(g->arena, WF_ERROR_ARGUMENT, "ode: %d times, %d steps from each to the next", spans + 1, r->per);
+        return 0;
+    }
+    r->steps = spans * r->per;
+    double *t = (double *)wf_alloc(g->arena, (size_t)r->steps * (size_t)(stages + 1), sizeof *t), *h = t ? t + (size_t)r->steps * (size_t)stages : NULL;
+    if (!t) return 0;
+    for (int k = 0; k < r->steps; k++) {
+        int i = k / r->per;
+        h[k] = (times[i + 1] - times[i]) / r->per;
+        if (!wf__finite(h[k]) || !(h[k] * h[0] > 0)) {
+            wf__fail(g->arena, WF_ERROR_DATA, "ode: time %d is %g, the next %g; times must go one way", i, times[i], times[i + 1]);
+            return 0;
+        }
+        for (int s = 0; s < stages; s++) t[k * stages + s] = times[i] + h[k] * (k % r->per) + h[k] * o->rule->c[s];
+    }
+    int shape[2] = { r->steps, stages };
+    r->stage = t;
+    r->time = wf_const_array(g, 2, shape, t);
+    if (d->times) r->width = wf_const_array(g, 1, shape, h);
+    else r->per = 1; /* every step is a time of the path */
+    o->h = h[0];
+    return 1;
+}
+
+/* solvers: lay out steps between values */
+static int wf__rows_of_grid(const wf__ode *o, wf_graph *g, const wf_solve_desc *d, wf__rows *r)
+{
+    int n[4], one[2] = { 1, o->rule->stages }, column[2];
+    if (wf_shape(d->grid, n) != 1 || n[0] < 2 || d->grid.graph != g || (d->control && !d->control->speed.id)) {
+        wf__fail(g->arena, WF_ERROR_ARGUMENT, "ode: a grid is a value [2 or more] of the same graph; with it a control needs its speeds");
+        return 0;
+    }
+    r->per = 1;
+    r->steps = column[0] = n[0] - 1;
+    column[1] = 1;
+    wf_t from = wf_slice(d->grid, 0, 0, r->steps);
+    r->width = wf_sub(wf_slice(d->grid, 0, 1, r->steps), from);
+    r->time = wf_add(wf_reshape(from, 2, column), wf_mul(wf_reshape(r->width, 2, column), wf_const_array(g, 2, one, o->rule->c)));
+    return 1;
+}
+
+static int wf__rows_of_control(const wf__ode *o, wf_graph *g, const wf_control *c, wf__rows *r)
+{
+    int d[4] = { 0, 0, 0, 0 }, stages = o->rule->stages, n = r->steps * stages;
+    if (c->speed.id) r->speed = c->speed;
+    else if (c->spline) {
+        size_t channels = (size_t)c->spline->channels;
+        double *v = (double *)wf_alloc(g->arena, (size_t)n * channels, sizeof *v);
+        for (size_t i = 0; v && i < (size_t)n * channels; i++) v[i] = wf_spline_slope(c->spline, r->stage[i / channels], (int)(i % channels));
+        int shape[3] = { r->steps, stages, c->spline->channels };
+        if (v) r->speed = wf_const_array(g, 3, shape, v);
+    } else if (wf_shape(c->x, d) == 2) {
+        int shape[3] = { r->steps, stages, d[1] };
+        r->speed = wf_reshape(wf_spline_graph(c->x, c->kind, c->t, r->stage, n, 1), 3, shape);
+    }
+    if (r->speed.graph == g && wf_shape(r->speed, d) == 3 && d[0] == r->steps && d[1] == stages) return 1;
+    wf__fail(g->arena, WF_ERROR_SHAPE, "ode: a control is points [knots, channels], a spline, or speeds [%d steps, %d stages, channels]", r->steps, stages);
+    return 0;
+}
+
+/* solvers: define a span of steps */
+typedef struct wf__stretch { wf_t y[WF__STATES], with[WF__WITH], row[3], path[WF__STATES]; int want; } wf__stretch;
+
+static wf_t wf__rows_part(wf_t rows, int from, int count, int parts)
+{
+    int d[4], nd = wf_shape(rows, d), split[4] = { parts, count, 1, 1 };
+    if (!rows.id) return rows;
+    rows = wf_slice(rows, 0, from, parts ? parts * count : count);
+    for (int i = 1; i < nd && i < 3; i++) split[i + 1] = d[i];
+    return parts ? wf_reshape(rows, nd + 1, split) : rows;
+}
+
+static wf_t wf__rows_flat(wf_t x, int rows)
+{
+    int d[2] = { rows, 1 };
+    if (wf__missing(x)) return x;
+    d[1] = (int)(wf__node_size(wf__of(x)) / (size_t)rows);
+    return wf_reshape(x, 2, d);
+}
+
+/* solvers: build a turn of the loop */
+static int wf__ode_turn(const wf__ode *o, wf_graph *g, wf__stretch *s)
+{
+    wf_t t[6];
+    for (int i = 0; i < o->rule->stages; i++) t[i] = wf_slice(s->row[0], 0, i, 1);
+    return wf__ode_build(o, s->y, t, s->row[1].id ? s->row[1] : wf_const(g, o->h), s->row[2], s->with);
+}
+static int wf__ode_rest(const wf__ode *o, wf_graph *g, wf__stretch *s, int done, int left);
+
+/* solvers: build the loop */
+static int wf__ode_loop(const wf__ode *o, wf_graph *g, wf__stretch *s, int steps, int keep)
+{
+    int few = keep == WF_KEEP_FEW && steps > 8, parts = few ? (int)sqrt((double)steps) : steps, count = few ? steps / parts : 1, ok = 1;
+    wf_loop *l = wf_loop_begin(g, parts, few ? WF_KEEP_CARRY : keep);
+    wf__stretch in, first;
+    if (!l) return 0;
+    memset(&in, 0, sizeof in);
+    in.want = s->want;
+    for (int i = 0; i < o->n; i++) in.y[i] = wf_loop_carry(l, s->y[i]);
+    for (int i = o->has_speed; i < o->withs; i++) in.with[i] = wf_loop_constant(l, s->with[i]);
+    for (int i = 0; i < 3; i++) if (s->row[i].id) in.row[i] = wf_loop_each(l, few ? wf__rows_part(s->row[i], 0, count, parts) : s->row[i]);
+    first = in;
+    ok = few ? wf__ode_loop(o, wf_loop_body(l), &in, count, WF_KEEP_CARRY) : wf__ode_turn(o, wf_loop_body(l), &in);
+    for (int i = 0; ok && i < o->n; i++) ok = wf_loop_next(l, first.y[i], in.y[i]) >= 0;
+    if (!ok || wf_loop_end(l) < 0) return 0;
+    for (int i = 0; i < o->n; i++) {
+        s->y[i] = wf_loop_final(l, first.y[i]);
+        if (s->want) s->path[i] = wf__rows_flat(wf_loop_stack(l, few ? in.path[i] : first.y[i]), parts * count);
+    }
+    return parts * count == steps || wf__ode_rest(o, g, s, parts * count, steps - parts * count);
+}
+
+/* solvers: build the steps that are left over */
+static int wf__ode_rest(const wf__ode *o, wf_graph *g, wf__stretch *s, int done, int left)
+{
+    wf__stretch rest = *s;
+    for (int i = 0; i < 3; i++) rest.row[i] = wf__rows_part(s->row[i], done, left, 0);
+    if (!wf__ode_loop(o, g, &rest, left, WF_KEEP_CARRY)) return 0;
+    for (int i = 0; i < o->n; i++) {
+        wf_t both[2] = { s->path[i], rest.path[i] };
+        s->y[i] = rest.y[i];
+        if (s->want) s->path[i] = wf_concat(both, 2, 0);
+    }
+    return 1;
+}
+
+/* solvers: solve */
+wf_result wf_ode_list(wf_t *y, int n, const wf_field_desc *f, const wf_solve_desc *d, wf_t *path)
+{
+    wf__ode o;
+    wf__rows r;
+    wf__stretch s;
+    memset(&r, 0, sizeof r);
+    memset(&s, 0, sizeof s);
+    if (!d || !wf__ode_open(&o, y, n, f, d->method, s.with, d->control != NULL)) return wf__ode_failed(y, n);
+    wf_graph *g = y[0].graph;
+    if (!(d->grid.id ? wf__rows_of_grid(&o, g, d, &r) : wf__rows_of_times(&o, g, d, &r)) || (d->control && !wf__rows_of_control(&o, g, d->control, &r))) return wf__ode_failed(y, n);
+    s.row[0] = r.time;
+    s.row[1] = r.width;
+    s.row[2] = r.speed;
+    s.want = path != NULL;
+    int batch = wf_is_batch(r.width) || wf_is_batch(r.speed);
+    for (int i = 0; i < n; i++) batch |= wf_is_batch(y[i]);
+    for (int i = o.has_speed; i < o.withs; i++) batch |= wf_is_batch(s.with[i]);
+    for (int i = 0; i < n; i++) s.y[i] = batch ? wf_per_sample(y[i]) : y[i];
+    if (!wf__ode_loop(&o, g, &s, r.steps, d->keep)) return wf__ode_failed(y, n);
+    for (int i = 0; i < n; i++) {
+        int shape[4], nd = wf_shape(y[i], shape), full[5] = { r.steps / r.per + 1, 1, 1, 1, 1 };
+        for (int k = 0; k < nd; k++) full[k + 1] = shape[k];
+        y[i] = s.y[i];
+        if (!path) continue;
+        wf_t both[2] = { wf_slice_step(s.path[i], 0, 0, full[0] - 1, r.per), wf__rows_flat(y[i], 1) };
+        path[i] = wf_reshape(wf_concat(both, 2, 0), nd + 1, full);
+    }
+    return g->arena->report.code < 0 ? wf__ode_failed(y, n) : WF_OK;
+}
+
+wf_t wf_ode(wf_t y0, const wf_field_desc *f, const wf_solve_desc *d)
+{
+    wf_ode_list(&y0, 1, f, d, NULL);
+    return y0;
+}
+
+/* solvers: drive a state */
+wf_t wf_along(wf_t matrix, wf_t speed)
+{
+    if (wf__strangers(matrix, speed)) return wf__none(matrix.graph);
+    if (wf__of(matrix)->nd < 1 || wf__of(speed)->nd != 1 || wf__of(matrix)->d[wf__of(matrix)->nd - 1] != wf__of(speed)->d[0]) return wf__misfit(matrix, speed, "along");
+    return wf_sum_over(wf_mul(matrix, speed), -1);
+}
+
+static void wf__cde_field(const wf_t *y, wf_t t, const wf_t *with, wf_t *dy, void *user)
+{
+    const wf_field_desc *f = (const wf_field_desc *)user;
+    f->fn(y, t, with, dy, f->user);
+    if (dy[0].id) dy[0] = wf_along(dy[0], with[0]);
+}
+
+wf_t wf_cde(wf_t y0, const wf_field_desc *f, const wf_control *control, const wf_solve_desc *d)
+{
+    if (!f || !f->fn || !control || !d) {
+        if (y0.graph) wf__fail(y0.graph->arena, WF_ERROR_ARGUMENT, "cde: needs a field, a control and a description");
+        return wf__none(y0.graph);
+    }
+    wf_field_desc along = *f;
+    wf_field_desc matrix = *f;
+    wf_solve_desc driven = *d;
+    along.fn = wf__cde_field;
+    along.user = &matrix;
+    driven.control = control;
+    return wf_ode(y0, &along, &driven);
+}
+
+/* solvers: define a march */
+typedef struct wf__march {
+    const wf__rule *rule;
+    wf_rhs_fn f;
+    void *user;
+    size_t n;
+    double *k[7], *y, *next, rtol, atol, h, before, way; /* way: 1 or -1 */
+    wf_ode_report *report;
+} wf__march;
+
+static wf_result wf__march_slope(wf__march *m, double t, const double *y, double *dy)
+{
+    m->report->calls++;
+    wf_result r = m->f(t, y, dy, m->user);
+    return r ? wf__report(&m->report->why, r, "ode: the right-hand side gave up at t = %g", t) : WF_OK;
+}
+
+/* solvers: try a step */
+static wf_result wf__march_try(wf__march *m, double t, double h)
+{
+    int stages = m->rule->stages;
+    for (int i = 1; i <= stages; i++) {
+        const double *a = i < stages ? m->rule->a + i * (i - 1) / 2 : m->rule->b;
+        for (size_t x = 0; x < m->n; x++) {
+            double sum = 0;
+            for (int j = 0; j < i; j++) sum += a[j] * m->k[j][x];
+            m->next[x] = m->y[x] + h * sum;
+        }
+        wf_result r = wf__march_slope(m, i < stages ? t + m->rule->c[i] * h : t + h, m->next, m->k[i]);
+        if (r) return r;
+    }
+    return WF_OK;
+}
+
+static double wf__march_norm(const wf__march *m, const double *x, const double *next)
+{
+    double sum = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        double a = fabs(m->y[i]), b = fabs(next[i]), e = x[i] / (m->atol + m->rtol * (a > b ? a : b));
+        sum += e * e;
+    }
+    return sqrt(sum / (double)m->n);
+}
+
+static double wf__march_error(wf__march *m, double h) /* leaves the slope at the new point in k[6], uses k[1] */
+{
+    for (size_t x = 0; x < m->n; x++) {
+        double sum = 0;
+        for (int j = 0; j < 7; j++) sum += m->rule->e[j] * m->k[j][x];
+        m->k[1][x] = h * sum;
+    }
+    return wf__march_norm(m, m->k[1], m->next);
+}
+
+/* solvers: guess the first step */
+static wf_result wf__march_guess(wf__march *m, double t, double span)
+{
+    double size = wf__march_norm(m, m->y, m->y), slope = wf__march_norm(m, m->k[0], m->y), h = size < 1e-5 || slope < 1e-5 ? 1e-6 : 0.01 * size / slope;
+    if (h > span) h = span;
+    for (size_t i = 0; i < m->n; i++) m->next[i] = m->y[i] + m->way * h * m->k[0][i];
+    wf_result r = wf__march_slope(m, t + m->way * h, m->next, m->k[1]);
+    if (r) return r;
+    for (size_t i = 0; i < m->n; i++) m->k[1][i] -= m->k[0][i];
+    double bend = wf__march_norm(m, m->k[1], m->y) / h, most = bend > slope ? bend : slope;
+    double better = most > 1e-15 ? pow(0.01 / most, 1.0 / m->rule->order) : h * 1e-3 > 1e-6 ? h * 1e-3 : 1e-6;
+    m->h = better < 100 * h ? better : wf__finite(bend) ? 100 * h : h;
+    return WF_OK;
+}
+
+/* solvers: choose the next step */
+static void wf__march_accept(wf__march *m, double h, double error, int rejected)
+{
+    double factor = 0.9 * pow(error > 1e-10 ? error : 1e-10, -0.17) * pow(m->before, 0.04), most = rejected ? 1 : 10;
+    double wanted = h * (factor > most ? most : factor < 0.2 ? 0.2 : factor);
+    if (h >= m->h || wanted > m->h) m->h = wanted; /* a step that was cut to hit a time says nothing against a longer one */
+    m->before = error > 1e-4 ? error : 1e-4;
+    m->report->accepted++;
+}
+
+static void wf__march_reject(wf__march *m, double h, double error)
+{
+    double factor = 0.9 * pow(error, -1.0 / m->rule->order);
+    m->h = h * (wf__finite(error) && factor > 0.2 ? factor : 0.2);
+    m->report->rejected++;
+}
+
+/* solvers: take one step */
+static wf_result wf__march_step(wf__march *m, double *t, double to)
+{
+    double left = fabs(to - *t), size = fabs(to) > fabs(*t) ? fabs(to) : fabs(*t);
+    for (int tries = 0;; tries++) {
+        int last = m->h >= left;
+        double h = last ? left : 2 * m->h > left ? 0.5 * left : m->h;
+        if (!last && !(h > 4e-15 * size))
+            return wf__report(&m->report->why, WF_ERROR_NUMERIC, "ode: at t = %g steps became too small (%g): the equation is singular there, stiff, or not finite", *t, h);
+        wf_result r = wf__march_try(m, *t, m->way * h);
+        if (r) return r;
+        double error = wf__march_error(m, m->way * h);
+        if (!(error <= 1)) { wf__march_reject(m, h, error); continue; }
+        wf__march_accept(m, h, error, tries);
+        *t = last ? to : *t + m->way * h;
+        double *y = m->y, *slope = m->k[0];
+        m->y = m->next;
+        m->next = y;
+        m->k[0] = m->k[6];
+        m->k[6] = slope;
+        return WF_OK;
+    }
+}
+
+/* solvers: check a march */
+static wf_result wf__march_check(const wf__march *m, double t0, double t1, const wf_adapt_desc *d)
+{
+    wf_report *why = &m->report->why;
+    if (!m->f || !m->n || !m->rule || m->rule->order < 5 || !wf__finite(t0) || !wf__finite(t1) || !(m->rtol >= 0) || !(m->atol >= 0) || !(d->first >= 0) || !(d->largest >= 0))
+        return wf__report(why, WF_ERROR_ARGUMENT, "ode: method %d (WF_DOPRI5 or WF_TSIT5), %z numbers, from %g to %g, tolerances %g and %g", d->method, m->n, t0, t1, m->rtol, m->atol);
+    for (int i = 0; i < d->count; i++) {
+        double before = i ? d->times[i - 1] : t0;
+        if (!((d->times[i] - before) * m->way >= 0) || !((t1 - d->times[i]) * m->way >= 0)) return wf__report(why, WF_ERROR_DATA, "ode: wanted time %d is %g, the one before %g, the end %g", i, d->times[i], before, t1);
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        if (!wf__finite(m->y[i])) return wf__report(why, WF_ERROR_DATA, "ode: number %z of the start is not finite", i);
+        if (!wf__finite(m->k[0][i])) return wf__report(why, WF_ERROR_NUMERIC, "ode: the right-hand side is not finite at the start, t = %g, number %z", t0, i);
+    }
+    return WF_OK;
+}
+
+/* solvers: march */
+static wf_result wf__march_on(wf__march *m, double t0, double t1, const wf_adapt_desc *d)
+{
+    double *t = &m->report->t;
+    wf_result r = m->f && m->n ? wf__march_slope(m, t0, m->y, m->k[0]) : WF_OK;
+    if (!r) r = wf__march_check(m, t0, t1, d);
+    if (!r && t0 != t1) r = d->first > 0 ? WF_OK : wf__march_guess(m, t0, fabs(t1 - t0));
+    if (d->first > 0) m->h = d->first;
+    if (!r && d->grid && d->grid_room > 0) d->grid[0] = t0;
+    for (int i = 0; !r && i <= d->count; i++) {
+        double to = i < d->count ? d->times[i] : t1;
+        while (!r && *t != to) {
+            int most = d->max_steps ? d->max_steps : 100000;
+            if (d->largest > 0 && m->h > d->largest) m->h = d->largest;
+            if (m->report->accepted + m->report->rejected >= most) r = wf__report(&m->report->why, WF_ERROR_LIMIT, "ode: %d steps reached t = %g only", most, *t);
+            else if (d->grid && m->report->accepted + 1 >= d->grid_room) r = wf__report(&m->report->why, WF_ERROR_LIMIT, "ode: no room for more than %d times, at t = %g", d->grid_room, *t);
+            else r = wf__march_step(m, t, to);
+            if (!r && d->grid) d->grid[m->report->accepted] = *t;
+        }
+        if (!r && i < d->count && d->out) memcpy(d->out + (size_t)i * m->n, m->y, m->n * sizeof *m->y);
+    }
+    return r;
+}
+
+wf_result wf_ode_solve(wf_arena *A, wf_rhs_fn f, void *user, double *y, size_t n, double t0, double t1, const wf_adapt_desc *desc, wf_ode_report *report)
+{
+    wf_adapt_desc d;
+    wf_ode_report own;
+    wf__march m;
+    memset(&d, 0, sizeof d);
+    memset(&m, 0, sizeof m);
+    m.report = report ? report : &own;
+    memset(m.report, 0, sizeof *m.report);
+    m.report->t = t0;
+    if (desc) d = *desc;
+    wf_mark mark = wf_arena_mark(A);
+    double *room = y && n <= ((size_t)-1 - 9) / 9 ? (double *)wf_alloc(A, 9 * n, sizeof *room) : NULL;
+    if (!room) return wf__report(&m.report->why, y ? WF_ERROR_MEMORY : WF_ERROR_ARGUMENT, "ode: no memory for, or no state of, %z numbers", n);
+    m.rule = wf__rule_of(d.method ? d.method : WF_DOPRI5);
+    m.f = f;
+    m.user = user;
+    m.n = n;
+    m.rtol = d.rtol > 0 || d.atol > 0 ? d.rtol : 1e-6;
+    m.atol = d.rtol > 0 || d.atol > 0 ? d.atol : 1e-9;
+    m.before = 1e-4;
+    m.way = t1 < t0 ? -1 : 1;
+    for (int i = 0; i < 7; i++) m.k[i] = room + (size_t)i * n;
+    m.y = room + 7 * n;
+    m.next = room + 8 * n;
+    memcpy(m.y, y, n * sizeof *y);
+    wf_result r = wf__march_on(&m, t0, t1, &d);
+    memcpy(y, m.y, n * sizeof *y);
+    wf_arena_reset(A, mark);
+    return r;
+}
+
+/* solvers: call a plan */
+struct wf_rhs { wf_rhs_desc d; size_t n; int type; char *y, *dy, *now; wf_feed *feed; };
+
+wf_rhs *wf_rhs_new(wf_arena *A, const wf_rhs_desc *d)
+{
+    int a[4], b[4];
+    if (!d || !d->plan || !d->ws || !d->y.id || !d->dy.id || !d->samples || d->count < 0 || (d->control && !d->speed.id)) { wf__fail(A, WF_ERROR_ARGUMENT, "rhs: needs a plan, a workspace, y, dy, samples, and with a control its input"); return NULL; }
+    if (wf_shape(d->y, a) != wf_shape(d->dy, b) || memcmp(a, b, sizeof a) || wf_is_batch(d->y) != wf_is_batch(d->dy)) { wf__misfit(d->y, d->dy, "rhs: a state and its derivative"); wf__fail(A, WF_ERROR_SHAPE, "rhs: y and dy have different shapes or spaces"); return NULL; }
+    wf_rhs *r = (wf_rhs *)wf_alloc(A, 1, sizeof *r);
+    if (!r) return NULL;
+    r->d = *d;
+    r->type = d->plan->type;
+    r->n = wf__node_size(wf__of(d->y)) * (wf_is_batch(d->y) ? d->samples : 1);
+    r->feed = (wf_feed *)wf_alloc(A, (size_t)d->count + 4, sizeof *r->feed);
+    r->y = (char *)wf_alloc(A, r->type == WF_F64 ? 1 : r->n, sizeof(float));
+    r->dy = (char *)wf_alloc(A, r->type == WF_F64 ? 1 : r->n, sizeof(float));
+    r->now = (char *)wf_alloc(A, 1 + (d->control ? (size_t)d->control->channels : 0), sizeof(double));
+    if (!r->feed || !r->y || !r->dy || !r->now) return NULL;
+    if (d->count) memcpy(r->feed, d->feeds, (size_t)d->count * sizeof *r->feed);
+    return r;
+}
+
+size_t wf_rhs_size(const wf_rhs *r) { return r ? r->n : 0; }
+
+wf_result wf_rhs_call(double t, const double *y, double *dy, void *rhs)
+{
+    wf_rhs *r = (wf_rhs *)rhs;
+    size_t es = wf__type_size(r->type);
+    int count = r->d.count, wide = r->type == WF_F64;
+    for (size_t i = 0; !wide && i < r->n; i++) wf__put_value(r->y, r->type, i, y[i]);
+    wf__put_value(r->now, r->type, 0, t);
+    for (int k = 0; r->d.control && k < r->d.control->channels; k++) wf__put_value(r->now, r->type, (size_t)k + 1, wf_spline_slope(r->d.control, t, k));
+    r->feed[count++] = wf_in(r->d.y, wide ? (const void *)y : r->y, 0);
+    r->feed[count++] = wf_out(r->d.dy, wide ? (void *)dy : r->dy, 0);
+    if (r->d.t.id) r->feed[count++] = wf_in(r->d.t, r->now, 0);
+    if (r->d.control) r->feed[count++] = wf_in(r->d.speed, r->now + es, 0);
+    wf_result ran = wf_run(r->d.plan, r->d.ws, r->feed, count, r->d.samples);
+    for (size_t i = 0; !wide && i < r->n; i++) dy[i] = wf__get(r->dy, r->type, i);
+    return ran == WF_ERROR_NUMERIC ? WF_OK : ran; /* the solver looks for numbers that are not finite itself, and takes a smaller step */
 }
 
 /* ---- Weight graphs ---- */
@@ -13103,7 +14441,7 @@ typedef struct wf__flow_layer { int first, count, inputs; } wf__flow_layer;
 struct wf_weightflow {
     wf_arena *arena;
     wf_weightflow_desc desc;
-    int anchors, bits, neurons, features, fitted, stepped;
+    int anchors, bits, neurons, features, fitted, matched;
     size_t size;
     double *times;
     wf__flow_layer layer[WF__LAYERS];
@@ -13113,7 +14451,7 @@ struct wf_weightflow {
     wf_params *backbone, *coder, *field;
     wf_opt *opt;
     wf_rng rng;
-    struct wf__flow_run *score, *draw, *stepper, *train[64];
+    struct wf__flow_run *score, *draw, *stepper, *match, *train[64];
     float *feed_start, *feed_target, *feed_control, *feed_weight;
 };
 
@@ -13531,20 +14869,104 @@ static wf_result wf__flow_update(wf_weightflow *m, float *loss)
     return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt)->text) : r;
 }
 
+/* weight graphs: make an optimiser */
+static wf_opt *wf__flow_optimiser(wf_weightflow *m, int updates)
+{
+    wf_opt_desc o;
+    memset(&o, 0, sizeof o);
+    o.rate = 1e-3;
+    o.decay = 1e-4;
+    if (!m->desc.as_published) {
+        o.rate = 2e-3;
+        o.clip = 1;
+        o.schedule = WF_RATE_COSINE;
+        o.steps = updates;
+        o.warmup = updates > 100 ? 20 : 0;
+    }
+    return wf_opt_new(m->arena, m->field, &o);
+}
+
+/* weight graphs: match derivatives */
+static wf_result wf__flow_match_build(wf_weightflow *m)
+{
+    int d[2] = { m->features, m->neurons };
+    double h = 1.0 / (m->anchors - 1);
+    wf__flow_run *r = wf__flow_run_new(m, m->field);
+    if (!r) return wf__flow_error(m);
+    r->in[0] = wf_input_nd(r->g, "state", 2, d);
+    r->in[1] = wf_input(r->g, "speed", m->desc.path_dim);
+    r->in[2] = wf_input_nd(r->g, "velocity", 2, d);
+    r->out = wf_scale(wf_mean(wf_square(wf_sub(wf__flow_field(m, r->in[0], r->in[1]), r->in[2]))), h * h);
+    m->match = r;
+    return wf__flow_compile(m, r, 1, 1) ? (wf_result)WF_OK : wf__flow_error(m);
+}
+
+static void wf__flow_scatter(wf_weightflow *m, float *state, float *velocity)
+{
+    double size = 0.05, back = m->anchors - 1;
+    for (int k = 0; k < WF__LAYERS; k++)
+        for (int i = 0; i <= m->layer[k].inputs; i++)
+            for (int j = 0; j < m->layer[k].count; j++) {
+                size_t at = (size_t)i * (size_t)m->neurons + (size_t)(m->layer[k].first + j);
+                double e = size * wf_rng_normal(&m->rng);
+                state[at] = (float)((double)state[at] + e);
+                velocity[at] = (float)((double)velocity[at] - back * e);
+            }
+}
+
+static void wf__flow_match_feed(wf_weightflow *m, const wf_spline *curve, int samples)
+{
+    for (int i = 0; i < samples; i++) {
+        double last = wf__flow_time(m, m->times[m->anchors - 1]), t = last * (i + wf_rng_uniform(&m->rng)) / samples;
+        float *state = m->feed_start + (size_t)i * m->size, *velocity = m->feed_target + (size_t)i * m->size;
+        for (size_t k = 0; k < m->size; k++) {
+            state[k] = (float)wf_spline_value(curve, t, (int)k);
+            velocity[k] = (float)wf_spline_slope(curve, t, (int)k);
+        }
+        wf__flow_scatter(m, state, velocity);
+        for (int z = 0; z < m->desc.path_dim; z++) m->feed_control[i * m->desc.path_dim + z] = m->path ? (float)wf_spline_slope(m->path, t, z) : 0;
+    }
+}
+
+static wf_result wf__flow_match(wf_weightflow *m, int updates)
+{
+    enum { SAMPLES = 16 };
+    double knots[256];
+    double *values = (double *)wf_alloc(m->arena, (size_t)m->anchors * m->size, sizeof *values);
+    for (size_t i = 0; values && i < (size_t)m->anchors * m->size; i++) values[i] = (double)m->anchor[i];
+    for (int i = 0; i < m->anchors; i++) knots[i] = wf__flow_time(m, m->times[i]);
+    wf_spline *curve = values ? wf_spline_natural(m->arena, knots, values, m->anchors, (int)m->size) : NULL;
+    wf_opt *opt = wf__flow_optimiser(m, updates);
+    if (!curve || !opt || wf__flow_match_build(m) < 0) return wf__flow_error(m);
+    wf_feed feeds[4];
+    float loss;
+    feeds[0] = wf_in(m->match->in[0], m->feed_start, 0);
+    feeds[1] = wf_in(m->match->in[1], m->feed_control, 0);
+    feeds[2] = wf_in(m->match->in[2], m->feed_target, 0);
+    feeds[3] = wf_out(m->match->out, &loss, 0);
+    for (int k = 0; k < updates; k++) {
+        wf__flow_match_feed(m, curve, SAMPLES);
+        wf_result r = wf_run(m->match->plan, m->match->ws, feeds, 4, SAMPLES);
+        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->match->ws)->text);
+        if ((r = wf_opt_step(opt, m->match->ws)) < 0) return wf__fail(m->arena, r, "%s", wf_opt_report(opt)->text);
+        if (m->desc.progress && m->desc.progress(m->desc.progress_user, "matching", k + 1, updates)) return WF_CANCELLED;
+    }
+    m->matched = 1;
+    return WF_OK;
+}
+
 /* weight graphs: fit the field */
 wf_result wf_weightflow_fit_field(wf_weightflow *m, int updates, double *loss)
 {
     if (!m) return WF_ERROR_ARGUMENT;
     if (!m->fitted || (m->desc.control == WF_CONTROL_CDE && !m->path)) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weightflow: fit anchors and path before the field");
     if (updates <= 0) updates = 10000;
-    if (!m->opt) {
-        wf_opt_desc o;
-        memset(&o, 0, sizeof o);
-        o.rate = 1e-3;
-        o.decay = 1e-4;
-        m->opt = wf_opt_new(m->arena, m->field, &o);
-        if (!m->opt) return wf__flow_error(m);
+    if (!m->matched && m->desc.matching > 0) {
+        wf_result r = wf__flow_match(m, m->desc.matching);
+        if (r != WF_OK) return r;
     }
+    if (!m->opt || !m->desc.as_published) m->opt = wf__flow_optimiser(m, updates);
+    if (!m->opt) return wf__flow_error(m);
     double sum = 0;
     int counted = 0;
     for (int k = 0; k < updates; k++) {
@@ -13633,7 +15055,7 @@ wf_result wf_weightflow_log_prob(wf_weightflow *m, const float *tokens, const in
         m->score = r;
     }
     for (size_t at = 0; at < n; at += ROWS) {
-        size_t rows = n - at < ROWS ? n - at : ROWS;
+        size_t rows = n - at < (size_t)ROWS ? n - at : (size_t)ROWS;
         for (size_t i = 0; i < rows * d; i++) batch[i] = (float)x[at * d + i];
         wf_feed feeds[3];
         feeds[0] = wf_in(m->score->in[0], tokens, 0);
@@ -13670,7 +15092,7 @@ wf_result wf_weightflow_sample(wf_weightflow *m, const float *tokens, size_t n, 
         m->draw = r;
     }
     for (size_t at = 0; at < n; at += ROWS) {
-        size_t rows = n - at < ROWS ? n - at : ROWS;
+        size_t rows = n - at < (size_t)ROWS ? n - at : (size_t)ROWS;
         wf_feed feeds[2];
         feeds[0] = wf_in(m->draw->in[0], tokens, 0);
         feeds[1] = wf_out(m->draw->out, value, 0);
@@ -13707,6 +15129,7 @@ static void wf__flow_defaults(wf_weightflow_desc *d)
     if (!d->feed_forward) d->feed_forward = 256;
     if (!d->substeps) d->substeps = 1;
     if (d->energy == 0) d->energy = 1e-6;
+    if (!d->matching) d->matching = d->as_published ? -1 : 800;
 }
 
 static int wf__flow_buffers(wf_weightflow *m)

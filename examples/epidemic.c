@@ -223,7 +223,7 @@ static void draw_marginals(wf_arena *A, const char *path, counts_t truth, counts
     for (int j = 0; j < 5; j++) { q[j] = wf_alloc(A, T, sizeof(double)); r[j] = wf_alloc(A, T, sizeof(double)); }
     if (!x || !r[4] || !q[4] || !svg_open(&s, path, 760, 60 + 190.0 * panels)) { fprintf(stderr, "epidemic: cannot write %s\n", path); exit(1); }
     svg_text(&s, 70, 24, "start", "font-size=\"16\" font-weight=\"bold\" fill=\"#222\"", "What the model learned, against runs it never saw");
-    svg_text(&s, 70, 42, "start", "fill=\"#555\"", "shaded: true 5-95 % and 25-75 % of the population of outcomes; lines: the model's median and bands; ticks below: the snapshots it was shown");
+    svg_text(&s, 70, 42, "start", "fill=\"#555\"", "shaded: 5-95 % and 25-75 % of true runs; lines: the same of the model, and its median; ticks: snapshots it was shown");
     for (size_t k = 0; k < T; k++) x[k] = 0.5 * (double)k;
     for (int p = 0; p < panels; p++) {
         double top = 0;
@@ -288,7 +288,7 @@ static void file_name(char *buffer, size_t size, const char *folder, const char 
 
 int main(int argc, char **argv)
 {
-    setting_t set = { NULL, "out", 1, 1200, 0, 0, 0, 0, 1000 };
+    setting_t set = { NULL, "out", 1, 900, 0, 0, 0, 0, 1000 };
     const option_t options[] = {
         { "data", "trajectories x times x species in a .npy file; half is learned from, half is kept to judge", 's', &set.data },
         { "seed", "of everything random", 'i', &set.seed },
@@ -302,7 +302,7 @@ int main(int argc, char **argv)
         { NULL, NULL, 0, NULL },
     };
     option_read(argc, argv, "epidemic: learn how the distribution of a stochastic epidemic moves, from eleven snapshots", options);
-    if (set.published && set.steps == 1200) set.steps = 10000;
+    if (set.published && set.steps == 900) set.steps = 10000;
     if (set.steps < 1 || set.trajectories < 4) { fprintf(stderr, "epidemic: --steps must be at least 1, --trajectories at least 4\n"); return 2; }
     progress_t bar = { 0 };
     bar.quiet = set.json;

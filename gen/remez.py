@@ -81,8 +81,8 @@ QUARTER = (PI / 4 * SLACK) ** 2
 TINY = D("1e-6")
 
 POLYNOMIALS: Dict[str, Polynomial] = {
-    # exp(r) = 1 + r + r^2 p(r)
-    "EXP": Polynomial(-HALF, HALF, 4, lambda r: (r.exp() - 1 - r) / r ** 2, lambda r: r ** 2 / (r.exp() - 1)),
+    # exp(r) = 1 + r + r^2/2 + r^3 p(r)
+    "EXP": Polynomial(-HALF, HALF, 4, lambda r: (r.exp() - 1 - r - r * r / 2) / r ** 3, lambda r: r ** 3 / (r.exp() - 1)),
     # log(1 + f) = f - f^2/2 + f^3 p(f)
     "LOG": Polynomial(LOG_LOW * SLACK, LOG_HIGH * SLACK, 8, lambda f: ((1 + f).ln() - f + f * f / 2) / f ** 3, lambda f: f ** 3 / (1 + f).ln()),
     # sin(r) = r + r^3 p(r^2), cos(r) = 1 - r^2/2 + r^4 p(r^2)

@@ -532,6 +532,12 @@ WF_TEST(misuse_is_answered)
     wf_arena_clear(A);
     CHECK_INT(wf_loop_next(l, c, wf_sin(c)), WF_OK);
     CHECK_INT(wf_loop_end(l), WF_OK);
+    wf_loop *other = wf_loop_begin(g, 2, 0);
+    c = wf_loop_carry(other, x);
+    CHECK_INT(wf_loop_next(other, c, wf_mul(c, wf_input(wf_loop_body(other), "z", 3))), WF_OK);
+    CHECK_INT(wf_loop_end(other), WF_ERROR_ARGUMENT);
+    CHECK_STR_HAS(wf_arena_report(A)->text, "the input z is made in the body");
+    wf_arena_clear(A);
     CHECK(!wf_loop_carry(l, s).id);
     CHECK_STR_HAS(wf_arena_report(A)->text, "ended");
     CHECK(!wf_loop_begin(NULL, 1, 0) && !wf_loop_body(NULL) && wf_loop_end(NULL) < 0);

@@ -12,7 +12,8 @@ WF_TEST(feeds_carry_data_in_and_out)
     wf_t r = wf_sqrt(wf_sumsq(x)); /* for each sample */
     wf_t mean = wf_mean(r);        /* for all */
 
-    wf_plan_desc d = { { { 0 } } };
+    wf_plan_desc d;
+    memset(&d, 0, sizeof d);
     d.out[0] = r;
     d.out[1] = mean;
     wf_plan *plan = wf_compile(A, &d);
@@ -65,7 +66,8 @@ WF_TEST(a_network_and_its_gradient)
 {
     enum { IN = 3, W = 20, N = 70 };
     mlp_case m = mlp_make(WF_F64, IN, W);
-    wf_plan_desc d = { { { 0 } } };
+    wf_plan_desc d;
+    memset(&d, 0, sizeof d);
     d.out[0] = m.loss; d.out[1] = m.u; d.grad_of = m.loss; d.type = WF_F64;
     wf_plan *plan = wf_compile(m.A, &d);
     CHECK(plan != NULL);
@@ -105,7 +107,8 @@ static double mlp_run(int isa, int threads, int tile, int reference, size_t n, f
 {
     enum { IN = 8, W = 64 };
     mlp_case m = mlp_make(WF_F32, IN, W);
-    wf_plan_desc d = { { { 0 } } };
+    wf_plan_desc d;
+    memset(&d, 0, sizeof d);
     d.out[0] = m.loss; d.grad_of = m.loss; d.isa = isa; d.tile = tile; d.reference = reference;
     wf_plan *plan = wf_compile(m.A, &d);
     if (!plan) { printf("  %s\n", wf_arena_report(m.A)->text); wf_arena_free(m.A); return NAN; }

@@ -622,6 +622,22 @@ WF_TEST(a_bad_gradient_changes_nothing)
             }
 }
 
+WF_TEST(a_gradient_whose_norm_has_no_number)
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_params *P = three_entries(A, WF_F64);
+    wf_opt_desc d = { 0 };
+    d.clip = 1;
+    wf_opt *o = wf_opt_new(A, P, &d);
+    double g[64] = { 0 };
+    g[3] = 1.2e154; /* squares of 1.44e308: each is a number, their sum is not */
+    g[35] = 1.25e154;
+    CHECK_INT(wf_opt_step_grad(o, g), WF_ERROR_NUMERIC);
+    CHECK_STR_HAS(wf_opt_report(o)->text, "dec/w is too large");
+    CHECK(wf_opt_steps(o) == 0);
+    wf_arena_free(A);
+}
+
 WF_TEST(settings_that_make_no_sense)
 {
     wf_arena *A = wf_arena_new(NULL);
@@ -953,10 +969,13 @@ WF_TEST(every_failing_allocation)
         memory.fail_at = memory.calls + k;
         double before = wf__get(wf_params_data(P), WF_F32, 7);
         wf_opt *o = wf_opt_new(A, P, &d);
+        wf_mark mark = wf_arena_mark(A), now;
         wf_result r = o ? wf_opt_save(o, path, NULL, 0) : WF_ERROR_MEMORY;
         if (r == WF_OK) r = wf_opt_load(o, path);
         if (r == WF_OK) r = wf_params_save(P, path, NULL, 0);
         if (r == WF_OK) r = wf_params_load(P, path);
+        now = wf_arena_mark(A);
+        CHECK(now.block == mark.block && now.used == mark.used); /* failed or not: memory for the moment */
         CHECK(wf__get(wf_params_data(P), WF_F32, 7) == before);
         if (r != WF_OK) { failed++; CHECK_INT(r, WF_ERROR_MEMORY); CHECK_INT(wf_arena_report(A)->code, WF_ERROR_MEMORY); }
         else done = memory.calls < memory.fail_at;
@@ -1013,7 +1032,8 @@ static void spy_make(spy *s)
     n->x = wf_input(n->g, "x", 1);
     n->y = wf_input_nd(n->g, "scalar", 0, &one);
     n->u = wf_shared_nd(n->g, "shared", 1, &one);
-    n->loss = wf_add(wf_mean(wf_add(n->x, wf_reshape(n->y, 1, &one))), wf_sumsq(wf_mul(n->u, wf_param(n->g, "w", 1, &one, WF_INIT_ZERO, 0))));
+    n->loss = wf_add(wf_mean(wf_add(n->x, wf_reshape(n->y, 1, &one))), wf_shift(wf_sum(n->u), -2)); /* the shared input is 2 */
+    n->loss = wf_add(n->loss, wf_sumsq(wf_mul(n->u, wf_param(n->g, "w", 1, &one, WF_INIT_ZERO, 0))));
     wf_plan_desc d = { 0 };
     d.out[0] = d.grad_of = n->loss;
     d.type = WF_F64;
@@ -1062,6 +1082,34 @@ WF_TEST(an_epoch_is_every_sample_once)
         wf_arena_free(s.n.A);
     }
     CHECK(!memcmp(seen[0], seen[1], sizeof seen[0]) && memcmp(seen[0], seen[2], sizeof seen[0]) && memcmp(seen[0], seen[0] + 4, sizeof seen[0] / 2));
+}
+
+WF_TEST(noise_belongs_to_seed_and_step)
+{
+    double losses[3][4], x[2] = { 0 };
+    for (int turn = 0; turn < 3; turn++) {
+        spy s;
+        int one = 1;
+        spy_make(&s);
+        wf_plan_desc d = { 0 };
+        d.out[0] = d.grad_of = wf_add(wf_mean(wf_add(s.n.x, wf_normal(s.n.g, 1, &one, 3))), wf_sumsq(wf_param(s.n.g, "w", 1, &one, WF_INIT_ZERO, 0)));
+        d.type = WF_F64;
+        wf_ws *ws = wf_ws_new(s.n.A, wf_compile(s.n.A, &d), 1, NULL);
+        wf_feed f = wf_in(s.n.x, x, 0);
+        wf_fit_desc t = { 0 };
+        t.data = &f;
+        t.feeds = 1;
+        t.samples = 2;
+        t.steps = 4;
+        t.seed = turn == 2 ? 8 : 9;
+        t.progress = spy_look;
+        t.user = &s;
+        CHECK_INT(wf_fit(s.o, ws, &t, &s.r), WF_OK);
+        memcpy(losses[turn], s.sum, sizeof losses[turn]);
+        wf_arena_free(s.n.A);
+    }
+    CHECK(losses[0][0] != losses[0][1] && losses[0][1] != losses[0][2] && losses[0][0] != losses[2][0]);
+    CHECK(!memcmp(losses[0], losses[1], sizeof losses[0]));
 }
 
 WF_TEST(cancelled_and_continued)
@@ -1206,9 +1254,20 @@ WF_TEST(the_best_parameters_are_kept)
         CHECK(r.stopped && r.best_step % 5 == 0 && r.steps == r.best_step + 20 && r.best == (b - 3) * (b - 3));
         CHECK_INT(wf_run(n.plan, check, c, 3, 1), WF_OK);
         CHECK(loss == r.best);
+        /* cancelled beyond the best, it stays where it is, to go on from there */
+        spy s;
+        memset(&s, 0, sizeof s);
+        s.stop = 60;
+        t.progress = spy_look;
+        t.user = &s;
+        t.patience = 0;
+        CHECK_INT(wf_fit(o, n.ws, &t, &s.r), WF_CANCELLED);
+        wf_params_get(n.P, "b", &b, 1);
+        CHECK(b > 4 && s.r.best < 1);
         /* a validation that is not finite is not a better one */
         y[1] = 1e200;
-        t.steps = 1040;
+        t.progress = NULL;
+        t.patience = 4;
         CHECK_INT(wf_fit(o, n.ws, &t, &r), WF_OK);
         CHECK(r.stopped && r.best == HUGE_VAL && r.best_step == 0);
         wf_arena_free(n.A);
@@ -1268,7 +1327,7 @@ WF_TEST(fits_that_make_no_sense)
 
 WF_MAIN_CASES(WF_CASE(train_step_by_step), WF_CASE(fit_a_data_set), WF_CASE(a_narrow_valley), WF_CASE(the_oracle_in_double_precision), WF_CASE(the_oracle_in_single_precision), WF_CASE(schedules),
               WF_CASE(a_schedule_of_ones_own), WF_CASE(clipping_keeps_the_direction), WF_CASE(adam_goes_one_rate_when_gradients_agree), WF_CASE(adam_does_not_know_the_unit_of_the_loss),
-              WF_CASE(decay_is_a_half_life), WF_CASE(the_average_is_a_weighted_mean), WF_CASE(frozen_parameters_stay), WF_CASE(a_bad_gradient_changes_nothing), WF_CASE(settings_that_make_no_sense),
+              WF_CASE(decay_is_a_half_life), WF_CASE(the_average_is_a_weighted_mean), WF_CASE(frozen_parameters_stay), WF_CASE(a_bad_gradient_changes_nothing), WF_CASE(a_gradient_whose_norm_has_no_number), WF_CASE(settings_that_make_no_sense),
               WF_CASE(steps_that_make_no_sense), WF_CASE(the_same_bits_for_threads_and_instruction_sets), WF_CASE(resumed_is_uninterrupted), WF_CASE(save_and_load_parameters), WF_CASE(spoiled_checkpoints),
-              WF_CASE(a_checkpoint_is_a_model), WF_CASE(every_failing_allocation), WF_CASE(an_epoch_is_every_sample_once), WF_CASE(cancelled_and_continued), WF_CASE(fit_reaches_least_squares),
+              WF_CASE(a_checkpoint_is_a_model), WF_CASE(every_failing_allocation), WF_CASE(an_epoch_is_every_sample_once), WF_CASE(noise_belongs_to_seed_and_step), WF_CASE(cancelled_and_continued), WF_CASE(fit_reaches_least_squares),
               WF_CASE(the_best_parameters_are_kept), WF_CASE(fits_that_make_no_sense))
