@@ -1101,6 +1101,9 @@ WF_API wf_result wf_sinkhorn(wf_arena *arena, const wf_points *x, const wf_point
 #elif defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
+#ifndef __OPTIMIZE__ /* without optimisation some intrinsics are macros, whose masks change sign */
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#endif
 #pragma GCC push_options
 #pragma GCC optimize("O1,expensive-optimizations,fp-contract=off,no-fast-math")
 #endif
