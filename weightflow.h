@@ -2313,7 +2313,7 @@ WF__INLINE_sse2 void wf__angle_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F *low
         *w = WF__SSE2_ADD(a, p);
         *low = WF__SSE2_FMA(n, WF__SSE2_SET1(1.71512451e-15f), WF__SSE2_SUB(WF__SSE2_ADD(WF__SSE2_SUB(a, *w), p), rest));
     } else {
-        WF__SSE2_F p = WF__SSE2_MUL(n, WF__SSE2_SET1(2.56328292e-12f));
+        WF__SSE2_F p = WF__SSE2_MUL(n, WF__SSE2_SET1(2.56334415e-12f));
         a = WF__SSE2_FNMA(n, WF__SSE2_SET1(7.54953362e-8f), WF__SSE2_FNMA(n, WF__SSE2_SET1(4.83751297e-4f), WF__SSE2_FNMA(n, WF__SSE2_SET1(1.5703125f), x)));
         *w = WF__SSE2_SUB(a, p);
         *low = WF__SSE2_SUB(WF__SSE2_SUB(a, *w), p);
@@ -2557,7 +2557,7 @@ WF__INLINE_avx2 void wf__angle_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F *low
         *w = WF__AVX2_ADD(a, p);
         *low = WF__AVX2_FMA(n, WF__AVX2_SET1(1.71512451e-15f), WF__AVX2_SUB(WF__AVX2_ADD(WF__AVX2_SUB(a, *w), p), rest));
     } else {
-        WF__AVX2_F p = WF__AVX2_MUL(n, WF__AVX2_SET1(2.56328292e-12f));
+        WF__AVX2_F p = WF__AVX2_MUL(n, WF__AVX2_SET1(2.56334415e-12f));
         a = WF__AVX2_FNMA(n, WF__AVX2_SET1(7.54953362e-8f), WF__AVX2_FNMA(n, WF__AVX2_SET1(4.83751297e-4f), WF__AVX2_FNMA(n, WF__AVX2_SET1(1.5703125f), x)));
         *w = WF__AVX2_SUB(a, p);
         *low = WF__AVX2_SUB(WF__AVX2_SUB(a, *w), p);
@@ -2801,7 +2801,7 @@ WF__INLINE_avx512 void wf__angle_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF__AVX
         *w = WF__AVX512_ADD(a, p);
         *low = WF__AVX512_FMA(n, WF__AVX512_SET1(1.71512451e-15f), WF__AVX512_SUB(WF__AVX512_ADD(WF__AVX512_SUB(a, *w), p), rest));
     } else {
-        WF__AVX512_F p = WF__AVX512_MUL(n, WF__AVX512_SET1(2.56328292e-12f));
+        WF__AVX512_F p = WF__AVX512_MUL(n, WF__AVX512_SET1(2.56334415e-12f));
         a = WF__AVX512_FNMA(n, WF__AVX512_SET1(7.54953362e-8f), WF__AVX512_FNMA(n, WF__AVX512_SET1(4.83751297e-4f), WF__AVX512_FNMA(n, WF__AVX512_SET1(1.5703125f), x)));
         *w = WF__AVX512_SUB(a, p);
         *low = WF__AVX512_SUB(WF__AVX512_SUB(a, *w), p);
@@ -3045,7 +3045,7 @@ WF__INLINE_neon void wf__angle_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F *low
         *w = WF__NEON_ADD(a, p);
         *low = WF__NEON_FMA(n, WF__NEON_SET1(1.71512451e-15f), WF__NEON_SUB(WF__NEON_ADD(WF__NEON_SUB(a, *w), p), rest));
     } else {
-        WF__NEON_F p = WF__NEON_MUL(n, WF__NEON_SET1(2.56328292e-12f));
+        WF__NEON_F p = WF__NEON_MUL(n, WF__NEON_SET1(2.56334415e-12f));
         a = WF__NEON_FNMA(n, WF__NEON_SET1(7.54953362e-8f), WF__NEON_FNMA(n, WF__NEON_SET1(4.83751297e-4f), WF__NEON_FNMA(n, WF__NEON_SET1(1.5703125f), x)));
         *w = WF__NEON_SUB(a, p);
         *low = WF__NEON_SUB(WF__NEON_SUB(a, *w), p);
@@ -3289,7 +3289,7 @@ WF__INLINE_wasm void wf__angle_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F *low
         *w = WF__WASM_ADD(a, p);
         *low = WF__WASM_FMA(n, WF__WASM_SET1(1.71512451e-15f), WF__WASM_SUB(WF__WASM_ADD(WF__WASM_SUB(a, *w), p), rest));
     } else {
-        WF__WASM_F p = WF__WASM_MUL(n, WF__WASM_SET1(2.56328292e-12f));
+        WF__WASM_F p = WF__WASM_MUL(n, WF__WASM_SET1(2.56334415e-12f));
         a = WF__WASM_FNMA(n, WF__WASM_SET1(7.54953362e-8f), WF__WASM_FNMA(n, WF__WASM_SET1(4.83751297e-4f), WF__WASM_FNMA(n, WF__WASM_SET1(1.5703125f), x)));
         *w = WF__WASM_SUB(a, p);
         *low = WF__WASM_SUB(WF__WASM_SUB(a, *w), p);

@@ -114,6 +114,25 @@ WF_TEST(formulas_meet)
     }
 }
 
+/* The numbers next to every multiple of pi/2 up to 10^5: their sines consist of digits of pi that lie far behind the point. */
+WF_TEST(right_angles)
+{
+    for (int f = 0; f < FUNCTIONS; f++) {
+        if (functions[f].op != WF__SIN && functions[f].op != WF__COS) continue;
+        double worst = 0.0;
+        float where = 0.0f;
+        for (int k = 1; k < 63662; k += BLOCK / 2) {
+            for (int i = 0; i < BLOCK; i++) {
+                x[i] = (float)((k + i / 2) * 1.5707963267948966);
+                if (i % 2) x[i] = from_bits(to_bits(x[i]) + 1);
+            }
+            check_block(f, BLOCK, &worst, &where);
+        }
+        if (!(worst <= functions[f].ceiling)) printf("  %s(%.9g): %g ulp\n", functions[f].name, (double)where, worst);
+        CHECK(worst <= functions[f].ceiling);
+    }
+}
+
 /* Increasing functions, at the joins: no step back by more than one unit in the last place, or two where errors may be 2.5. */
 WF_TEST(increasing_functions_increase)
 {
@@ -204,5 +223,5 @@ WF_TEST(angle_of_a_point)
     }
 }
 
-WF_MAIN_CASES(WF_CASE(errors_stay_below_their_ceilings), WF_CASE(formulas_meet), WF_CASE(increasing_functions_increase), WF_CASE(special_arguments), WF_CASE(odd_and_even_functions),
+WF_MAIN_CASES(WF_CASE(errors_stay_below_their_ceilings), WF_CASE(formulas_meet), WF_CASE(right_angles), WF_CASE(increasing_functions_increase), WF_CASE(special_arguments), WF_CASE(odd_and_even_functions),
               WF_CASE(angle_of_a_point))

@@ -285,6 +285,11 @@ WF_TEST(sums_do_not_depend_on_the_width)
             R->reduce(want, x, 2, 3, n, kind);
             K->reduce(y, x, 2, 3, n, kind);
             CHECK(same_bits(y, want, 2 * n));
+            for (size_t i = 0; i < 2 * n; i++) {
+                const float *v = x + i / n * 3 * n + i % n;
+                float t = v[0] + v[n], u = v[0] > v[n] ? v[0] : v[n];
+                CHECK(y[i] == (kind ? (u > v[2 * n] ? u : v[2 * n]) : t + v[2 * n]));
+            }
             float most = -HUGE_VALF;
             for (size_t i = 0; i < n; i++) most = x[i] > most ? x[i] : most;
             if (kind) { K->reduce(y, x, 1, n, 1, 1); CHECK(y[0] == most); }
@@ -293,6 +298,10 @@ WF_TEST(sums_do_not_depend_on_the_width)
             R->cumsum(want, x, 2, 3, n, flags);
             K->cumsum(y, x, 2, 3, n, flags);
             CHECK(same_bits(y, want, 6 * n));
+            for (size_t i = 0; i < 2 * n; i++) { /* the middle one of three */
+                const float *v = x + i / n * 3 * n + i % n, first = flags & 2 ? v[2 * n] : v[0];
+                CHECK(y[i / n * 3 * n + n + i % n] == (flags & 1 ? first : first + v[n]));
+            }
             R->cumsum(want, x, 5, n, 1, flags);
             K->cumsum(y, x, 5, n, 1, flags);
             CHECK(same_bits(y, want, 5 * n));
