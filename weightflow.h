@@ -9708,6 +9708,7 @@ static wf_t wf__curvature(wf_t y, int which, int along)
     for (int i = 0; i < 2; i++) real[i] = wf__arg_of(y, i);
     stand[0] = wf_stop(real[0]);
     stand[1] = wf_stop(wf_stop(real[1]));
+    if (stand[1].id == stand[0].id) stand[1] = wf_stop(stand[1]); /* x times stop(x) */
     fresh = wf__build(wf__of(y)->op, stand);
     if (wf__missing(fresh)) return fresh;
     if (wf__arg(y.graph, fresh.id, 0) != stand[0].id) which = 1 - which; /* commutative operations sort their arguments */

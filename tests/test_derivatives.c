@@ -802,6 +802,7 @@ WF_TEST(random_graphs)
     long from = first ? atol(first) : 1, count = many ? atol(many) : first ? 1 : sanitized() ? 300 : 2500, failed = 0;
     if (!many && getenv("WF_TEST_LONG")) count *= 40;
     for (long k = 0; k < count && failed < 3; k++) {
+        if (getenv("WF_TRACE")) fprintf(stderr, "%ld\n", from + k);
         program p;
         memset(&p, 0, sizeof p);
         p.seed = (uint64_t)(from + k);
@@ -818,4 +819,123 @@ WF_TEST(random_graphs)
     CHECK_INT(fast_spilled, 0);
 }
 
-WF_MAIN_CASES(WF_CASE(a_derivative_in_a_loss), WF_CASE(random_graphs))
+/* --- what random graphs have found, as small as it gets ------------------------------------------------------------------------------------------------ */
+static int agrees(wf_graph *g, const wf_t *list, int n, int samples)
+{
+    static double room[8][MOST * BIG];
+    double *result[8];
+    slow s;
+    slow_chunk *memory = NULL;
+    int asked = 0, good = 1;
+    for (int i = 0; i < 8; i++) result[i] = room[i];
+    for (int r = 0; r < 3; r++) for (int k = 0; k < LEAVES; k++) for (int i = 0; i < MOST * BIG; i++) input[r][k][i] = (double)(float)sin(0.37 * i + k + 3 * r + 0.1);
+    slow_open(&s, g, samples, feed, NULL, &memory);
+    slow_ask(&s, &asked, list, n);
+    for (int tile = 1; tile <= 64; tile *= 4)
+        {
+            fast_options o;
+            long compared_here = 0;
+            memset(&o, 0, sizeof o);
+            o.type = WF_F64;
+            o.tile = tile;
+            o.threads = 2;
+            wf_arena *A = wf_arena_new(NULL);
+            wf_plan *p = fast_compile(A, list, n, &o);
+            wf_ws *ws = wf_ws_new(A, p, 2, NULL);
+            if (!ws) { printf("  %s\n", wf_arena_report(A)->text); wf_arena_free(A); good = 0; continue; }
+            fast_poison(ws);
+            good &= fast_run(A, p, ws, list, n, &o, samples, feed, NULL, result) == WF_OK;
+            for (int i = 0; i < n; i++) {
+                long at = slow_differs(&s.value[list[i].id], result[i], 0, &compared_here);
+                if (at >= 0) { printf("  tile %d, value %d, element %ld: %.17g, wanted %.17g\n", tile, i, at, result[i][at], s.value[list[i].id].x[at].v); good = 0; }
+            }
+            good &= compared_here > 0;
+            wf_arena_free(A);
+        }
+    slow_free(&memory);
+    return good;
+}
+
+WF_TEST(a_loop_that_runs_in_two_phases) /* its total over samples is finished after the first; its final value is wanted in the second */
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_graph *g = wf_graph_new(A, NULL);
+    wf_loop *l = wf_loop_begin(g, 3, WF_KEEP_CARRY);
+    wf_t c = wf_loop_carry(l, wf_input(g, "a", 2)), sum = wf_batch_sum(c);
+    wf_loop_next(l, c, wf_sin(c));
+    wf_loop_end(l);
+    wf_t y = wf_add(wf_loop_final(l, c), wf_loop_total(l, sum)), z = wf_mul(y, wf_batch_sum(wf_square(y)));
+    wf_t list[2] = { y, z };
+    CHECK(agrees(g, list, 2, 37));
+    wf_arena_free(A);
+}
+
+WF_TEST(a_total_that_is_also_used_inside) /* in the loop backwards, the gradient of `s` leaves as a total, and is what the gradient of `k` is made of */
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_graph *g = wf_graph_new(A, NULL);
+    int two = 2;
+    wf_t s = wf_shared_nd(g, "s", 1, &two), k = wf_shared_nd(g, "k", 1, &two);
+    wf_loop *l = wf_loop_begin(g, 3, WF_KEEP_CARRY);
+    wf_t c = wf_loop_carry(l, wf_input(g, "a", 2)), v = wf_add(wf_loop_constant(l, s), wf_tanh(wf_loop_constant(l, k)));
+    wf_loop_next(l, c, wf_tanh(wf_add(c, v)));
+    wf_loop_end(l);
+    wf_t y = wf_mean(wf_add(wf_loop_final(l, c), wf_loop_total(l, v))); /* v is shared, and counts once for each sample and step */
+    wf_t list[4] = { y, wf_grad(y, s), wf_grad(y, k), wf_jvp(wf_grad(y, k), s, wf_const(g, 1)) };
+    CHECK(agrees(g, list, 4, 37));
+    num e[3]; /* and the gradients are those of differences */
+    slow_chunk *memory = NULL;
+    for (int i = 0; i < 3; i++) {
+        slow q;
+        int room = 0;
+        slow_open(&q, g, 37, feed, NULL, &memory);
+        input[0][4][0] += i == 1 ? 1e-5 : i == 2 ? -2e-5 : 0;
+        slow_ask(&q, &room, i ? &y : &list[2], 1);
+        e[i] = q.value[i ? y.id : list[2].id].x[0];
+    }
+    CHECK_CLOSE(e[0].v, (e[1].v - e[2].v) / 2e-5, 1e-8); /* h^2 is 1e-10, rounding over h 1e-11 */
+    slow_free(&memory);
+    wf_arena_free(A);
+}
+
+WF_TEST(products_with_stopped_values) /* x stop(x): the stand-ins of a second derivative must not be the same */
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_graph *g = wf_graph_new(A, NULL);
+    wf_t x = wf_input(g, "a", 2), y = wf_sum(wf_mul(wf_mul(x, wf_stop(x)), wf_mul(wf_sin(x), wf_stop(wf_stop(x)))));
+    wf_jet jet = wf_jet2(y, x);
+    wf_t list[3] = { wf_sub(jet.lap, wf__laplacian_nested(y, x)), wf_sub(jet.grad, wf_jacobian(y, x)), y };
+    CHECK(agrees(g, list, 3, 5));
+    slow q;
+    slow_chunk *memory = NULL;
+    int room = 0;
+    slow_open(&q, g, 5, feed, NULL, &memory);
+    slow_ask(&q, &room, list, 2);
+    for (int i = 0; i < 5; i++) CHECK_CLOSE(q.value[list[0].id].x[i].v, 0, 1e-14);
+    slow_free(&memory);
+    wf_arena_free(A);
+}
+
+WF_TEST(sums_inside_a_shared_loop_inside)
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_graph *g = wf_graph_new(A, NULL);
+    int two = 2;
+    wf_t s = wf_shared_nd(g, "s", 1, &two);
+    wf_loop *l = wf_loop_begin(g, 2, WF_KEEP_CARRY);
+    wf_t c = wf_loop_carry(l, wf_input(g, "a", 2)), k = wf_loop_constant(l, s);
+    wf_loop *m = wf_loop_begin(wf_loop_body(l), 3, WF_KEEP_CARRY); /* a shared loop in the body of a loop over samples */
+    wf_t q = wf_loop_carry(m, k);
+    wf_loop_next(m, q, wf_tanh(wf_scale(q, 1.5)));
+    wf_loop_end(m);
+    wf_loop_next(l, c, wf_sin(wf_add(c, wf_loop_final(m, q))));
+    wf_loop_end(l);
+    wf_t y = wf_mean(wf_loop_final(l, c)), d = wf_grad(y, s);
+    wf_t list[4] = { y, d, wf_grad(wf_sumsq(d), s), wf_jvp(d, s, wf_const(g, 1)) };
+    CHECK(wf_arena_report(A)->code >= 0);
+    CHECK(agrees(g, list, 4, 37));
+    wf_arena_free(A);
+}
+
+WF_MAIN_CASES(WF_CASE(a_derivative_in_a_loss), WF_CASE(a_loop_that_runs_in_two_phases), WF_CASE(a_total_that_is_also_used_inside), WF_CASE(products_with_stopped_values),
+              WF_CASE(sums_inside_a_shared_loop_inside), WF_CASE(random_graphs))

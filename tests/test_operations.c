@@ -1021,5 +1021,52 @@ WF_TEST(sources_sums_loops_and_custom_operations)
     for (int i = 0; i < OTHERS; i++) if (!i || others[i].test != others[i - 1].test) others[i].test();
 }
 
+/* A layer is a product, terms of every form, an activation: many ways to be fused. */
+WF_TEST(layers)
+{
+    static const int forms[5][4] = { { 1, 0 }, { 2, 1, 0 }, { 2, 0, 1 }, { 2, 0, 0 }, { 0 } }; /* axes; 0: as in the result, 1: one */
+    dice d = { 17 };
+    for (int m = 1; m <= 3; m++)
+        for (int n = 1; n <= 3; n++)
+            for (int form = 0; form < 25; form++)
+                for (int mask = 0; mask < 16; mask++) {
+                    int shape_a[2] = { m, 2 }, shape_b[2] = { 2, n }, terms[2] = { form % 5, form / 5 }, shapes[2][2], tiles[3] = { 1, 16, 64 }, tile = tiles[pick(&d, 3)], samples = 1 + pick(&d, tile + 2);
+                    wf_arena *A = wf_arena_new(NULL);
+                    wf_graph *g = wf_graph_new(A, NULL);
+                    wf_t y = wf_matmul(source(g, "a", mask & 1, 2, shape_a), source(g, "b", mask >> 1 & 1, 2, shape_b));
+                    for (int k = 0; k < 2; k++) {
+                        const int *f = forms[terms[k]];
+                        if (f[0] == 2) { shapes[k][0] = f[1] ? 1 : m; shapes[k][1] = f[2] ? 1 : n; }
+                        else shapes[k][0] = n;
+                        y = wf_add(y, source(g, k ? "vc" : "c", mask >> (2 + k) & 1, f[0], shapes[k]));
+                    }
+                    if (pick(&d, 2)) y = pick(&d, 2) ? wf_tanh(y) : wf_relu(y);
+                    for (int k = 0; k < 8; k++) for (int i = 0; i < samples * 9; i++) data[k][i] = draw(&d, -1, 1);
+                    slow_chunk *memory = NULL;
+                    slow s;
+                    int room = 0;
+                    slow_open(&s, g, samples, feed, NULL, &memory);
+                    slow_ask(&s, &room, &y, 1);
+                    for (int type = WF_F32; type <= WF_F64; type++) {
+                        fast_options o;
+                        memset(&o, 0, sizeof o);
+                        o.type = type;
+                        o.tile = tile;
+                        static double result[MOST_SAMPLES * 9];
+                        double *list[1] = { result };
+                        wf_plan *p = fast_compile(A, &y, 1, &o);
+                        wf_ws *ws = wf_ws_new(A, p, 1, NULL);
+                        CHECK(ws != NULL);
+                        if (!ws) continue;
+                        fast_poison(ws);
+                        CHECK_INT(fast_run(A, p, ws, &y, 1, &o, samples, feed, NULL, list), WF_OK);
+                        long at = slow_differs(&s.value[y.id], result, type == WF_F32, &compared_elements);
+                        if (at >= 0) { printf("  [%d,2][2,%d] forms %d %d spaces %d tile %d\n", m, n, terms[0], terms[1], mask, tile); CHECK_CLOSE(result[at], s.value[y.id].x[at].v, s.value[y.id].x[at].e[type == WF_F32]); }
+                    }
+                    slow_free(&memory);
+                    wf_arena_free(A);
+                }
+}
+
 WF_MAIN_CASES(WF_CASE(every_operation_has_a_row), WF_CASE(sources_sums_loops_and_custom_operations), WF_CASE(complex_step), WF_CASE(complex_step_with_two_arguments),
-              WF_CASE(differences_where_there_are_kinks), WF_CASE(equal_numbers_pass_their_derivative_to_the_first), WF_CASE(values_shapes_and_transposes))
+              WF_CASE(differences_where_there_are_kinks), WF_CASE(equal_numbers_pass_their_derivative_to_the_first), WF_CASE(values_shapes_and_transposes), WF_CASE(layers))
