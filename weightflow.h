@@ -13,7 +13,7 @@
    QUICK START, the one pattern that everything follows:
 
        wf_arena  *A = wf_arena_new(NULL);             memory and the last error
-       wf_params *P = wf_params_new(A, 42);           what is learned; 42 is the seed
+       wf_params *P = wf_params_new(A, 42, WF_F32);   what is learned; 42 is the seed
        wf_graph  *g = wf_graph_new(A, P);             what is computed, for one sample
        wf_t x = wf_input(g, "x", 2), y = wf_input(g, "y", 1);
        wf_t loss = wf_mean(wf_square(wf_sub(wf_mlp(x, "net", NULL), y)));
@@ -791,7 +791,7 @@ typedef struct wf_spline { int knots, channels; double *t, *a, *b, *c, *d; } wf_
 typedef wf_spline *(*wf_spline_fn)(wf_arena *arena, const double *t, const double *x, int knots, int channels);
 /* Cubic, with zero second derivative at both ends. */
 WF_API wf_spline *wf_spline_natural(wf_arena *arena, const double *t, const double *x, int knots, int channels);
-/* Cubic on each interval, with slopes estimated from the neighbours. */
+/* Cubic on each interval; slopes are backward differences. */
 WF_API wf_spline *wf_spline_hermite(wf_arena *arena, const double *t, const double *x, int knots, int channels);
 /* Straight lines. */
 WF_API wf_spline *wf_spline_linear(wf_arena *arena, const double *t, const double *x, int knots, int channels);
@@ -14890,7 +14890,7 @@ static wf_opt *wf__flow_optimiser(wf_weightflow *m, int updates)
     return wf_opt_new(m->arena, m->field, &o);
 }
 
-/* weight graphs: match derivatives */
+/* weight graphs: build the matching graph */
 static wf_result wf__flow_match_build(wf_weightflow *m)
 {
     int d[2] = { m->features, m->neurons };
@@ -14905,6 +14905,7 @@ static wf_result wf__flow_match_build(wf_weightflow *m)
     return wf__flow_compile(m, r, 1, 1) ? (wf_result)WF_OK : wf__flow_error(m);
 }
 
+/* weight graphs: scatter a sample around the path */
 static void wf__flow_scatter(wf_weightflow *m, float *state, float *velocity)
 {
     double size = 0.05, back = m->anchors - 1;
@@ -14918,6 +14919,7 @@ static void wf__flow_scatter(wf_weightflow *m, float *state, float *velocity)
             }
 }
 
+/* weight graphs: draw samples to match */
 static void wf__flow_match_feed(wf_weightflow *m, const wf_spline *curve, int samples)
 {
     for (int i = 0; i < samples; i++) {
@@ -14932,6 +14934,7 @@ static void wf__flow_match_feed(wf_weightflow *m, const wf_spline *curve, int sa
     }
 }
 
+/* weight graphs: match derivatives */
 static wf_result wf__flow_match(wf_weightflow *m, int updates)
 {
     enum { SAMPLES = 16 };
