@@ -926,7 +926,7 @@ WF_API wf_weightflow *wf_weightflow_new(wf_arena *arena, const wf_weightflow_des
 WF_API wf_result wf_weightflow_fit_anchors(wf_weightflow *model, const int32_t *const *counts, const size_t *n, const size_t *stride, int first_epochs, int later_epochs);
 /* Step 2: fit the control path (0: 10000 steps). For WF_CONTROL_ODE it does nothing. */
 WF_API wf_result wf_weightflow_fit_path(wf_weightflow *model, int steps);
-/* Step 3: fit the vector field (0: 10000 updates). May be called again to go on. Writes the mean loss of the last tenth of the updates to `loss` (may be NULL). */
+/* Step 3: fit the vector field (0: 10000 updates). May be called again to go on. Writes to `loss` (may be NULL) the mean loss of the last tenth of the updates; as published, of the best hundred, whose weights are kept. */
 WF_API wf_result wf_weightflow_fit_field(wf_weightflow *model, int updates, double *loss);
 
 /* The weights at each of n times (ascending, from the first anchor on), integrated from the first anchor: tokens[n][features][neurons]. */
@@ -14456,7 +14456,7 @@ struct wf_weightflow {
     wf_opt *opt;
     wf_rng rng;
     struct wf__flow_run *score, *draw, *stepper, *match, *train[64];
-    float *feed_start, *feed_target, *feed_control, *feed_weight;
+    float *feed_start, *feed_target, *feed_control, *feed_weight, *best;
 };
 
 static const char *const wf__flow_layer_name[WF__LAYERS] = {
@@ -14962,29 +14962,54 @@ static wf_result wf__flow_match(wf_weightflow *m, int updates)
     return WF_OK;
 }
 
-/* weight graphs: fit the field */
-wf_result wf_weightflow_fit_field(wf_weightflow *m, int updates, double *loss)
+/* weight graphs: keep the best epoch */
+typedef struct wf__flow_epochs { double sum, best; int updates; } wf__flow_epochs;
+
+static void wf__flow_epoch(wf_weightflow *m, wf__flow_epochs *e, double loss)
 {
-    if (!m) return WF_ERROR_ARGUMENT;
+    e->sum += loss;
+    if (++e->updates < 100) return;
+    double mean = e->sum / e->updates;
+    if (mean < e->best) {
+        e->best = mean;
+        memcpy(m->best, wf_params_data(m->field), wf_params_count(m->field) * sizeof *m->best);
+    }
+    e->sum = 0;
+    e->updates = 0;
+}
+
+/* weight graphs: fit the field */
+static wf_result wf__flow_begin(wf_weightflow *m, int updates)
+{
     if (!m->fitted || (m->desc.control == WF_CONTROL_CDE && !m->path)) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weightflow: fit anchors and path before the field");
-    if (updates <= 0) updates = 10000;
     if (!m->matched && m->desc.matching > 0) {
         wf_result r = wf__flow_match(m, m->desc.matching);
         if (r != WF_OK) return r;
     }
     if (!m->opt || !m->desc.as_published) m->opt = wf__flow_optimiser(m, updates);
-    if (!m->opt) return wf__flow_error(m);
+    if (m->desc.as_published && !m->best) m->best = (float *)wf_alloc(m->arena, wf_params_count(m->field), sizeof *m->best);
+    return m->opt && (m->best || !m->desc.as_published) ? (wf_result)WF_OK : wf__flow_error(m);
+}
+
+wf_result wf_weightflow_fit_field(wf_weightflow *m, int updates, double *loss)
+{
+    if (!m) return WF_ERROR_ARGUMENT;
+    if (updates <= 0) updates = 10000;
+    wf_result r = wf__flow_begin(m, updates);
+    wf__flow_epochs epochs = { 0, HUGE_VAL, 0 };
     double sum = 0;
     int counted = 0;
-    for (int k = 0; k < updates; k++) {
+    for (int k = 0; k < updates && r == WF_OK; k++) {
         float value = 0;
-        wf_result r = wf__flow_update(m, &value);
-        if (r < 0) return r;
+        if ((r = wf__flow_update(m, &value)) < 0) return r;
+        if (m->desc.as_published) wf__flow_epoch(m, &epochs, (double)value);
         if (k >= updates - (updates + 9) / 10) { sum += (double)value; counted++; }
-        if (m->desc.progress && m->desc.progress(m->desc.progress_user, "field", k + 1, updates)) return WF_CANCELLED;
+        if (m->desc.progress && m->desc.progress(m->desc.progress_user, "field", k + 1, updates)) r = WF_CANCELLED;
     }
-    if (loss) *loss = sum / counted;
-    return WF_OK;
+    if (r < 0) return r;
+    if (epochs.best < HUGE_VAL) memcpy(wf_params_data(m->field), m->best, wf_params_count(m->field) * sizeof *m->best);
+    if (loss && r == WF_OK) *loss = epochs.best < HUGE_VAL ? epochs.best : sum / counted;
+    return r;
 }
 
 /* weight graphs: build the solver's step */
