@@ -1105,7 +1105,7 @@ WF_API wf_result wf_sinkhorn(wf_arena *arena, const wf_points *x, const wf_point
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #endif
 #pragma GCC push_options
-#pragma GCC optimize("O1,expensive-optimizations,fp-contract=off,no-fast-math")
+#pragma GCC optimize("Og,expensive-optimizations,fp-contract=off,no-fast-math")
 #endif
 
 #ifdef __cplusplus
@@ -3871,10 +3871,10 @@ static const wf__kernels wf__kernels_f64 = {
 WF__COMPOSED_TABLE(wf__of_f64, wf__kernels_f64)
 #define WF__STRIP ((size_t)64) /* columns of a product that are done together */
 
-/* matrix: optimise from here */
+/* header: optimise from here */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
-#pragma GCC optimize("expensive-optimizations,gcse")
+#pragma GCC optimize("O1,expensive-optimizations,gcse")
 #endif
 
 /* matrix: all kernels (sse2) */
@@ -5402,7 +5402,7 @@ static const wf__kernels wf__kernels_wasm = {
 WF__COMPOSED_TABLE(wf__of_wasm, wf__kernels_wasm)
 #endif
 
-/* matrix: optimise as before */
+/* header: optimise as before */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
@@ -5433,6 +5433,12 @@ static const wf__kernels *wf__kernels_for(int isa, int dtype)
 }
 
 /* ---- Randomness ---- */
+/* header: optimise from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1,expensive-optimizations,gcse")
+#endif
+
 /* random: declare purposes and kinds */
 enum { WF__PURPOSE_RUNNING = 255, WF__PURPOSE_SIMULATION = 254, WF__PURPOSE_INIT = 253 };
 enum { WF__RANDOM_UNIFORM = 0, WF__RANDOM_NORMAL = 1 };
@@ -5659,6 +5665,11 @@ void wf_rng_shuffle(wf_rng *rng, int *values, size_t n)
         values[j] = swap;
     }
 }
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* ---- Files ---- */
 #include <float.h>
@@ -15300,6 +15311,12 @@ wf_weightflow *wf_weightflow_load(wf_arena *A, const char *path, const wf_weight
 #endif /* WF_NO_WEIGHTFLOW */
 
 /* ---- Systems ---- */
+/* header: optimise from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1,expensive-optimizations,gcse")
+#endif
+
 /* systems: describe a simulation */
 enum { WF__SIMULATE_TASKS = 32 };
 
@@ -15506,7 +15523,18 @@ wf_result wf_epidemic(wf_arena *A, size_t n, const wf_simulate_desc *desc, int32
     return wf_simulate(A, wf_epidemic_system(), start, times, 101, n, desc, out);
 }
 
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+
 /* ---- Measures ---- */
+/* header: optimise from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1,expensive-optimizations,gcse")
+#endif
+
 /* measures: count marginals */
 wf_result wf_marginals(wf_arena *A, const int32_t *counts, size_t n, size_t stride, size_t species, size_t length, double *p)
 {
@@ -16073,6 +16101,11 @@ wf_result wf_sinkhorn(wf_arena *A, const wf_points *x, const wf_points *y, doubl
     if (!result && transport) *transport = xy;
     return result;
 }
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* header: restore the compiler */
 #ifdef __cplusplus
