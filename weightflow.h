@@ -31,7 +31,9 @@
        WF_NO_MALLOC       no <stdlib.h>; arenas need an allocator or a buffer
        WF_NO_OPENMP       ignore OpenMP even where the compiler offers it
        WF_NO_SIMD         plain C only
-       WF_NO_WEIGHTFLOW   leave out the chapter of that name
+       WF_NO_WEIGHTFLOW   leave out the chapters of a method; likewise
+                          WF_NO_FLOWS, WF_NO_CONSERVATION, WF_NO_PATHS,
+                          WF_NO_PARTICLES, WF_NO_BRIDGES
        WF_SIMD_MAX        the highest instruction set to compile, a WF_ISA_ number
        WF_ASSERT(x)       your assertion, for programmer's errors only; nothing by default
 */
@@ -52,6 +54,10 @@
 #else
 #define WF_API extern
 #endif
+#endif
+
+#if defined(WF_NO_FLOWS) && !defined(WF_NO_PATHS)
+#define WF_NO_PATHS /* a path is made of flows */
 #endif
 
 #ifdef __cplusplus
@@ -270,6 +276,8 @@ WF_API wf_result wf_tensors_note(wf_tensors *t, const char *key, const char *val
 /* The array, or the line of metadata, of that name; NULL where there is none (not an error). */
 WF_API const wf_array *wf_tensors_find(const wf_tensors *t, const char *name);
 WF_API const char *wf_tensors_about(const wf_tensors *t, const char *key);
+
+/* files: declare reading and writing of safetensors */
 /* Everything in the bytes of a safetensors file (copied). `name` is for messages. NULL on failure, with nothing left in the arena. */
 WF_API wf_tensors *wf_tensors_parse(wf_arena *arena, const void *bytes, size_t size, const char *name);
 /* Write in the order of entries: the same content gives the same bytes. */
@@ -306,6 +314,7 @@ typedef struct wf_table {
     const char **names; /* columns strings, or NULL */
 } wf_table;
 
+/* files: declare reading and writing of tables */
 /* The table in the text of a CSV file (copied): numbers, optional names, quotes, comments after '#', lines ending in LF, CRLF or CR. options may be NULL. `name` is for messages.
    NULL on failure: WF_ERROR_FORMAT for what is not a table of numbers, WF_ERROR_DATA for a missing or infinite value, with line and column in the message. */
 WF_API wf_table *wf_csv_parse(wf_arena *arena, const char *text, size_t size, const char *name, const wf_csv_options *options);
@@ -603,6 +612,7 @@ typedef struct wf_opt_desc {
     int isa;             /* WF_ISA_...; the best of this machine */
 } wf_opt_desc;
 
+/* training: declare stepping */
 /* An optimiser: what it remembers about the parameters of one directory. One thread at a time, and no plan of the same parameters runs during a step. */
 typedef struct wf_opt wf_opt;
 
@@ -669,6 +679,7 @@ typedef struct wf_fit_desc {
     void *user;
 } wf_fit_desc;
 
+/* training: declare fitting */
 /* Train. The first output of the plan of `ws` (and of `check`) must be the loss, one shared number. `report` may be NULL.
    WF_CANCELLED: the progress callback asked for it; the parameters are those after the last whole step, and the same call goes on from there. On any other return the parameters are those of the best
    validation, if there was one. A validation which is not finite is not a better one. Errors (wf_opt_report): WF_ERROR_NUMERIC when a loss or gradient is not finite. Working memory is taken from the arena of
@@ -795,6 +806,7 @@ WF_API wf_spline *wf_spline_natural(wf_arena *arena, const double *t, const doub
 WF_API wf_spline *wf_spline_hermite(wf_arena *arena, const double *t, const double *x, int knots, int channels);
 /* Straight lines. */
 WF_API wf_spline *wf_spline_linear(wf_arena *arena, const double *t, const double *x, int knots, int channels);
+
 /* One channel of the curve, of its first and of its second derivative, at time q. */
 WF_API double wf_spline_value(const wf_spline *spline, double q, int channel);
 WF_API double wf_spline_slope(const wf_spline *spline, double q, int channel);
@@ -895,6 +907,239 @@ WF_API wf_rhs *wf_rhs_new(wf_arena *arena, const wf_rhs_desc *desc);
 WF_API size_t wf_rhs_size(const wf_rhs *rhs);
 WF_API wf_result wf_rhs_call(double t, const double *y, double *dy, void *rhs);
 
+/* ---- Flows ---- */
+
+#ifndef WF_NO_FLOWS
+/* ---- Flows ---- */
+
+/* Kinds of layers. All but PERMUTE have parameters. Forwards is from the base to the data.
+   COUPLING: some coordinates stay and choose, by a network, the map of the others. ELEMENTWISE: a map of each coordinate by itself. AUTOREGRESSIVE: each coordinate chooses the map of the
+   later ones (MADE masks); one pass forwards, one per coordinate backwards. LINEAR: Q L U x + b with a fixed rotation Q. PERMUTE: another order. PLANAR, RADIAL: one bend each.
+   RESIDUAL: x + u(x) with a bound on the slope of u. CONTINUOUS: the solution of dx/dt = u(x, t) at time 1. */
+enum { WF_FLOW_COUPLING = 0, WF_FLOW_ELEMENTWISE, WF_FLOW_AUTOREGRESSIVE, WF_FLOW_LINEAR, WF_FLOW_PERMUTE, WF_FLOW_PLANAR, WF_FLOW_RADIAL, WF_FLOW_RESIDUAL, WF_FLOW_CONTINUOUS };
+
+/* Maps of one coordinate, for the first three kinds. AFFINE: b e^s + t (RealNVP). SHIFT: b + t (NICE). STANDARDISE: (b - t) e^-s (the one of MAF). BOUNDED: b + alpha b tanh s + e^beta tanh t (KRnet).
+   SMOOTH: e^s (b + a sum of tanh) + t, monotone, with all derivatives. SPLINE: rational-quadratic, the identity outside of [-bound, bound]; its score jumps at knots. */
+enum { WF_MAP_AFFINE = 0, WF_MAP_SHIFT, WF_MAP_STANDARDISE, WF_MAP_BOUNDED, WF_MAP_SMOOTH, WF_MAP_SPLINE };
+
+/* Base laws of d coordinates. NORMAL: standard. DIAGONAL, FULL: normal with learned mean and (co)variance, starting as the standard one. MIXTURE: of diagonal normals. STUDENT: independent, Student's t.
+   UNIFORM: on [-1, 1], each side smoothed by a logistic law of scale `smooth`, so that the density is positive everywhere. */
+enum { WF_BASE_NORMAL = 0, WF_BASE_DIAGONAL, WF_BASE_FULL, WF_BASE_MIXTURE, WF_BASE_STUDENT, WF_BASE_UNIFORM };
+
+/* A layer. Zero chooses what stands behind the semicolon; what a kind does not use is ignored. */
+typedef struct wf_flow_layer {
+    int kind, map;         /* WF_FLOW_..., WF_MAP_... */
+    int inverted;          /* 1: the formula runs from the data to the base. AUTOREGRESSIVE: 0 samples fast (IAF), 1 has a fast density (MAF) */
+    int part;              /* COUPLING: 0: the first half chooses for the second, 1: the other way round. AUTOREGRESSIVE: 1: in reversed order */
+    const int *index;      /* [dim], copied. COUPLING: 1 where a coordinate stays, else 0, instead of `part`. AUTOREGRESSIVE: the order. PERMUTE: result i is coordinate index[i]; reversed */
+    int layers, width;     /* of the network: hidden layers; 2; features; 32 for dim <= 2, 64 for dim <= 10, else 128 */
+    int activation;        /* WF_ACT_...; tanh. A score needs curves with two derivatives: not relu */
+    double scale;          /* AFFINE, STANDARDISE, SMOOTH: the largest |s|, by a tanh; 2 (ELEMENTWISE: 40); < 0: no bound. BOUNDED: alpha; 0.6 */
+    int bins;              /* SPLINE; 8. SMOOTH: terms; 8 */
+    double bound;          /* SPLINE: 5. SMOOTH: the outermost centre; 2.45 */
+    double start;          /* a network's last layer starts normal with this over the root of its width; 0.01 */
+    double lipschitz;      /* RESIDUAL: bound of the slope of u, below 1; 0.9 */
+    int exact;             /* RESIDUAL, CONTINUOUS: determinant or trace exactly; for dim <= 8. -1: by probes (Hutchinson), unbiased */
+    int terms;             /* RESIDUAL by probes: terms of the series that are always summed; 6 */
+    int steps, method;     /* CONTINUOUS: 8 steps of WF_RK4. RESIDUAL: steps of the inverse, by iteration; 60 */
+    int purpose;           /* of the noise of probes, as in wf_uniform; 120 */
+    int seed;              /* LINEAR: of a random rotation Q; the identity. PERMUTE: of a random order; see index */
+} wf_flow_layer;
+
+/* A flow. Zero chooses what stands behind the semicolon, but for dim. */
+typedef struct wf_flow_desc {
+    int dim;                      /* coordinates, 1 and more */
+    int context;                  /* numbers per sample that condition base and layers; none */
+    const wf_flow_layer *layers;  /* [count], from the base to the data; copied */
+    int count;
+    int base;                     /* WF_BASE_... */
+    int components;               /* MIXTURE; 8 */
+    double freedom;               /* STUDENT: degrees of freedom; 5 */
+    double smooth;                /* UNIFORM; 0.05 */
+} wf_flow_desc;
+
+/* A description that builds graphs. Never changes; lives in its arena. Parameters are called name.layer.part and name.base.part in the directory of the graph. */
+typedef struct wf_flow wf_flow;
+/* NULL on failure, with a sentence that names the layer. */
+WF_API wf_flow *wf_flow_new(wf_arena *arena, const char *name, const wf_flow_desc *desc);
+/* A chain for data of `dim` coordinates that needs no choices: `blocks` (0: 4) pairs of couplings with this map, rotations between them where dim > 2, and a layer next to the data that wf_flow_start sets to their mean and scale. */
+WF_API wf_flow *wf_flow_standard(wf_arena *arena, const char *name, int dim, int context, int map, int blocks);
+/* What was asked for, with defaults filled in. */
+WF_API const wf_flow_desc *wf_flow_about(const wf_flow *flow);
+
+/* A point that is carried through a flow: x [dim], log rho(x) [], grad log rho(x) [dim]. Values without id are not carried and not returned. */
+typedef struct wf_flow_state { wf_t x, log_p, score; } wf_flow_state;
+
+/* Below, `context` is a value [context] of the same graph, or has no id where the flow has no context. Numbers beyond 1e12 in size are taken as 1e12. Failed values give failed values. */
+/* Through the layers first, ..., first + count - 1 forwards (count < 0: to the last). The score needs one vector-Jacobian product of each coupling's network. */
+WF_API wf_flow_state wf_flow_push(const wf_flow *flow, wf_flow_state at, wf_t context, int first, int count);
+/* The same backwards, from the layer first + count - 1 to `first`. log_p and score, where carried, become those of the law before these layers. */
+WF_API wf_flow_state wf_flow_pull(const wf_flow *flow, wf_flow_state at, wf_t context, int first, int count);
+/* From base to data, from data to base; logdet (may be NULL): log |det of the Jacobian| of that direction, []. */
+WF_API wf_t wf_flow_forward(const wf_flow *flow, wf_t z, wf_t context, wf_t *logdet);
+WF_API wf_t wf_flow_inverse(const wf_flow *flow, wf_t x, wf_t context, wf_t *logdet);
+/* log density at x, []; its gradient in x, [dim]. */
+WF_API wf_t wf_flow_log_prob(const wf_flow *flow, wf_t x, wf_t context);
+WF_API wf_t wf_flow_score(const wf_flow *flow, wf_t x, wf_t context);
+/* The same for the base alone; a draw from the base; a draw from the flow, with all three members. Uses the noise `purpose` and `purpose` + 1, per sample. What is not used costs nothing.
+   Gradients pass through the draw, but not through the choice of a mixture's component. */
+WF_API wf_t wf_flow_base_log_prob(const wf_flow *flow, wf_t z, wf_t context);
+WF_API wf_flow_state wf_flow_base_draw(const wf_flow *flow, wf_graph *graph, wf_t context, int purpose);
+WF_API wf_flow_state wf_flow_draw(const wf_flow *flow, wf_graph *graph, wf_t context, int purpose);
+
+/* Rows of data: n rows of dim numbers, `context` rows beside them (NULL without context); all float or double, the type of `params`. */
+typedef struct wf_flow_data { const void *x, *context; size_t n; } wf_flow_data;
+
+/* Log density and score (each may be NULL) of rows; and draws, with their log density (may be NULL), reproducible from the seed; d->x is not read there. Compiled anew at each call; memory is given back. Errors in the report of the arena of `params`. */
+WF_API wf_result wf_flow_evaluate(const wf_flow *flow, wf_params *params, const wf_flow_data *d, int threads, void *log_p, void *score);
+WF_API wf_result wf_flow_sample(const wf_flow *flow, wf_params *params, const wf_flow_data *d, uint64_t seed, int threads, void *x, void *log_p);
+
+/* Check data and set the layers ELEMENTWISE AFFINE without network so that what comes out of them on the way to the base has mean 0 and deviation 1, from the last to the first.
+   WF_ERROR_DATA, naming it: a number that is not finite, a constant column, two columns that are the same up to scale, fewer rows than coordinates. */
+WF_API wf_result wf_flow_start(const wf_flow *flow, wf_params *params, const wf_flow_data *d);
+
+/* Training by maximum likelihood. */
+typedef struct wf_flow_fit_desc {
+    int steps;             /* at most; 4000 */
+    int batch;             /* 256 */
+    double rate;           /* of Adam, falling along a cosine; 5e-3 for dim <= 2, 2e-3 for dim <= 10, else 1e-3 */
+    double clip;           /* largest norm of a gradient; 5 */
+    double hold;           /* part of the rows held back for validation; 0.1; < 0: none */
+    int patience;          /* validations (each 50 steps) without a better one before it stops; 30 */
+    int no_start;          /* 1: do not call wf_flow_start first */
+    uint64_t seed;
+    int threads;           /* 0: one where steps are short, else the default */
+    wf_progress_fn progress;
+    void *user;
+} wf_flow_fit_desc;
+/* desc may be NULL. report (may be NULL): `loss`, `best` are mean negative log densities. On return the parameters are those of the best validation. */
+WF_API wf_result wf_flow_fit(const wf_flow *flow, wf_params *params, const wf_flow_data *d, const wf_flow_fit_desc *desc, wf_fit_report *report);
+
+/* Put the description of a flow into a list of tensors (its parameters go by wf_params_store), or make it from there. */
+WF_API wf_result wf_flow_store(const wf_flow *flow, wf_tensors *t);
+WF_API wf_flow *wf_flow_restore(wf_arena *arena, const wf_tensors *t, const char *name);
+#ifndef WF_NO_STDIO
+/* A safetensors file with description and parameters, and back: `params` gets the parameters, of type WF_F32 or WF_F64. NULL on failure, with the reason: an unknown kind of layer, a missing tensor. */
+WF_API wf_result wf_flow_save(const wf_flow *flow, wf_params *params, const char *path);
+WF_API wf_flow *wf_flow_load(wf_arena *arena, const char *path, const char *name, int type, wf_params **params);
+#endif
+#endif /* WF_NO_FLOWS */
+
+/* ---- Conservation laws ---- */
+
+#ifndef WF_NO_CONSERVATION
+/* Mixtures of logistic distributions on the line, n of them side by side: [n, modes] each. log_weight sums to one under exp; exp(log_steep) is the inverse scale. */
+typedef struct wf_logistics { wf_t log_weight, mean, log_steep; } wf_logistics;
+/* The same at n numbers: logarithms of the density, of the mass below and of the mass above, and the slope of the first, [n] each; steep (x - mean) and the posterior weight of each mode, [n, modes]. */
+typedef struct wf_logistics_at { wf_t log_density, log_below, log_above, score, z, share; } wf_logistics_at;
+/* Evaluate at x [n]. All of it is exact to rounding in the far tails. */
+WF_API wf_logistics_at wf_logistics_eval(wf_logistics m, wf_t x);
+/* With the derivatives `dm` of the parameters in time: of the mass below, divided by the density; and of the logarithm of the density. [n] each. */
+WF_API wf_t wf_logistics_shift(wf_logistics m, wf_logistics dm, wf_logistics_at at);
+WF_API wf_t wf_logistics_rate(wf_logistics m, wf_logistics dm, wf_logistics_at at);
+/* Where the mass below is a given share, told as logit(share) = log(share / (1 - share)), of any size. One mixture in plain numbers; the weights need not sum to one. NaN for bad input. */
+WF_API double wf_logistics_quantile(const double *log_weight, const double *mean, const double *log_steep, int modes, double logit);
+
+/* Kinds of density: a mixture of products of one-dimensional densities; a chain of conditional ones. */
+enum { WF_LAW_FACTORISED = 0, WF_LAW_CHAIN };
+/* What the flux of a chain is measured against: a mixture for each coordinate (the default), the logistic of the paper, a chain in reverse order. */
+enum { WF_REFERENCE_MARGINAL = 0, WF_REFERENCE_PAPER, WF_REFERENCE_REVERSE };
+
+/* A moving density and its flux. Zero chooses what stands behind the semicolon; coordinates should be about one in size. */
+typedef struct wf_law_desc {
+    int dim;                        /* coordinates, 1..8 */
+    int kind;                       /* WF_LAW_... */
+    int modes;                      /* factorised: components; chain: logistics of each conditional; 16 */
+    int logistics;                  /* factorised: logistics of each coordinate of a component; 1 */
+    int width, layers;              /* of the networks; 64 hidden units, 1 hidden layer (at most 4) */
+    int waves;                      /* chain: pairs of sines and cosines of each coordinate that a network sees; none */
+    double wave_low, wave_high;     /* their cycles per unit; 0.1, 4 */
+    int steady;                     /* 1: nothing moves */
+    double t0, t1;                  /* the range of time; 0, 1 */
+    int time_waves;                 /* as above, for (t - t0) / (t1 - t0); 4 */
+    double time_low, time_high;     /* 0.25, 1 */
+    int knots;                      /* factorised: parameters are straight lines between so many equidistant times (at least 2) instead of a network of time; none */
+    int moving_weights;             /* chain: 1: weights of modes may move as well. Mass then jumps between modes, and drifts can be large */
+    double low, high;               /* log_steep stays between; -3, 6 */
+    double background;              /* weight of one wide logistic; 1e-3; < 0: none */
+    double background_steep;        /* its inverse scale; 0.6 */
+    int reference, reference_modes; /* WF_REFERENCE_...; 8 */
+    int swirl;                      /* width of a network for the part of the flux that moves no mass; < 1: no such part */
+    int type;                       /* of an object: WF_F32, WF_F64 */
+    uint64_t seed;
+    int threads;                    /* 0: the default */
+    const wf_parallel *parallel;
+} wf_law_desc;
+/* All about a law at x [dim] and time t (one number; no value where it is steady). `each` [dim]: log densities of the conditionals of a chain, `below` and `above` the logarithms of their masses; no values for the other kind.
+   drift [dim] is that of g = 0; for another g it is drift + g^2/2 score. log_reference: log density of the reference, to be fitted to data with x held constant; no value where nothing is to fit. */
+typedef struct wf_law_values { wf_t log_density, score, drift, each, below, above, log_reference; } wf_law_values;
+/* Parameters are made, or found, under `name`. No values on failure, with the report in the arena of the graph of x. */
+WF_API wf_law_values wf_law_at(wf_t x, wf_t t, const char *name, const wf_law_desc *desc);
+/* A draw of x [dim] at time t for each sample. Derivatives of it in the parameters are exact in expectation (first order), but for the weights of components of a mixture: give the number of
+   the component [1], and weigh by its share yourself (`share`, [components], may be NULL); or no value, to draw it. `purpose` and the two numbers after it name the noise. Derivatives in t are zero. */
+WF_API wf_t wf_law_draw(wf_graph *graph, wf_t t, wf_t component, const char *name, const wf_law_desc *desc, int purpose, wf_t *share);
+/* How many components a mixture has, the background included (1 for a chain). */
+WF_API int wf_law_components(const wf_law_desc *desc);
+
+/* A law as an object: parameters, training, questions. Lives in its arena; one thread at a time. Arrays of points are [n][dim], times [n] (NULL where steady). */
+typedef struct wf_law wf_law;
+/* A law with fresh parameters. NULL, and the reason in the arena's report, for a description that makes no sense; the description is copied. */
+WF_API wf_law *wf_law_new(wf_arena *arena, const wf_law_desc *desc);
+/* Its parameters, borrowed. */
+WF_API wf_params *wf_law_params(wf_law *law);
+/* The description with every zero replaced by what was chosen. */
+WF_API const wf_law_desc *wf_law_about(const wf_law *law);
+/* Start the parameters from data: means on quantiles, or on the centres of clusters. weight [n] >= 0, or NULL. Time n times modes. */
+WF_API wf_result wf_law_start(wf_law *law, const double *x, const double *weight, size_t n);
+
+/* Start a factorised law with knots from the paths of its components: path [modes][knots][dim], spread of the same shape the logistic scales, share [modes] or NULL. One logistic for each coordinate. */
+WF_API wf_result wf_law_start_paths(wf_law *law, const double *path, const double *spread, const double *share);
+
+/* A round obstacle: its centre and radius. */
+typedef struct wf_obstacle { double centre[8], radius; } wf_obstacle;
+
+/* How to train. The loss is likelihood * mean -log rho over the data + the integral over time of E[ kinetic |u - base|^2 + spread * log rho + obstacle terms + cost ]. Zero chooses what stands behind the semicolon. */
+typedef struct wf_law_fit_desc {
+    const double *x, *t, *weight;         /* data [n][dim], times [n], weights [n] or NULL */
+    const double *jitter;                 /* [n] scale of logistic noise that is added to each point afresh; NULL: none */
+    size_t n;
+    double likelihood;                    /* 1 */
+    double kinetic, spread;               /* 0, 0 */
+    double g;                             /* u is the drift for this g */
+    const wf_obstacle *obstacle; int obstacles;
+    double obstacle_weight, sharpness;    /* weight of softplus(sharpness (radius^2 - distance^2)) / sharpness; 1, 1 */
+    wf_t (*base)(wf_t x, wf_t t, void *user);                             /* a drift that costs nothing; none */
+    wf_t (*cost)(wf_t x, wf_t t, wf_law_values at, wf_t u, void *user);   /* [], any cost of yours at a point drawn from the law; none */
+    void *user;
+    int64_t steps; int epochs;            /* whichever is reached first; one is needed */
+    size_t batch;                         /* 256; points drawn from the law are as many */
+    double rate, clip, ema;               /* 1e-3, none, none */
+    double beta2;                         /* 0.999 */
+    int warmup;                           /* steps, at most half of all; none. The rate falls as a cosine afterwards */
+    uint64_t seed;
+    const double *check_x, *check_t; size_t checks;   /* keep the best mean -log rho on these; look once in `check_every` epochs (1) */
+    int check_every;
+    wf_progress_fn progress; void *progress_user;
+} wf_law_fit_desc;
+typedef struct wf_law_report { int64_t steps; double loss, best; int64_t best_step; } wf_law_report; /* mean loss of the last tenth; lowest check */
+/* Train. WF_ERROR_DATA, and which: numbers that are not finite, times outside the range, a single snapshot for a law that moves, an obstacle on top of a snapshot. WF_CANCELLED keeps what was learned. report may be NULL. */
+WF_API wf_result wf_law_fit(wf_law *law, const wf_law_fit_desc *how, wf_law_report *report);
+
+/* log rho [n]; drifts for a given g [n][dim]; draws [n][dim]. */
+WF_API wf_result wf_law_log_density(wf_law *law, const double *x, const double *t, size_t n, double *out);
+WF_API wf_result wf_law_drift(wf_law *law, const double *x, const double *t, size_t n, double g, double *out);
+WF_API wf_result wf_law_sample(wf_law *law, const double *t, size_t n, uint64_t seed, double *out);
+/* Carry points along: out [n][count][dim] at `count` times, the first of which is where x is. g 0: the rule RK4, else Euler and Maruyama; `substeps` between two times. */
+WF_API wf_result wf_law_transport(wf_law *law, const double *x, size_t n, const double *times, int count, int substeps, double g, uint64_t seed, double *out);
+/* The distance from each of n points to its k-th nearest among the others that are not the same point. Time n^2. */
+WF_API wf_result wf_nearest_distance(wf_arena *arena, const double *x, size_t n, int dim, int k, int threads, double *out);
+#ifndef WF_NO_STDIO
+/* A safetensors file with everything; a law from it. */
+WF_API wf_result wf_law_save(wf_law *law, const char *path);
+WF_API wf_law *wf_law_load(wf_arena *arena, const char *path);
+#endif
+#endif /* WF_NO_CONSERVATION */
+
 /* ---- Weight graphs ---- */
 
 #ifndef WF_NO_WEIGHTFLOW
@@ -951,6 +1196,428 @@ WF_API wf_weightflow *wf_weightflow_load(wf_arena *arena, const char *path, cons
 #endif
 #endif /* WF_NO_WEIGHTFLOW */
 
+/* ---- Paths of gradient flows ---- */
+
+#ifndef WF_NO_PATHS
+/* ---- Paths of gradient flows ---- */
+
+/* paths: declare energies */
+/* Builds an energy in a graph, for many points at once: x [dim, n], a point in each column; the result is [n]. Work along axis 0 only. Twice differentiable; no parameters. */
+typedef wf_t (*wf_path_energy_fn)(wf_t x, void *user);
+
+/* F = integral of (diffusion * rho log rho + strength * rho^power / (power - 1) + potential * rho) + half the double integral of pair(x - y) rho rho. Zero leaves a term out. */
+typedef struct wf_energy {
+    double diffusion;        /* 1 / beta */
+    double power, strength;  /* porous medium (power > 1), fast diffusion (0 < power < 1); strength 0: 1 */
+    wf_path_energy_fn potential;  /* V */
+    wf_path_energy_fn pair;       /* W, of the difference of two points: even, and smooth at 0 as well */
+    void *user;
+} wf_energy;
+
+/* For use in a `pair` (or a potential): r^power / power of the columns of z [dim, n], log r for power 0, with r^2 = |z|^2 + eps^2. eps 0 is allowed for even powers; else at least 1e-6 is taken. */
+WF_API wf_t wf_radial(wf_t z, double power, double eps);
+
+/* paths: declare starts */
+/* A density that can be drawn from and evaluated: where a path starts. Both callbacks get `user`; they return WF_OK or an error. */
+typedef struct wf_start {
+    wf_result (*draw)(void *user, uint64_t seed, size_t first, size_t n, double *x);                           /* draws first, ..., first + n - 1 of the stream `seed`: x [n][dim] */
+    wf_result (*density)(void *user, size_t n, const double *x, double *log_density, double *score);           /* at n points: [n], [n][dim] (may be NULL) */
+    void *user;
+} wf_start;
+/* Normal with mean [dim] (NULL: 0) and standard deviations [dim] or a covariance [dim][dim]. Draws 2 i and 2 i + 1 are mirror images. Everything is copied; on failure the members are NULL and the report says why. */
+WF_API wf_start wf_start_normal(wf_arena *arena, int dim, const double *mean, const double *deviation);
+WF_API wf_start wf_start_covariance(wf_arena *arena, int dim, const double *mean, const double *covariance);
+/* The solution of Barenblatt of the porous medium equation, power > 1, mass 1, at time t > 0. */
+WF_API wf_start wf_start_barenblatt(wf_arena *arena, int dim, double power, double t);
+/* Its constants: radius of the support, second moment, and free energy (of the power term alone) at time t. */
+WF_API void wf_barenblatt(int dim, double power, double t, double *radius, double *second_moment, double *energy);
+
+/* paths: declare what is asked for */
+enum { WF_PATH_GEOMETRIC = 0, WF_PATH_TIME };
+enum { WF_PATH_MID = 0, WF_PATH_LEFT, WF_PATH_RIGHT };
+/* What holds the end: the energy, the squared field (any critical point; needs the score), or nothing. DEFAULT: the energy for the geometric action, nothing for the other. */
+enum { WF_PATH_END_DEFAULT = 0, WF_PATH_END_ENERGY, WF_PATH_END_FIELD, WF_PATH_END_NONE };
+
+/* Zero chooses what stands behind the semicolon, but for dim. A negative number means none where that makes sense. */
+typedef struct wf_path_desc {
+    int dim;                    /* coordinates of a point */
+    int points;                 /* steps of the path, at most 64; 12 */
+    int action, quadrature, end; /* WF_PATH_...; geometric, mid, default */
+    double horizon;             /* WF_PATH_TIME: the time at the end; 1 */
+    double arc;                 /* weight of even spacing; 10 (WF_PATH_TIME: none) */
+    double end_weight;          /* weight of the end at last; 1 */
+    double end_start;           /* ... and at first; 20 */
+    double end_share;           /* part of the training in which it falls; 0.6 */
+    int no_rule;                /* 1: let it fall whatever cosine has been reached */
+    double unit;                /* factor of the action: 1, 1/2 or beta/4; 1 */
+    const wf_flow_layer *block; /* [block_layers] the layers of one step, copied; 4 affine couplings, with a linear layer before them where dim > 2; smooth maps for dim 1 */
+    int block_layers;
+    double spread;              /* how bent the networks of couplings start, see "Starting bent"; 3; negative: as the chapter Flows starts them */
+    int batch;                  /* particles of a training step, even; 512 */
+    int steps;                  /* of the training; 1000 */
+    double rate, rate_end;      /* of Adam, falling along a cosine; 5e-3 (dim <= 2) or 2e-3, and 1e-5 */
+    double clip;                /* largest norm of a gradient; 5 */
+    uint64_t seed;
+    int type;                   /* WF_F32, WF_F64 */
+    int threads;                /* 0: the default */
+    const wf_parallel *parallel;
+    wf_progress_fn progress;
+    void *user;
+} wf_path_desc;
+
+/* paths: declare what is reported */
+enum { WF_PATH_MOST = 64 };
+/* What a path is worth, from a number of fresh particles. Entries k of `length`, `field`, `cosine`, `tau` belong to the step from point k to k + 1; of `time`, `energy`, `dissipation` to point k. */
+typedef struct wf_path_report {
+    int points;
+    size_t samples;
+    double action;                      /* the loss without penalties; >= 0 */
+    double energy[WF_PATH_MOST + 1];    /* F of each point; falls along a gradient flow */
+    double dissipation[WF_PATH_MOST + 1]; /* mean |g|^2 */
+    double time[WF_PATH_MOST + 1];      /* physical time; of the geometric action recovered, and of its last point without meaning where that is an equilibrium */
+    double length[WF_PATH_MOST];        /* root of the mean squared displacement: from above, the distance of neighbours */
+    double field[WF_PATH_MOST];         /* root of the mean squared field of the quadrature */
+    double cosine[WF_PATH_MOST];        /* between displacement and minus the field; 1 on a gradient flow. 1 - cosine is the residual of Euler's scheme */
+    double tau[WF_PATH_MOST];           /* length / field */
+    double total_length, spread;        /* sum of the lengths; their standard deviation over their mean */
+    double cross_defect;                /* |sum of <displacement, field> - (F_end - F_start)| */
+    double largest_rise;                /* the largest F[k+1] - F[k]; negative on a good path */
+    double end_field;                   /* mean |g|^2 at the last point */
+    double stretch;                     /* largest |log of a change of volume| in one step of the path */
+    double least_cosine;                /* of the steps that carry at least a thousandth of the energy's fall */
+    double threshold;                   /* 2 (1 - c) / c for that cosine: a smaller weight of the end would shorten the path */
+    double end_weight;                  /* at present */
+    int64_t steps;                      /* of the training so far */
+} wf_path_report;
+/* The report as a table; as much as fits into `size` bytes, always ended by 0. Returns `text`. */
+WF_API const char *wf_path_text(const wf_path_report *report, char *text, size_t size);
+
+/* paths: declare paths */
+/* A path and all that its training needs. One thread at a time. */
+typedef struct wf_path wf_path;
+/* Everything is copied but what the users of callbacks point to. All plans are compiled here and all memory for training is taken. NULL on failure. */
+WF_API wf_path *wf_path_new(wf_arena *arena, const wf_energy *energy, const wf_start *start, const wf_path_desc *desc);
+/* Train until `steps` steps have been made in all (0: desc.steps). WF_CANCELLED where the progress callback said so: the same call goes on. WF_ERROR_NUMERIC, with the step: an energy or a gradient was not finite. */
+WF_API wf_result wf_path_train(wf_path *path, int64_t steps);
+/* Fill a report from `samples` fresh particles (0: 20000), in blocks of desc.batch. */
+WF_API wf_result wf_path_measure(wf_path *path, size_t samples, uint64_t seed, wf_path_report *report);
+/* n draws of point `point` (0: the start, points: the end): x [n][dim]; log density [n] and score [n][dim] there may be NULL. The same seed follows the same particles at all points. */
+WF_API wf_result wf_path_sample(wf_path *path, int point, size_t n, uint64_t seed, size_t first, double *x, double *log_density, double *score);
+/* Log density and score (either may be NULL) of a point of the path anywhere: back through the blocks to the start. */
+WF_API wf_result wf_path_log_prob(wf_path *path, int point, size_t n, const double *x, double *log_density, double *score);
+/* A point of the path as the start of another, or as a proposal for a sampler: its callbacks are the two functions above. Uses the path: one thread at a time. */
+WF_API wf_start wf_path_start(wf_path *path, int point);
+/* The points of one pair interaction alone: mean field [n][dim] = sum over the others of grad W / (n - 1) at n <= desc.batch particles, and the energy of the pairs. */
+WF_API wf_result wf_path_pair(wf_path *path, size_t n, const double *x, double *field, double *energy);
+/* The learned numbers, and the flow whose layers are the points; both to be looked at, saved (wf_path_save) and read (wf_params_load). */
+WF_API wf_params *wf_path_params(wf_path *path);
+WF_API const wf_flow *wf_path_flow(const wf_path *path);
+#ifndef WF_NO_STDIO
+/* A safetensors file with the description of the flow and all parameters; wf_flow_load reads it, and wf_path_load reads the parameters back into a path of the same shape. */
+WF_API wf_result wf_path_save(wf_path *path, const char *file);
+WF_API wf_result wf_path_load(wf_path *path, const char *file);
+#endif
+#endif /* WF_NO_PATHS */
+
+/* ---- Particles ---- */
+#ifndef WF_NO_PARTICLES
+
+/* Particles travel in tiles of WF_LANES, side by side: coordinate i of particle l of a tile is x[i * WF_LANES + l]. */
+enum { WF_LANES = 64 };
+
+/* What a callback is told about a tile. `lanes` particles are in use (64, or fewer in the last tile); the others hold copies of used ones, and what is computed for them is ignored.
+   first: number of the tile's first particle. step: counts moves from 0. t: the time of the level, 0 to 1 (or the schedule's own); dt: the length of the step, where there is one.
+   Numbers of a particle's own for callbacks: wf_uniform_at(seed, first + l, step, dimension, purpose below 128). */
+typedef struct wf_tile { const float *x; int dim, lanes; uint64_t first, seed; uint32_t step; double t, dt; } wf_tile;
+
+/* An energy U = -log density, up to a constant that becomes part of log Z: energy[l], and, unless gradient is NULL, dU/dx_i in gradient[i * WF_LANES + l]. Called on any thread, for several tiles at once.
+   +inf: outside of the support, weight 0. NaN or -inf: counted as bad, weight 0. Unadjusted moves lose paths that leave the support and return; Metropolis moves do not. */
+typedef void (*wf_energy_fn)(void *user, const wf_tile *tile, double *energy, float *gradient);
+/* A velocity (escort b, or control u): out[i * WF_LANES + l]; and its divergence[l] unless that is NULL (asked for by continuous weights alone). */
+typedef void (*wf_drift_fn)(void *user, const wf_tile *tile, float *out, double *divergence);
+/* A weighted equation dX = v dt + s dB, d log w = g dt. drift and noise [dim][WF_LANES]; slope = ds_i/dx_i for Milstein's rule, else NULL; rate [WF_LANES]. All arrive as zeros, noise as ones. */
+typedef void (*wf_sde_fn)(void *user, const wf_tile *tile, float *drift, float *noise, float *slope, double *rate);
+/* A move of your own: x [dim][WF_LANES] from t to t + dt in place, given as many standard normals, and the increment of the log weight, which arrives as 0. */
+typedef void (*wf_move_fn)(void *user, const wf_tile *tile, float *x, const float *normals, double *log_weight);
+
+/* What moves particles. See the table of kernels in the chapter.
+   On a path of densities: LANGEVIN, TAMED, EXPONENTIAL, HEUN (drift and work weights); OBABO, BAOAB, GHMC (with momenta); MALA, HMC, PCN (Metropolis: weights change with the level alone).
+   Towards a fixed density: WFR (Wasserstein-Fisher-Rao with the density of a mixture of kernels), BIRTH_DEATH (kernel density; unweighted).
+   Controls: PIS (from a point), DDS (from N(0, sigma^2)). Others: SDE (Euler's rule), SDE_HEUN, SDE_MILSTEIN: `sde`; MOVE: `move`. */
+enum { WF_MOVE_LANGEVIN = 0, WF_MOVE_TAMED, WF_MOVE_EXPONENTIAL, WF_MOVE_HEUN, WF_MOVE_OBABO, WF_MOVE_BAOAB, WF_MOVE_GHMC, WF_MOVE_MALA, WF_MOVE_HMC, WF_MOVE_PCN,
+       WF_MOVE_WFR, WF_MOVE_BIRTH_DEATH, WF_MOVE_PIS, WF_MOVE_DDS, WF_MOVE_SDE, WF_MOVE_SDE_HEUN, WF_MOVE_SDE_MILSTEIN, WF_MOVE_CUSTOM };
+enum { WF_WEIGHT_EXACT = 0, WF_WEIGHT_CONTINUOUS };
+enum { WF_RESAMPLE_SYSTEMATIC = 0, WF_RESAMPLE_MULTINOMIAL, WF_RESAMPLE_RESIDUAL, WF_RESAMPLE_STRATIFIED, WF_RESAMPLE_SSP, WF_RESAMPLE_KILLING, WF_RESAMPLE_HILBERT };
+
+/* A run. Zero chooses what stands behind the semicolon. Arrays are copied unless said otherwise. */
+typedef struct wf_particles_desc {
+    size_t n;                     /* particles, required */
+    int dim;                      /* coordinates, required */
+    uint64_t seed;
+    int move;                     /* WF_MOVE_...; annealed Langevin */
+    int weight;                   /* WF_WEIGHT_...; exact */
+
+    /* The start: x ~ N(mean, sd^2) in each coordinate, unless `start` [n][dim] holds samples of your own, whose density has the normalising constant exp(log_z0). */
+    const double *mean, *sd;      /* [dim]; 0, 1 */
+    double sd_all;                /* instead of sd: the same for all; 1 */
+    const float *start;
+    double log_z0;
+
+    /* The target exp(-U1). The path is exp(-(1-t) U0 - t U1), where U0 belongs to the start (NULL: the normal law above; needed where `start` is given). With `path`, energy is U_t itself for all t. */
+    wf_energy_fn energy, energy0;
+    int path;
+    void *user;                   /* handed to all callbacks */
+    /* Or a graph: energy_graph [] made from the input x [dim] and, with `path`, a shared t [1]; drift_graph [dim] likewise. Its parameters are read at each call. */
+    wf_t energy_graph, drift_graph, x, t;
+    int graph_type;               /* WF_F32, WF_F64 */
+
+    /* The schedule: levels t[0] < ... < t[levels]; NULL: equal steps from 0 to 1. adaptive in (0,1): each next t is where CESS = adaptive n, `levels` at most; t counts from 0 to 1. */
+    int levels;                   /* required */
+    const double *times;
+    double adaptive;
+    int moves;                    /* moves at each level; 1. Metropolis kernels; others divide the level's time into so many steps */
+    double step;                  /* eps dt of Langevin; the time step of the others; 0.1. With PIS, DDS, SDE: not used (dt is that of the schedule) */
+    const double *steps;          /* instead: one for each level [levels] */
+    const double *scale;          /* [dim] step sizes of coordinates relative to each other (the square root of an inverse mass); 1 */
+    int adapt;                    /* Metropolis kernels: 1: the step follows the acceptance; 2: also `scale` follows the spread of the particles */
+    double accept;                /* the acceptance aimed at; 0.574 MALA, 0.8 HMC and GHMC, 0.3 PCN */
+    int leaps;                    /* leapfrog steps of HMC, GHMC; 10, 1 */
+    double friction;              /* of OBABO, BAOAB, GHMC per unit of time; 1 */
+    const double *stiffness;      /* EXPONENTIAL: [dim], the linear part of grad U; that of the start, 1/sd^2 */
+    double sigma;                 /* PIS, DDS: noise; 1 */
+    double reaction;              /* WFR, BIRTH_DEATH: alpha dt, the strength of the reaction per step; step */
+    double bandwidth;             /* BIRTH_DEATH: of the kernel density; sqrt(2 step) */
+    wf_drift_fn drift;            /* escort b(t, x) on a path, control u(t, x) of PIS and DDS; none */
+    wf_sde_fn sde;
+    wf_move_fn custom;
+
+    int resample;                 /* WF_RESAMPLE_... */
+    double threshold;             /* resample when ESS < threshold n; 0.5. Negative: never; 1 or more: always */
+    int every;                    /* levels between two looks at the weights, fused for each tile; chosen. Part of the numerical contract */
+    int rejuvenate;               /* MALA moves after each level of LANGEVIN..BAOAB; none */
+    int lag;                      /* the fixed-lag variance looks back that many resamplings, up to twice as many; 8 */
+
+    int threads;
+    const wf_parallel *parallel;
+    int isa;                      /* WF_ISA_...; the best of this machine */
+    wf_progress_fn progress;      /* told levels done; nonzero pauses: WF_CANCELLED, and the next run goes on */
+    void *progress_user;
+} wf_particles_desc;
+
+/* A system of weighted particles. One thread at a time. */
+typedef struct wf_particles wf_particles;
+
+/* Make it and draw the start. All memory is taken here. NULL, and the reason in the report of the arena, for a description that makes no sense. */
+WF_API wf_particles *wf_particles_new(wf_arena *arena, const wf_particles_desc *desc);
+/* Go on to the end. WF_ERROR_NUMERIC when all weights are 0 (the report names the level): then particles are as they were found. */
+WF_API wf_result wf_particles_run(wf_particles *p);
+/* Go on for about so many microseconds of `clock`, which tells seconds; at least one tile is moved. For programs with frames. Cut into any pieces, a run has the same bits. */
+WF_API wf_result wf_particles_advance(wf_particles *p, double microseconds, double (*clock)(void *user), void *user);
+/* 1 when the last level is reached; the time t reached. */
+WF_API int wf_particles_done(const wf_particles *p);
+WF_API double wf_particles_time(const wf_particles *p);
+/* Start again from a new draw, with another seed. Adapted steps are kept. */
+WF_API wf_result wf_particles_restart(wf_particles *p, uint64_t seed);
+/* Resample now, whatever the weights: afterwards all weights are equal. */
+WF_API wf_result wf_particles_resample(wf_particles *p);
+/* Copy out: x [n][dim] row-major, weights [n] with sum 1, log weights [n] since the last resampling. Each may be NULL. */
+WF_API void wf_particles_get(const wf_particles *p, double *x, double *weights, double *log_weights);
+/* The weighted mean of f(x) [count] over the particles and its standard error (NULL: not wanted), from genealogies (Chan and Lai). f NULL: x itself, count = dim. count <= 4096. */
+WF_API wf_result wf_particles_mean(const wf_particles *p, void (*f)(void *user, const double *x, double *values), void *user, int count, double *mean, double *error);
+
+/* Where a run stands. Standard errors are of this one run. */
+typedef struct wf_particles_report {
+    wf_report why;                /* what went wrong */
+    size_t n; int dim, levels;    /* levels done */
+    double t;
+    double log_z;                 /* log of the (unbiased) estimate of Z_t: absolute where the start's density is known, else relative to exp(log_z0) */
+    double log_z_error;           /* Lee and Whiteley's, from the ancestors at the start; NaN when a single one is left */
+    double log_z_error_lag;       /* the same from ancestors `lag` to 2 `lag` resamplings ago: for long runs, where a single ancestor at the start is left */
+    double log_z_corrected;       /* log_z + error^2 / 2, Jensen's correction */
+    double path_sampling;         /* the same constant by thermodynamic integration; NaN without U0 */
+    double elbo;                  /* mean of log w, a lower bound of log Z where nothing was resampled; NaN else */
+    double ess, ess_min, perplexity; /* of the weights now, the least at any look, exp of their entropy; in particles */
+    double pareto_k;              /* shape of the tail of the weights; above 0.7 do not believe the error bars */
+    double acceptance, acceptance_min; /* mean and least of levels; NaN for kernels that accept everything */
+    double step;                  /* the last one, adapted or not */
+    int resamplings;
+    size_t founders;              /* particles of the start that have offspring now */
+    size_t dead;                  /* weights that are 0 */
+    int64_t bad;                  /* increments that were NaN or +inf, or energies NaN or -inf */
+    int64_t energies;             /* particle evaluations of an energy */
+} wf_particles_report;
+/* How things stand now. Allocates nothing; may be called at any time, also by a progress callback. */
+WF_API wf_particles_report wf_particles_look(const wf_particles *p);
+/* What was seen at one look at the weights. */
+typedef struct wf_particles_row { int level; double t, log_z, ess, cess, acceptance; int resampled; } wf_particles_row;
+/* All looks so far, in order; count may be NULL. Lives with the particles. */
+WF_API const wf_particles_row *wf_particles_history(const wf_particles *p, size_t *count);
+/* The report as a page of text. */
+WF_API wf_result wf_particles_print(const wf_particles *p, wf_write_fn write, void *user);
+/* Everything that a run needs to go on, under names beginning with "particles."; and taking it back into particles made from the same description. Data are borrowed until `t` is written. */
+WF_API wf_result wf_particles_store(wf_particles *p, wf_tensors *t);
+WF_API wf_result wf_particles_take(wf_particles *p, const wf_tensors *t);
+
+/* Weights. log_w [n]: unnormalised, -inf is 0; NaN and +inf count as 0. Deterministic: sums over blocks of 1024 in order. */
+WF_API double wf_log_mean_exp(const double *log_w, size_t n);            /* -inf when all are 0 */
+WF_API double wf_ess(const double *log_w, size_t n);                     /* (sum w)^2 / sum w^2; 0 when all are 0 */
+WF_API double wf_cess(const double *log_w, const double *increment, size_t n); /* n (sum W v)^2 / sum W v^2; log_w NULL: equal */
+/* The shape k of a generalised Pareto law fitted to the largest weights (Zhang and Stephens 2009, with the weak prior of Vehtari et al.); NaN below 25 positive weights. Scratch of the arena is given back. */
+WF_API double wf_pareto_k(wf_arena *arena, const double *log_w, size_t n);
+/* Bennett's acceptance ratio: log(Z_T/Z_0) from log weights of runs 0 -> T and of runs T -> 0 (both log weights, not works); its standard error into error (may be NULL). */
+WF_API double wf_bar(const double *log_w_forward, size_t nf, const double *log_w_reverse, size_t nr, double *error);
+
+/* Resampling by itself: ancestors [m] from log weights [n], unbiased: ancestor j appears m W_j times on average; a weight of 0 never does. Ascending. KILLING: m == n.
+   x [n][dim] is read by HILBERT alone. step: part of the counter of the random numbers. Same bits everywhere. WF_ERROR_NUMERIC when all weights are 0. Scratch of the arena is given back. */
+WF_API wf_result wf_resample(wf_arena *arena, int scheme, const double *log_w, size_t n, uint64_t seed, uint32_t step, const double *x, int dim, uint32_t *ancestor, size_t m);
+/* Reorder ancestors [n] so that each particle that has offspring is its own ancestor: copies then go to dead places alone and can be made in place. */
+WF_API wf_result wf_resample_in_place(wf_arena *arena, uint32_t *ancestor, size_t n);
+/* Transport instead of copies: out = n equally weighted points. In one dimension exactly; in any by Sinkhorn's iteration with regularisation eps (relative to the largest squared distance). O(n^2) memory-free rows. */
+WF_API wf_result wf_resample_transport(wf_arena *arena, const double *x, const double *log_w, size_t n, double *out);
+WF_API wf_result wf_resample_sinkhorn(wf_arena *arena, const double *x, int dim, const double *log_w, size_t n, double eps, int iterations, double *out);
+
+/* Feynman-Kac correctors: drift and rate of a reverse diffusion dX = v dt + s dB whose marginals q (and q2) have known scores, so that the weighted particles follow ... */
+enum { WF_CORRECT_ANNEAL = 0 /* q^beta */, WF_CORRECT_PRODUCT /* q q2 */, WF_CORRECT_GUIDE /* q^(1-beta) q2^beta */, WF_CORRECT_REWARD /* q exp(beta r) */ };
+typedef struct wf_correct_desc {
+    int kind;
+    double beta, beta_dot;           /* and its derivative in time (REWARD) */
+    double sigma;                    /* noise of the diffusion at this time */
+    const float *forward;            /* f, the forward drift, [dim][WF_LANES] */
+    const double *divergence;        /* of f, [WF_LANES] */
+    const float *score, *score2;     /* grad log q, grad log q2 */
+    const double *reward; const float *reward_grad;
+} wf_correct_desc;
+/* Fill drift [dim][WF_LANES] and rate [WF_LANES], as wf_sde_fn wants them. */
+WF_API void wf_correct(const wf_correct_desc *desc, int dim, float *drift, double *rate);
+
+/* The escort b of the path from N(m0, s0^2) to N(m1, s1^2), coordinate by coordinate: with it the weights of that path do not vary. For use inside of a wf_drift_fn. All [dim]. */
+WF_API void wf_escort_gaussian(const wf_tile *tile, const double *m0, const double *s0, const double *m1, const double *s1, float *out, double *divergence);
+/* The residual of an escort as a graph, []: div b - dU/dt - b . grad U + dF. Minimise its mean square over samples: at 0, weights do not vary. dF [] or [1]: a value that depends on t (may be no value). */
+WF_API wf_t wf_escort_residual(wf_t b, wf_t energy, wf_t x, wf_t t, wf_t dF);
+#endif
+
+/* ---- Weight paths ---- */
+
+/* Samples of a distribution at several times: count >= 1 times, ascending; at times[i] there are n[i] rows x[i] of dim numbers. Borrowed.
+   weight: NULL, or for each time NULL (all equal) or n[i] weights, finite, not negative, not all zero. */
+typedef struct wf_snapshots { int count, dim; const double *times; const size_t *n; const double *const *x; const double *const *weight; } wf_snapshots;
+
+#ifndef WF_NO_WEIGHTFLOW
+/* How the weights depend on time: a network of three layers that reads the time; or cubic B-splines in the root of the time. */
+enum { WF_CURVE_NETWORK = 0, WF_CURVE_SPLINE = 1 };
+/* What follows the curve: nothing; or a graph differential equation that has the curve as its solution, by itself or controlled by the curve's length. */
+enum { WF_FIELD_NONE = 0, WF_FIELD_ODE = 1, WF_FIELD_CDE = 2 };
+
+/* What to learn, and how. Zero chooses what stands behind the semicolon; states are required. */
+typedef struct wf_weight_path_desc {
+    int dim;             /* numbers of a state; that of the first data */
+    int states;          /* each of them a count 0..states-1; at most 4096 */
+    int hidden;          /* units of the backbone; 8 */
+    int curve;           /* WF_CURVE_...; a network */
+    int width;           /* of the network; 64 */
+    int knots;           /* of the B-spline: its functions; 10 */
+    int updates;         /* of the curve, all calls of wf_weight_path_fit together; 5000 */
+    int times;           /* of an update, drawn without replacement; 24 or all there are */
+    int rows;            /* samples of each; 64 */
+    double rate;         /* highest learning rate; 5e-3 */
+    int field;           /* WF_FIELD_...; none */
+    int field_width, field_layers, field_heads, feed_forward; /* 64, 2, 4, 128 */
+    int matching;        /* updates of the field by derivative matching; 1500 */
+    int tuning;          /* updates of the field by likelihood, through the solver; 80; < 0: none */
+    int steps;           /* of the solver, for the whole of the time; 20 */
+    uint64_t seed;
+    int threads;         /* 0: the default */
+    const wf_parallel *parallel;
+    wf_progress_fn progress; /* may cancel every fit; the model stays usable, and the same call goes on with the same bits */
+    void *progress_user;
+} wf_weight_path_desc;
+
+/* A path of weights of a small autoregressive network from time `start` to `end`. Lives in its arena; one thread at a time. */
+typedef struct wf_weight_path wf_weight_path;
+
+/* A new path with random weights. NULL with a report on failure. */
+WF_API wf_weight_path *wf_weight_path_new(wf_arena *arena, const wf_weight_path_desc *desc, double start, double end);
+/* Fit the curve by likelihood to samples at times between start and end, until desc->updates have been made. Writes to `loss` (may be NULL) the mean negative
+   log-likelihood (nats, all numbers of a state) of the last tenth of the updates of this call. WF_ERROR_DATA names a number that is no count, or a time outside. */
+WF_API wf_result wf_weight_path_fit(wf_weight_path *path, const wf_snapshots *data, double *loss);
+/* Fit the graph field to the fitted curve, then by likelihood to the data. From then on the weights come from the solver. Needs desc->field. */
+WF_API wf_result wf_weight_path_fit_field(wf_weight_path *path, const wf_snapshots *data, double *loss);
+/* 1: weights come from the curve; 2: from the field, if it is fitted; 0: from the best there is (the default). */
+WF_API wf_result wf_weight_path_use(wf_weight_path *path, int which);
+/* The weights at n times (any order, between start and end): tokens[n][wf_weight_path_size], laid out as by wf_weightflow_weights. */
+WF_API wf_result wf_weight_path_weights(wf_weight_path *path, const double *times, int n, float *tokens);
+WF_API size_t wf_weight_path_size(const wf_weight_path *path);
+/* Log-probability at `time` of each of n states x[n][dim]: out[n]; each[n][dim], that of each number given those before, may be NULL. */
+WF_API wf_result wf_weight_path_log_prob(wf_weight_path *path, double time, const double *x, size_t n, double *out, double *each);
+/* n samples at `time`: out[n][dim]. The same seed and time give the same samples. */
+WF_API wf_result wf_weight_path_sample(wf_weight_path *path, double time, size_t n, uint64_t seed, double *out);
+/* The description with its defaults filled in; updates made so far of the curve, of matching and of tuning; first and last time; the parameters of curve and field. */
+WF_API const wf_weight_path_desc *wf_weight_path_about(const wf_weight_path *path);
+WF_API void wf_weight_path_progress(const wf_weight_path *path, int64_t updates[3], double span[2]);
+WF_API wf_params *wf_weight_path_params(wf_weight_path *path);
+#ifndef WF_NO_STDIO
+/* Write the path with all that its optimisers remember to a safetensors file, whole or not at all. A path that is read goes on with the same bits. */
+WF_API wf_result wf_weight_path_save(wf_weight_path *path, const char *file);
+/* Read one. `desc` (may be NULL) gives threads, callbacks and, where they are not 0, updates, matching and tuning; the rest comes from the file. */
+WF_API wf_weight_path *wf_weight_path_load(wf_arena *arena, const char *file, const wf_weight_path_desc *desc);
+#endif
+#endif /* WF_NO_WEIGHTFLOW */
+
+/* ---- Filtering ---- */
+#ifndef WF_NO_PARTICLES
+
+/* What is observed of a signal: h [channels][WF_LANES] of the particles of a tile. Any thread, for several tiles at once. */
+typedef void (*wf_observe_fn)(void *user, const wf_tile *tile, float *h);
+/* log g(y_k | x) into out [WF_LANES], which arrives as 0, for k = tile->step: after the move of that number, which ends at times[k + 1]. */
+typedef void (*wf_likelihood_fn)(void *user, const wf_tile *tile, double *out);
+
+/* A signal dX = f dt + s dB and what is seen of it. Zero chooses what stands behind the semicolon; arrays are borrowed until wf_filter returns. */
+typedef struct wf_filter_desc {
+    size_t n;                     /* particles, required */
+    int dim, channels;            /* coordinates of the signal (at most 128), of what is seen (at most 128) */
+    uint64_t seed;
+    const double *mean, *sd;      /* X at times[0] ~ N(mean, sd^2), [dim]; 0, 1 */
+    const float *start;           /* or samples [n][dim] */
+    size_t steps;                 /* required */
+    const double *times;          /* [steps + 1], rising, required */
+    wf_sde_fn signal;             /* f and s; slope and rate are NULL */
+    wf_move_fn transition;        /* instead: x at times[k] becomes x at times[k + 1]; what it adds to the log weight counts */
+    wf_observe_fn observe;
+    const double *seen;           /* [steps][channels], the increments of Y from times[k] to times[k + 1]; NaN: nothing was seen */
+    const double *noise;          /* r, [channels]; 1 */
+    wf_likelihood_fn likelihood;  /* instead of `observe` */
+    void *user;
+    int resample;                 /* WF_RESAMPLE_...; systematic */
+    double threshold;             /* resample when ESS < threshold n; 0.5 */
+    int threads;
+    const wf_parallel *parallel;
+    wf_progress_fn progress;
+    void *progress_user;
+} wf_filter_desc;
+
+/* What a filter tells, after each of `steps` steps; each array may be NULL. */
+typedef struct wf_filtered {
+    double *mean, *sd;            /* [steps][dim], of the signal at times[k + 1] given all seen up to then */
+    double *log_likelihood;       /* [steps], of all seen up to then: relative to noise alone with `observe`, absolute with `likelihood` */
+    double *ess;                  /* [steps], in particles, before resampling */
+    double error;                 /* out: standard error of the last log likelihood, from this one run */
+} wf_filtered;
+
+/* Run a particle filter. Cost: n moves a step. WF_ERROR_NUMERIC, with the step in the report, when no particle can explain what was seen. */
+WF_API wf_result wf_filter(wf_arena *arena, const wf_filter_desc *desc, wf_filtered *out);
+
+/* A linear system: x_0 ~ N(m0, P0), x_(k+1) = A x_k + N(0, Q), y_k = C x_k + N(0, R); matrices row-major. */
+typedef struct wf_kalman_desc { int dim, channels; const double *A, *Q, *C, *R, *m0, *P0; } wf_kalman_desc;
+/* Results, each may be NULL: predicted (before y_k) and filtered (after) means [steps][dim] and covariances [steps][dim][dim], the log likelihood of each row [steps]. */
+typedef struct wf_kalman_out { double *predicted_mean, *predicted_cov, *filtered_mean, *filtered_cov, *log_likelihood; } wf_kalman_out;
+/* Kalman's filter, exact for a linear system. Rows of y [steps][channels] that begin with NaN were not seen. WF_ERROR_NUMERIC where the covariance of what is seen is not positive definite. */
+WF_API wf_result wf_kalman(wf_arena *arena, const wf_kalman_desc *desc, const double *y, size_t steps, const wf_kalman_out *out);
+
+/* Wonham's filter, for a signal that jumps between `states` with rates [from][to] (the diagonal is ignored) and of which dY = h[state] dt + r dW is seen. p [steps][states] after each step (may be NULL),
+   the log likelihood relative to noise into *log_likelihood (may be NULL). Exact as steps get small; each step is a jump for half of it, a look, and another half. */
+WF_API wf_result wf_wonham(wf_arena *arena, int states, const double *rates, const double *h, double r, const double *p0, size_t steps, const double *times, const double *seen, double *p, double *log_likelihood);
+#endif
+
 /* ---- Systems ---- */
 
 /* Write the propensity of every reaction at `time` in the state `counts`; each finite and not negative. May run on several threads at once. */
@@ -973,6 +1640,9 @@ typedef struct wf_reaction_system {
 typedef struct wf_simulate_desc {
     uint64_t seed;
     int frozen;                 /* hold time-dependent rates at their value after the last event: quick, and not exact */
+    double leap;                /* > 0: tau-leaping, not exact: many events at once, as long as no rate changes by more than about this part; 0.03 is usual */
+    double longest;             /* no leap is longer than this; 0: a twentieth of `period`. Needed for leaps where propensities are functions of time */
+    int starts;                 /* x0 is [n][species]: each trajectory has its own start */
     double start;               /* time of the initial state */
     uint64_t most_events;       /* a trajectory with more is an error; 0: a hundred million */
     int threads;                /* 0: as many as there are */
@@ -985,7 +1655,7 @@ typedef struct wf_simulate_desc {
    out[n][n_times][species]. Trajectory i depends on seed and i alone: same bits for any n, any number of threads. desc may be NULL.
    Returns WF_ERROR_DATA for negative counts, unsorted times, no trajectories; WF_ERROR_NUMERIC for a propensity that is not finite, negative, or
    above its bound; WF_ERROR_LIMIT for too many events or a count past 2^31; WF_CANCELLED. `out` is then all zero. Sources: Gillespie (1977),
-   Lewis and Shedler (1979). */
+   Lewis and Shedler (1979), Cao, Gillespie and Petzold (2006) for leaps. */
 WF_API wf_result wf_simulate(wf_arena *arena, const wf_reaction_system *system, const int32_t *x0, const double *times, size_t n_times, size_t n, const wf_simulate_desc *desc, int32_t *out);
 
 /* The epidemic of this book: species S, I, R, six reactions, a season of period 6. */
@@ -993,6 +1663,31 @@ WF_API const wf_reaction_system *wf_epidemic_system(void);
 
 /* n epidemics from (50, 10, 0) at the times 0, 0.5, ..., 50: out[n][101][3]. The published data were made with desc->frozen = 1. */
 WF_API wf_result wf_epidemic(wf_arena *arena, size_t n, const wf_simulate_desc *desc, int32_t *out);
+
+/* A system with names, a start and times, as it is read from a text. Lives in its arena; for reading; may be simulated on several threads. */
+typedef struct wf_reactions {
+    const char *name;
+    const char *const *species;    /* their names */
+    const int32_t *low, *high;     /* each count starts anywhere in low..high with equal probability */
+    wf_reaction_system system;
+    double from, to;               /* time of the start; and of the last observation, one of `times` evenly spaced ones, the first at the start; */
+    int times;                     /* 0 where the text does not say */
+} wf_reactions;
+
+/* Read a system from a text; the format is in the chapter "Systems". `name` is for messages. NULL and WF_ERROR_FORMAT, naming line and thing, for what is not of
+   the format; WF_ERROR_LIMIT for more than 512 species, 8192 reactions, or expressions that are too deep. */
+WF_API wf_reactions *wf_reactions_parse(wf_arena *arena, const char *text, size_t size, const char *name);
+#ifndef WF_NO_STDIO
+/* The same from a file. */
+WF_API wf_reactions *wf_reactions_read(wf_arena *arena, const char *path);
+#endif
+/* The systems of the chapter, by number from 0 and by name: epidemic, toggle, cascade1, cascade2, walk. The first returns NULL past the last. */
+WF_API const char *wf_reactions_known(int number);
+WF_API wf_reactions *wf_reactions_named(wf_arena *arena, const char *name);
+/* The text of a system of the chapter, to be changed and read again; NULL where it has none (the walk), or is not known. */
+WF_API const char *wf_reactions_text(const char *name);
+/* wf_simulate from starts that are drawn for each trajectory. `times` NULL: those of the system. desc->start and desc->starts are not used. */
+WF_API wf_result wf_reactions_simulate(wf_arena *arena, const wf_reactions *reactions, const double *times, size_t n_times, size_t n, const wf_simulate_desc *desc, int32_t *out);
 
 /* ---- Measures ---- */
 
@@ -1028,6 +1723,63 @@ WF_API wf_result wf_mmd(wf_arena *arena, const wf_points *x, const wf_points *y,
    of y to y. Iterates until potentials move by less than `tolerance` (0: 1e-8 eps); WF_ERROR_NUMERIC after 100 000 rounds. Choose eps near the
    square of the distances to resolve; a hundredth of it may never converge. */
 WF_API wf_result wf_sinkhorn(wf_arena *arena, const wf_points *x, const wf_points *y, double eps, double tolerance, double *divergence, double *transport);
+
+/* ---- Bridges ---- */
+
+#ifndef WF_NO_BRIDGES
+/* Minimise |a x - b|^2 over x >= 0: a [rows][columns], x [columns], the squared distance to `residual` (may be NULL). WF_ERROR_NUMERIC for numbers that are not finite.
+   Source: Lawson and Hanson (1974). Time about columns^2 (rows + used columns). */
+WF_API wf_result wf_nnls(wf_arena *arena, const double *a, const double *b, size_t rows, size_t columns, double *x, double *residual);
+
+/* How samples between two snapshots are made. AUTO: from a generator where the data allow one, else as DIFFUSION. DIFFUSION: couple the snapshots and lay noisy lines between the pairs
+   (Schroedinger bridge). GENERATOR: always, whatever the guard says. MIXTURE: rows of the snapshot before or after, in proportion to time; the baseline. */
+enum { WF_BRIDGE_AUTO = 0, WF_BRIDGE_DIFFUSION = 1, WF_BRIDGE_GENERATOR = 2, WF_BRIDGE_MIXTURE = 3 };
+/* What a generator is looked for among. Counts: births, deaths and conversions with rates that are constant, linear, and products of two counts; and, wider, squares, steps of two and switches.
+   Continuous: a drift that is linear, or wider, quadratic, with a constant diffusion. AUTO: the first, and where the guard refuses it, the wider. */
+enum { WF_LIBRARY_AUTO = 0, WF_LIBRARY_LINEAR = 1, WF_LIBRARY_PAIRS = 2, WF_LIBRARY_WIDE = 3 };
+
+/* Zero chooses what stands behind the semicolon. */
+typedef struct wf_bridge_desc {
+    int counts;         /* 1: the data are counts (WF_ERROR_DATA for anything else), 0: they are continuous */
+    int method;         /* WF_BRIDGE_... */
+    int library;        /* WF_LIBRARY_... */
+    int between;        /* times between two snapshots, evenly spaced; 9; < 0: none */
+    int samples;        /* at each of them; 10000, fewer in many dimensions */
+    int rounds;         /* of estimating the generator and simulating it; 3 */
+    int window;         /* intervals on each side that share the rates of an interval; 1; < 0: all share one set */
+    double limit;       /* misfit per equation above which a generator is refused; 2 */
+    int sweeps;         /* of the coupling, at most; 200 */
+    int states;         /* counts stay below it, between the snapshots too; one more than the largest in the data */
+    uint64_t seed;
+    int threads;        /* 0: the default */
+    const wf_parallel *parallel;
+    wf_progress_fn progress;
+    void *progress_user;
+} wf_bridge_desc;
+
+/* What became of it. `text`: in words, with the reason where the generator was refused and with what the snapshots cannot tell. */
+typedef struct wf_bridge_report {
+    int method, library;    /* used: WF_BRIDGE_..., WF_LIBRARY_... */
+    int equations, terms;   /* moment equations of the fit over all intervals; terms of the library */
+    int used;               /* terms with a rate */
+    double misfit;          /* chi-square per equation of the fit over all intervals, on the samples used last; 0: none was fitted */
+    char text[512];
+} wf_bridge_report;
+
+/* Samples between snapshots. Lives in its arena; one thread at a time. */
+typedef struct wf_bridge wf_bridge;
+
+/* Check the data (at least two snapshots; borrowed until wf_bridge_fit returns) and make room. NULL with a report on failure. */
+WF_API wf_bridge *wf_bridge_new(wf_arena *arena, const wf_snapshots *data, const wf_bridge_desc *desc);
+/* Make the samples. Same bits for any number of threads. WF_CANCELLED leaves nothing to use. */
+WF_API wf_result wf_bridge_fit(wf_bridge *bridge);
+/* The result: all times, the rows of the snapshots at theirs and samples between. Owned by the bridge. */
+WF_API const wf_snapshots *wf_bridge_data(const wf_bridge *bridge);
+WF_API const wf_bridge_report *wf_bridge_about(const wf_bridge *bridge);
+/* Term i of the generator in interval k (between snapshots k and k + 1): its rate (0 where no generator is used), what one event adds to each number (change[dim], may be NULL; for continuous data
+   the direction), and its name, such as "x0 x1 -> -x0 +x1" (text[size], may be NULL). */
+WF_API wf_result wf_bridge_term(const wf_bridge *bridge, int i, int k, double *rate, int *change, char *text, size_t size);
+#endif /* WF_NO_BRIDGES */
 
 /* header: close the declarations */
 #ifdef __cplusplus
@@ -1640,6 +2392,7 @@ const char *wf_isa_name(int isa)
 #define WF__AVX2_IADD(a, b) _mm256_add_epi32(a, b)
 #define WF__AVX2_ISUB(a, b) _mm256_sub_epi32(a, b)
 #define WF__AVX2_IAND(a, b) _mm256_and_si256(a, b)
+#define WF__AVX2_IXOR(a, b) _mm256_xor_si256(a, b)
 #define WF__AVX2_ISHL(a, n) _mm256_slli_epi32(a, n)
 #define WF__AVX2_ISRA(a, n) _mm256_srai_epi32(a, n)
 #define WF__AVX2_TOF(i) _mm256_cvtepi32_ps(i)
@@ -1647,6 +2400,10 @@ const char *wf_isa_name(int isa)
 #define WF__AVX2_IST(p, i) _mm256_storeu_si256((__m256i *)(void *)(p), i)
 #define WF__AVX2_ANY(m) _mm256_movemask_ps(m)
 #define WF__AVX2_ODD(i) _mm256_castsi256_ps(_mm256_slli_epi32(i, 31))
+#define WF__AVX2_MULA(a, b) _mm256_mul_epu32(a, b)
+#define WF__AVX2_MULB(a, b) _mm256_mul_epu32(_mm256_srli_epi64(a, 32), b)
+#define WF__AVX2_LOW(p, q) _mm256_blend_epi32(p, _mm256_slli_epi64(q, 32), 0xAA)
+#define WF__AVX2_HIGH(p, q) _mm256_blend_epi32(_mm256_srli_epi64(p, 32), q, 0xAA)
 #define WF__AVX2_ZIPLO(a, b) _mm256_unpacklo_ps(a, b)
 #define WF__AVX2_ZIPHI(a, b) _mm256_unpackhi_ps(a, b)
 #define WF__AVX2_PAIRLO(a, b) _mm256_shuffle_ps(a, b, 0x44)
@@ -1695,6 +2452,7 @@ const char *wf_isa_name(int isa)
 #define WF__AVX512_IADD(a, b) _mm512_add_epi32(a, b)
 #define WF__AVX512_ISUB(a, b) _mm512_sub_epi32(a, b)
 #define WF__AVX512_IAND(a, b) _mm512_and_si512(a, b)
+#define WF__AVX512_IXOR(a, b) _mm512_xor_si512(a, b)
 #define WF__AVX512_ISHL(a, n) _mm512_slli_epi32(a, n)
 #define WF__AVX512_ISRA(a, n) _mm512_srai_epi32(a, n)
 #define WF__AVX512_TOF(i) _mm512_cvtepi32_ps(i)
@@ -1703,6 +2461,10 @@ const char *wf_isa_name(int isa)
 #define WF__AVX512_ANY(m) (m)
 #define WF__AVX512_SCALE(a, n) _mm512_scalef_ps(a, n)
 #define WF__AVX512_ODD(i) _mm512_test_epi32_mask(i, _mm512_set1_epi32(1))
+#define WF__AVX512_MULA(a, b) _mm512_mul_epu32(a, b)
+#define WF__AVX512_MULB(a, b) _mm512_mul_epu32(_mm512_srli_epi64(a, 32), b)
+#define WF__AVX512_LOW(p, q) _mm512_mask_shuffle_epi32(p, 0xAAAA, q, (_MM_PERM_ENUM)0xA0)
+#define WF__AVX512_HIGH(p, q) _mm512_mask_shuffle_epi32(q, 0x5555, p, (_MM_PERM_ENUM)0xF5)
 #define WF__AVX512_ZIPLO(a, b) _mm512_unpacklo_ps(a, b)
 #define WF__AVX512_ZIPHI(a, b) _mm512_unpackhi_ps(a, b)
 #define WF__AVX512_PAIRLO(a, b) _mm512_shuffle_ps(a, b, 0x44)
@@ -1752,6 +2514,7 @@ const char *wf_isa_name(int isa)
 #define WF__SSE2_IADD(a, b) _mm_add_epi32(a, b)
 #define WF__SSE2_ISUB(a, b) _mm_sub_epi32(a, b)
 #define WF__SSE2_IAND(a, b) _mm_and_si128(a, b)
+#define WF__SSE2_IXOR(a, b) _mm_xor_si128(a, b)
 #define WF__SSE2_ISHL(a, n) _mm_slli_epi32(a, n)
 #define WF__SSE2_ISRA(a, n) _mm_srai_epi32(a, n)
 #define WF__SSE2_TOF(i) _mm_cvtepi32_ps(i)
@@ -1759,6 +2522,10 @@ const char *wf_isa_name(int isa)
 #define WF__SSE2_IST(p, i) _mm_storeu_si128((__m128i *)(void *)(p), i)
 #define WF__SSE2_ANY(m) _mm_movemask_ps(m)
 #define WF__SSE2_ODD(i) _mm_castsi128_ps(_mm_srai_epi32(_mm_slli_epi32(i, 31), 31))
+#define WF__SSE2_MULA(a, b) _mm_mul_epu32(a, b)
+#define WF__SSE2_MULB(a, b) _mm_mul_epu32(_mm_srli_epi64(a, 32), b)
+#define WF__SSE2_LOW(p, q) _mm_unpacklo_epi32(_mm_shuffle_epi32(p, 8), _mm_shuffle_epi32(q, 8))
+#define WF__SSE2_HIGH(p, q) _mm_unpacklo_epi32(_mm_shuffle_epi32(p, 13), _mm_shuffle_epi32(q, 13))
 #define WF__SSE2_ZIPLO(a, b) _mm_unpacklo_ps(a, b)
 #define WF__SSE2_ZIPHI(a, b) _mm_unpackhi_ps(a, b)
 #define WF__SSE2_PAIRLO(a, b) _mm_shuffle_ps(a, b, 0x44)
@@ -1807,6 +2574,7 @@ const char *wf_isa_name(int isa)
 #define WF__NEON_IADD(a, b) vaddq_s32(a, b)
 #define WF__NEON_ISUB(a, b) vsubq_s32(a, b)
 #define WF__NEON_IAND(a, b) vandq_s32(a, b)
+#define WF__NEON_IXOR(a, b) veorq_s32(a, b)
 #define WF__NEON_ISHL(a, n) vshlq_n_s32(a, n)
 #define WF__NEON_ISRA(a, n) vshrq_n_s32(a, n)
 #define WF__NEON_TOF(i) vcvtq_f32_s32(i)
@@ -1814,6 +2582,10 @@ const char *wf_isa_name(int isa)
 #define WF__NEON_IST(p, i) vst1q_s32(p, i)
 #define WF__NEON_ANY(m) vmaxvq_u32(m)
 #define WF__NEON_ODD(i) vtstq_s32(i, vdupq_n_s32(1))
+#define WF__NEON_MULA(a, b) vreinterpretq_s32_u64(vmull_u32(vget_low_u32(vreinterpretq_u32_s32(a)), vget_low_u32(vreinterpretq_u32_s32(b))))
+#define WF__NEON_MULB(a, b) vreinterpretq_s32_u64(vmull_u32(vget_high_u32(vreinterpretq_u32_s32(a)), vget_high_u32(vreinterpretq_u32_s32(b))))
+#define WF__NEON_LOW(p, q) vuzp1q_s32(p, q)
+#define WF__NEON_HIGH(p, q) vuzp2q_s32(p, q)
 #define WF__NEON_ZIPLO(a, b) vzip1q_f32(a, b)
 #define WF__NEON_ZIPHI(a, b) vzip2q_f32(a, b)
 #define WF__NEON_PAIRLO(a, b) vreinterpretq_f32_f64(vzip1q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)))
@@ -1862,6 +2634,7 @@ const char *wf_isa_name(int isa)
 #define WF__WASM_IADD(a, b) wasm_i32x4_add(a, b)
 #define WF__WASM_ISUB(a, b) wasm_i32x4_sub(a, b)
 #define WF__WASM_IAND(a, b) wasm_v128_and(a, b)
+#define WF__WASM_IXOR(a, b) wasm_v128_xor(a, b)
 #define WF__WASM_ISHL(a, n) wasm_i32x4_shl(a, n)
 #define WF__WASM_ISRA(a, n) wasm_i32x4_shr(a, n)
 #define WF__WASM_TOF(i) wasm_f32x4_convert_i32x4(i)
@@ -1869,6 +2642,10 @@ const char *wf_isa_name(int isa)
 #define WF__WASM_IST(p, i) wasm_v128_store(p, i)
 #define WF__WASM_ANY(m) wasm_v128_any_true(m)
 #define WF__WASM_ODD(i) wasm_i32x4_shr(wasm_i32x4_shl(i, 31), 31)
+#define WF__WASM_MULA(a, b) wasm_u64x2_extmul_low_u32x4(a, b)
+#define WF__WASM_MULB(a, b) wasm_u64x2_extmul_high_u32x4(a, b)
+#define WF__WASM_LOW(p, q) wasm_i32x4_shuffle(p, q, 0, 2, 4, 6)
+#define WF__WASM_HIGH(p, q) wasm_i32x4_shuffle(p, q, 1, 3, 5, 7)
 #define WF__WASM_ZIPLO(a, b) wasm_i32x4_shuffle(a, b, 0, 4, 1, 5)
 #define WF__WASM_ZIPHI(a, b) wasm_i32x4_shuffle(a, b, 2, 6, 3, 7)
 #define WF__WASM_PAIRLO(a, b) wasm_i32x4_shuffle(a, b, 0, 1, 4, 5)
@@ -5441,7 +6218,7 @@ static const wf__kernels *wf__kernels_for(int isa, int dtype)
 
 /* random: declare purposes and kinds */
 enum { WF__PURPOSE_RUNNING = 255, WF__PURPOSE_SIMULATION = 254, WF__PURPOSE_INIT = 253 };
-enum { WF__RANDOM_UNIFORM = 0, WF__RANDOM_NORMAL = 1 };
+enum { WF__RANDOM_UNIFORM = 0, WF__RANDOM_NORMAL = 1, WF__RANDOM_WORDS = 2 /* vector kernels only: the words themselves, for tests */ };
 
 /* random: scramble four words once */
 static void wf__philox_round(uint32_t c[4], uint32_t k0, uint32_t k1)
@@ -5566,48 +6343,722 @@ double wf_normal_at(uint64_t seed, uint64_t slot, uint32_t step, uint32_t dimens
 }
 
 /* random: fill a tile (f32) */
-/* out[f * lanes + l] belongs to feature f of sample first + l */
-static void wf__fill_random_f32(float *out, int kind, size_t features, size_t lanes, uint64_t seed, uint64_t first, uint32_t step, uint32_t purpose)
+/* out[f * stride + l] belongs to feature f of the sample l places after that of the counter */
+static void wf__fill_words_f32(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
 {
     const float below_one = (float)(1.0 - 1.0 / 16777216.0);
     for (size_t f = 0; f < features; f += 4)
         for (size_t l = 0; l < lanes; l++) {
-            uint32_t c[4];
+            uint32_t c[4] = { counter[0] + (uint32_t)l, counter[1], counter[2] + (uint32_t)(f / 4), counter[3] };
             double v[4];
-            wf__coordinates(c, first + l, step, (uint32_t)(f / 4), purpose);
             wf__four(c, seed, kind, v);
             for (size_t i = 0; i < 4 && f + i < features; i++) {
                 float x = (float)v[i];
-                if (kind == WF__RANDOM_UNIFORM && !(x < (float)1)) x = below_one;
-                out[(f + i) * lanes + l] = x;
+                if (sizeof x == sizeof(float) && kind == WF__RANDOM_UNIFORM && !(x < (float)1)) x = below_one;
+                out[(f + i) * stride + l] = x;
             }
         }
 }
 
 /* random: fill a tile (f64) */
-/* out[f * lanes + l] belongs to feature f of sample first + l */
-static void wf__fill_random_f64(double *out, int kind, size_t features, size_t lanes, uint64_t seed, uint64_t first, uint32_t step, uint32_t purpose)
+/* out[f * stride + l] belongs to feature f of the sample l places after that of the counter */
+static void wf__fill_words_f64(double *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
 {
     const double below_one = (double)(1.0 - 1.0 / 16777216.0);
     for (size_t f = 0; f < features; f += 4)
         for (size_t l = 0; l < lanes; l++) {
-            uint32_t c[4];
+            uint32_t c[4] = { counter[0] + (uint32_t)l, counter[1], counter[2] + (uint32_t)(f / 4), counter[3] };
             double v[4];
-            wf__coordinates(c, first + l, step, (uint32_t)(f / 4), purpose);
             wf__four(c, seed, kind, v);
             for (size_t i = 0; i < 4 && f + i < features; i++) {
                 double x = (double)v[i];
-                if (kind == WF__RANDOM_UNIFORM && !(x < (double)1)) x = below_one;
-                out[(f + i) * lanes + l] = x;
+                if (sizeof x == sizeof(float) && kind == WF__RANDOM_UNIFORM && !(x < (double)1)) x = below_one;
+                out[(f + i) * stride + l] = x;
             }
         }
 }
 
-/* random: fill a tile of either type */
-static void wf__fill_random(void *out, int type, int kind, size_t features, size_t lanes, uint64_t seed, uint64_t first, uint32_t step, uint32_t purpose)
+/* random: keys of the rounds */
+static void wf__philox_keys(uint64_t key, uint32_t k[20])
 {
-    if (type) wf__fill_random_f64((double *)out, kind, features, lanes, seed, first, step, purpose);
-    else wf__fill_random_f32((float *)out, kind, features, lanes, seed, first, step, purpose);
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+        k[2 * round] = k0;
+        k[2 * round + 1] = k1;
+    }
+}
+
+/* random: take two rounds of what the lanes share */
+/* u[0] ^ (high word of M0 c0) is c[2] after one round; then, with M1 times that, c[0] = high ^ u[1], c[1] = low, c[2] = (low word of M0 c0) ^ u[2], c[3] = u[3] */
+static void wf__philox_shared(const uint32_t counter[4], uint32_t block, const uint32_t k[20], uint32_t u[4])
+{
+    uint64_t second = (uint64_t)0xCD9E8D57u * (counter[2] + block), first = (uint64_t)0xD2511F53u * ((uint32_t)(second >> 32) ^ counter[1] ^ k[0]);
+    u[0] = counter[3] ^ k[1];
+    u[1] = (uint32_t)second ^ k[2];
+    u[2] = (uint32_t)(first >> 32) ^ k[3];
+    u[3] = (uint32_t)first;
+}
+
+/* random: kernels of each set (sse2) */
+#if defined(WF__ISA_SSE2)
+/* random: scramble vectors once */
+#define WF__ROUND_sse2(c0, c1, c2, c3, k0, k1) \
+    do { \
+        WF__SSE2_I p = WF__SSE2_MULA(c0, m0), q = WF__SSE2_MULB(c0, m0), s = WF__SSE2_MULA(c2, m1), t = WF__SSE2_MULB(c2, m1); \
+        c0 = WF__SSE2_IXOR(WF__SSE2_IXOR(WF__SSE2_HIGH(s, t), c1), WF__SSE2_ISET1((int32_t)(k0))); \
+        c2 = WF__SSE2_IXOR(WF__SSE2_IXOR(WF__SSE2_HIGH(p, q), c3), WF__SSE2_ISET1((int32_t)(k1))); \
+        c1 = WF__SSE2_LOW(s, t); \
+        c3 = WF__SSE2_LOW(p, q); \
+    } while (0)
+
+/* random: scramble two blocks of vectors */
+#define WF__ROUNDS_sse2(i) do { WF__ROUND_sse2(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_sse2(f, g, h, j, k[i], k[i + 1]); } while (0)
+#define WF__BEGIN_sse2(a, b, c, d) \
+    do { \
+        WF__SSE2_I p = WF__SSE2_MULA(a, m0), q = WF__SSE2_MULB(a, m0), r = WF__SSE2_IXOR(WF__SSE2_HIGH(p, q), WF__SSE2_ISET1((int32_t)u[0])), s = WF__SSE2_MULA(r, m1), t = WF__SSE2_MULB(r, m1); \
+        a = WF__SSE2_IXOR(WF__SSE2_HIGH(s, t), WF__SSE2_ISET1((int32_t)u[1])); \
+        b = WF__SSE2_LOW(s, t); \
+        c = WF__SSE2_IXOR(WF__SSE2_LOW(p, q), WF__SSE2_ISET1((int32_t)u[2])); \
+        d = WF__SSE2_ISET1((int32_t)u[3]); \
+    } while (0)
+
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
+WF__INLINE_sse2 void wf__philox_sse2(WF__SSE2_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+{
+    WF__SSE2_I m0 = WF__SSE2_ISET1((int32_t)0xD2511F53u), m1 = WF__SSE2_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
+    WF__BEGIN_sse2(a, b, d, e);
+    if (both) WF__BEGIN_sse2(f, g, h, j);
+    WF__ROUNDS_sse2(4); WF__ROUNDS_sse2(6); WF__ROUNDS_sse2(8); WF__ROUNDS_sse2(10);
+    WF__ROUNDS_sse2(12); WF__ROUNDS_sse2(14); WF__ROUNDS_sse2(16); WF__ROUNDS_sse2(18);
+    c[0] = a; c[1] = b; c[2] = d; c[3] = e;
+    c[4] = f; c[5] = g; c[6] = h; c[7] = j;
+}
+
+/* random: a vector of uniforms */
+/* v = u or, where *high, 1 - u, whichever is at most 1/2 */
+WF__INLINE_sse2 WF__SSE2_F wf__half_sse2(WF__SSE2_I x, WF__SSE2_M *high)
+{
+    WF__SSE2_I top = WF__SSE2_ISRA(x, 31); /* all ones or all zeros */
+    *high = WF__SSE2_ODD(top);
+    return WF__SSE2_FMA(WF__SSE2_TOF(WF__SSE2_IXOR(x, top)), WF__SSE2_SET1(2.32830644e-10f), WF__SSE2_SET1(1.16415322e-10f)); /* 2^-32, 2^-33 */
+}
+
+WF__INLINE_sse2 WF__SSE2_F wf__unit_of_sse2(WF__SSE2_I x)
+{
+    WF__SSE2_M high;
+    WF__SSE2_F v = wf__half_sse2(x, &high);
+    return WF__SSE2_MIN(WF__SSE2_SEL(high, WF__SSE2_SUB(WF__SSE2_SET1(1.0f), v), v), WF__SSE2_SET1(0.99999994f));
+}
+
+/* random: a vector of radii */
+/* sqrt(-2 log u) */
+WF__INLINE_sse2 WF__SSE2_F wf__radius_sse2(WF__SSE2_I x)
+{
+    WF__SSE2_M high;
+    WF__SSE2_F v = wf__half_sse2(x, &high), f, u = WF__SSE2_SEL(high, WF__SSE2_SUB(WF__SSE2_SET1(1.0f), v), v);
+    WF__SSE2_F e = WF__SSE2_TOF(wf__log_split_sse2(u, &f));
+    f = WF__SSE2_SEL(WF__SSE2_LE(WF__SSE2_SET1(0.70710677f), u), WF__SSE2_NEG(v), f);
+    WF__SSE2_F y = WF__SSE2_ADD(f, wf__log_series_sse2(f, WF__SSE2_MUL(e, WF__SSE2_SET1(WF__LN2_LOW))));
+    return WF__SSE2_SQRT(WF__SSE2_MUL(WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_HIGH), y), WF__SSE2_SET1(-2.0f)));
+}
+
+/* random: two vectors of normals */
+WF__INLINE_sse2 void wf__normal_pair_sse2(WF__SSE2_I *x, WF__SSE2_I *y)
+{
+    WF__SSE2_F r = wf__radius_sse2(*x);
+    WF__SSE2_I w = WF__SSE2_IADD(*y, WF__SSE2_ISET1(0x20000000)), rest = WF__SSE2_ISUB(WF__SSE2_IAND(w, WF__SSE2_ISET1(0x3FFFFFFF)), WF__SSE2_ISET1(0x20000000));
+    WF__SSE2_F a = WF__SSE2_FMA(WF__SSE2_TOF(rest), WF__SSE2_SET1(1.46291808e-9f), WF__SSE2_SET1(7.3145904e-10f)), z = WF__SSE2_MUL(a, a), zz = WF__SSE2_MUL(z, z); /* 2 pi 2^-32 */
+    WF__SSE2_F s = WF__SSE2_FMA(WF__LINE_sse2(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_sse2(z, WF__SIN_0, WF__SIN_1));
+    WF__SSE2_F c = WF__SSE2_FMA(WF__SSE2_SET1(WF__COS_2), zz, WF__LINE_sse2(z, WF__COS_0, WF__COS_1));
+    WF__SSE2_M odd = WF__SSE2_ODD(WF__SSE2_ISRA(w, 30));
+    s = WF__SSE2_MUL(r, WF__SSE2_FMA(WF__SSE2_MUL(z, a), s, a));
+    c = WF__SSE2_MUL(r, WF__SSE2_FMA(zz, c, WF__SSE2_FNMA(WF__SSE2_SET1(0.5f), z, WF__SSE2_SET1(1.0f))));
+    WF__SSE2_F sign = WF__SSE2_SIGN(WF__SSE2_FLT(w)), next = WF__SSE2_SIGN(WF__SSE2_FLT(WF__SSE2_IADD(w, WF__SSE2_ISET1(0x40000000))));
+    *x = WF__SSE2_BITS(WF__SSE2_XOR(WF__SSE2_SEL(odd, s, c), next));
+    *y = WF__SSE2_BITS(WF__SSE2_XOR(WF__SSE2_SEL(odd, c, s), sign));
+}
+
+/* random: turn words into numbers */
+WF__INLINE_sse2 void wf__put_words_sse2(float *y, size_t stride, int kind, size_t rows, size_t left, WF__SSE2_I a, WF__SSE2_I b, WF__SSE2_I c, WF__SSE2_I d)
+{
+    if (kind == WF__RANDOM_NORMAL) {
+        wf__normal_pair_sse2(&a, &b);
+        wf__normal_pair_sse2(&c, &d);
+    } else if (kind == WF__RANDOM_UNIFORM) {
+        a = WF__SSE2_BITS(wf__unit_of_sse2(a));
+        b = WF__SSE2_BITS(wf__unit_of_sse2(b));
+        c = WF__SSE2_BITS(wf__unit_of_sse2(c));
+        d = WF__SSE2_BITS(wf__unit_of_sse2(d));
+    }
+    WF__PUT_sse2(y, WF__SSE2_FLT(a), left);
+    if (rows > 1) WF__PUT_sse2(y + stride, WF__SSE2_FLT(b), left);
+    if (rows > 2) WF__PUT_sse2(y + 2 * stride, WF__SSE2_FLT(c), left);
+    if (rows > 3) WF__PUT_sse2(y + 3 * stride, WF__SSE2_FLT(d), left);
+}
+
+/* random: fill rows */
+WF__KERNEL_sse2 void wf__fill_words_sse2(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    enum { BOTH = WF__SSE2_NV > 2, STEP = BOTH ? 2 * WF__SSE2_W : WF__SSE2_W };
+    uint32_t keys[20], shared[4];
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0; f < features; f += 4) {
+        wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
+        for (size_t l = 0; l < lanes; l += STEP) {
+            size_t left = lanes - l, rows = features - f;
+            float *y = out + f * stride + l;
+            WF__SSE2_I c[8];
+            c[0] = WF__SSE2_IADD(WF__SSE2_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__SSE2_ILD(count));
+            c[4] = WF__SSE2_IADD(c[0], WF__SSE2_ISET1(WF__SSE2_W));
+            wf__philox_sse2(c, shared, keys, BOTH);
+            wf__put_words_sse2(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
+            if (BOTH && left > WF__SSE2_W) wf__put_words_sse2(y + WF__SSE2_W, stride, kind, rows, left - WF__SSE2_W, c[4], c[5], c[6], c[7]);
+        }
+    }
+}
+#undef WF__ROUND_sse2
+#undef WF__ROUNDS_sse2
+#undef WF__BEGIN_sse2
+#endif
+
+/* random: kernels of each set (avx2) */
+#if defined(WF__ISA_AVX2)
+/* random: scramble vectors once */
+#define WF__ROUND_avx2(c0, c1, c2, c3, k0, k1) \
+    do { \
+        WF__AVX2_I p = WF__AVX2_MULA(c0, m0), q = WF__AVX2_MULB(c0, m0), s = WF__AVX2_MULA(c2, m1), t = WF__AVX2_MULB(c2, m1); \
+        c0 = WF__AVX2_IXOR(WF__AVX2_IXOR(WF__AVX2_HIGH(s, t), c1), WF__AVX2_ISET1((int32_t)(k0))); \
+        c2 = WF__AVX2_IXOR(WF__AVX2_IXOR(WF__AVX2_HIGH(p, q), c3), WF__AVX2_ISET1((int32_t)(k1))); \
+        c1 = WF__AVX2_LOW(s, t); \
+        c3 = WF__AVX2_LOW(p, q); \
+    } while (0)
+
+/* random: scramble two blocks of vectors */
+#define WF__ROUNDS_avx2(i) do { WF__ROUND_avx2(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_avx2(f, g, h, j, k[i], k[i + 1]); } while (0)
+#define WF__BEGIN_avx2(a, b, c, d) \
+    do { \
+        WF__AVX2_I p = WF__AVX2_MULA(a, m0), q = WF__AVX2_MULB(a, m0), r = WF__AVX2_IXOR(WF__AVX2_HIGH(p, q), WF__AVX2_ISET1((int32_t)u[0])), s = WF__AVX2_MULA(r, m1), t = WF__AVX2_MULB(r, m1); \
+        a = WF__AVX2_IXOR(WF__AVX2_HIGH(s, t), WF__AVX2_ISET1((int32_t)u[1])); \
+        b = WF__AVX2_LOW(s, t); \
+        c = WF__AVX2_IXOR(WF__AVX2_LOW(p, q), WF__AVX2_ISET1((int32_t)u[2])); \
+        d = WF__AVX2_ISET1((int32_t)u[3]); \
+    } while (0)
+
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
+WF__INLINE_avx2 void wf__philox_avx2(WF__AVX2_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+{
+    WF__AVX2_I m0 = WF__AVX2_ISET1((int32_t)0xD2511F53u), m1 = WF__AVX2_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
+    WF__BEGIN_avx2(a, b, d, e);
+    if (both) WF__BEGIN_avx2(f, g, h, j);
+    WF__ROUNDS_avx2(4); WF__ROUNDS_avx2(6); WF__ROUNDS_avx2(8); WF__ROUNDS_avx2(10);
+    WF__ROUNDS_avx2(12); WF__ROUNDS_avx2(14); WF__ROUNDS_avx2(16); WF__ROUNDS_avx2(18);
+    c[0] = a; c[1] = b; c[2] = d; c[3] = e;
+    c[4] = f; c[5] = g; c[6] = h; c[7] = j;
+}
+
+/* random: a vector of uniforms */
+/* v = u or, where *high, 1 - u, whichever is at most 1/2 */
+WF__INLINE_avx2 WF__AVX2_F wf__half_avx2(WF__AVX2_I x, WF__AVX2_M *high)
+{
+    WF__AVX2_I top = WF__AVX2_ISRA(x, 31); /* all ones or all zeros */
+    *high = WF__AVX2_ODD(top);
+    return WF__AVX2_FMA(WF__AVX2_TOF(WF__AVX2_IXOR(x, top)), WF__AVX2_SET1(2.32830644e-10f), WF__AVX2_SET1(1.16415322e-10f)); /* 2^-32, 2^-33 */
+}
+
+WF__INLINE_avx2 WF__AVX2_F wf__unit_of_avx2(WF__AVX2_I x)
+{
+    WF__AVX2_M high;
+    WF__AVX2_F v = wf__half_avx2(x, &high);
+    return WF__AVX2_MIN(WF__AVX2_SEL(high, WF__AVX2_SUB(WF__AVX2_SET1(1.0f), v), v), WF__AVX2_SET1(0.99999994f));
+}
+
+/* random: a vector of radii */
+/* sqrt(-2 log u) */
+WF__INLINE_avx2 WF__AVX2_F wf__radius_avx2(WF__AVX2_I x)
+{
+    WF__AVX2_M high;
+    WF__AVX2_F v = wf__half_avx2(x, &high), f, u = WF__AVX2_SEL(high, WF__AVX2_SUB(WF__AVX2_SET1(1.0f), v), v);
+    WF__AVX2_F e = WF__AVX2_TOF(wf__log_split_avx2(u, &f));
+    f = WF__AVX2_SEL(WF__AVX2_LE(WF__AVX2_SET1(0.70710677f), u), WF__AVX2_NEG(v), f);
+    WF__AVX2_F y = WF__AVX2_ADD(f, wf__log_series_avx2(f, WF__AVX2_MUL(e, WF__AVX2_SET1(WF__LN2_LOW))));
+    return WF__AVX2_SQRT(WF__AVX2_MUL(WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_HIGH), y), WF__AVX2_SET1(-2.0f)));
+}
+
+/* random: two vectors of normals */
+WF__INLINE_avx2 void wf__normal_pair_avx2(WF__AVX2_I *x, WF__AVX2_I *y)
+{
+    WF__AVX2_F r = wf__radius_avx2(*x);
+    WF__AVX2_I w = WF__AVX2_IADD(*y, WF__AVX2_ISET1(0x20000000)), rest = WF__AVX2_ISUB(WF__AVX2_IAND(w, WF__AVX2_ISET1(0x3FFFFFFF)), WF__AVX2_ISET1(0x20000000));
+    WF__AVX2_F a = WF__AVX2_FMA(WF__AVX2_TOF(rest), WF__AVX2_SET1(1.46291808e-9f), WF__AVX2_SET1(7.3145904e-10f)), z = WF__AVX2_MUL(a, a), zz = WF__AVX2_MUL(z, z); /* 2 pi 2^-32 */
+    WF__AVX2_F s = WF__AVX2_FMA(WF__LINE_avx2(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_avx2(z, WF__SIN_0, WF__SIN_1));
+    WF__AVX2_F c = WF__AVX2_FMA(WF__AVX2_SET1(WF__COS_2), zz, WF__LINE_avx2(z, WF__COS_0, WF__COS_1));
+    WF__AVX2_M odd = WF__AVX2_ODD(WF__AVX2_ISRA(w, 30));
+    s = WF__AVX2_MUL(r, WF__AVX2_FMA(WF__AVX2_MUL(z, a), s, a));
+    c = WF__AVX2_MUL(r, WF__AVX2_FMA(zz, c, WF__AVX2_FNMA(WF__AVX2_SET1(0.5f), z, WF__AVX2_SET1(1.0f))));
+    WF__AVX2_F sign = WF__AVX2_SIGN(WF__AVX2_FLT(w)), next = WF__AVX2_SIGN(WF__AVX2_FLT(WF__AVX2_IADD(w, WF__AVX2_ISET1(0x40000000))));
+    *x = WF__AVX2_BITS(WF__AVX2_XOR(WF__AVX2_SEL(odd, s, c), next));
+    *y = WF__AVX2_BITS(WF__AVX2_XOR(WF__AVX2_SEL(odd, c, s), sign));
+}
+
+/* random: turn words into numbers */
+WF__INLINE_avx2 void wf__put_words_avx2(float *y, size_t stride, int kind, size_t rows, size_t left, WF__AVX2_I a, WF__AVX2_I b, WF__AVX2_I c, WF__AVX2_I d)
+{
+    if (kind == WF__RANDOM_NORMAL) {
+        wf__normal_pair_avx2(&a, &b);
+        wf__normal_pair_avx2(&c, &d);
+    } else if (kind == WF__RANDOM_UNIFORM) {
+        a = WF__AVX2_BITS(wf__unit_of_avx2(a));
+        b = WF__AVX2_BITS(wf__unit_of_avx2(b));
+        c = WF__AVX2_BITS(wf__unit_of_avx2(c));
+        d = WF__AVX2_BITS(wf__unit_of_avx2(d));
+    }
+    WF__PUT_avx2(y, WF__AVX2_FLT(a), left);
+    if (rows > 1) WF__PUT_avx2(y + stride, WF__AVX2_FLT(b), left);
+    if (rows > 2) WF__PUT_avx2(y + 2 * stride, WF__AVX2_FLT(c), left);
+    if (rows > 3) WF__PUT_avx2(y + 3 * stride, WF__AVX2_FLT(d), left);
+}
+
+/* random: fill rows */
+WF__KERNEL_avx2 void wf__fill_words_avx2(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    enum { BOTH = WF__AVX2_NV > 2, STEP = BOTH ? 2 * WF__AVX2_W : WF__AVX2_W };
+    uint32_t keys[20], shared[4];
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0; f < features; f += 4) {
+        wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
+        for (size_t l = 0; l < lanes; l += STEP) {
+            size_t left = lanes - l, rows = features - f;
+            float *y = out + f * stride + l;
+            WF__AVX2_I c[8];
+            c[0] = WF__AVX2_IADD(WF__AVX2_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__AVX2_ILD(count));
+            c[4] = WF__AVX2_IADD(c[0], WF__AVX2_ISET1(WF__AVX2_W));
+            wf__philox_avx2(c, shared, keys, BOTH);
+            wf__put_words_avx2(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
+            if (BOTH && left > WF__AVX2_W) wf__put_words_avx2(y + WF__AVX2_W, stride, kind, rows, left - WF__AVX2_W, c[4], c[5], c[6], c[7]);
+        }
+    }
+}
+#undef WF__ROUND_avx2
+#undef WF__ROUNDS_avx2
+#undef WF__BEGIN_avx2
+#endif
+
+/* random: kernels of each set (avx512) */
+#if defined(WF__ISA_AVX512)
+/* random: scramble vectors once */
+#define WF__ROUND_avx512(c0, c1, c2, c3, k0, k1) \
+    do { \
+        WF__AVX512_I p = WF__AVX512_MULA(c0, m0), q = WF__AVX512_MULB(c0, m0), s = WF__AVX512_MULA(c2, m1), t = WF__AVX512_MULB(c2, m1); \
+        c0 = WF__AVX512_IXOR(WF__AVX512_IXOR(WF__AVX512_HIGH(s, t), c1), WF__AVX512_ISET1((int32_t)(k0))); \
+        c2 = WF__AVX512_IXOR(WF__AVX512_IXOR(WF__AVX512_HIGH(p, q), c3), WF__AVX512_ISET1((int32_t)(k1))); \
+        c1 = WF__AVX512_LOW(s, t); \
+        c3 = WF__AVX512_LOW(p, q); \
+    } while (0)
+
+/* random: scramble two blocks of vectors */
+#define WF__ROUNDS_avx512(i) do { WF__ROUND_avx512(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_avx512(f, g, h, j, k[i], k[i + 1]); } while (0)
+#define WF__BEGIN_avx512(a, b, c, d) \
+    do { \
+        WF__AVX512_I p = WF__AVX512_MULA(a, m0), q = WF__AVX512_MULB(a, m0), r = WF__AVX512_IXOR(WF__AVX512_HIGH(p, q), WF__AVX512_ISET1((int32_t)u[0])), s = WF__AVX512_MULA(r, m1), t = WF__AVX512_MULB(r, m1); \
+        a = WF__AVX512_IXOR(WF__AVX512_HIGH(s, t), WF__AVX512_ISET1((int32_t)u[1])); \
+        b = WF__AVX512_LOW(s, t); \
+        c = WF__AVX512_IXOR(WF__AVX512_LOW(p, q), WF__AVX512_ISET1((int32_t)u[2])); \
+        d = WF__AVX512_ISET1((int32_t)u[3]); \
+    } while (0)
+
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
+WF__INLINE_avx512 void wf__philox_avx512(WF__AVX512_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+{
+    WF__AVX512_I m0 = WF__AVX512_ISET1((int32_t)0xD2511F53u), m1 = WF__AVX512_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
+    WF__BEGIN_avx512(a, b, d, e);
+    if (both) WF__BEGIN_avx512(f, g, h, j);
+    WF__ROUNDS_avx512(4); WF__ROUNDS_avx512(6); WF__ROUNDS_avx512(8); WF__ROUNDS_avx512(10);
+    WF__ROUNDS_avx512(12); WF__ROUNDS_avx512(14); WF__ROUNDS_avx512(16); WF__ROUNDS_avx512(18);
+    c[0] = a; c[1] = b; c[2] = d; c[3] = e;
+    c[4] = f; c[5] = g; c[6] = h; c[7] = j;
+}
+
+/* random: a vector of uniforms */
+/* v = u or, where *high, 1 - u, whichever is at most 1/2 */
+WF__INLINE_avx512 WF__AVX512_F wf__half_avx512(WF__AVX512_I x, WF__AVX512_M *high)
+{
+    WF__AVX512_I top = WF__AVX512_ISRA(x, 31); /* all ones or all zeros */
+    *high = WF__AVX512_ODD(top);
+    return WF__AVX512_FMA(WF__AVX512_TOF(WF__AVX512_IXOR(x, top)), WF__AVX512_SET1(2.32830644e-10f), WF__AVX512_SET1(1.16415322e-10f)); /* 2^-32, 2^-33 */
+}
+
+WF__INLINE_avx512 WF__AVX512_F wf__unit_of_avx512(WF__AVX512_I x)
+{
+    WF__AVX512_M high;
+    WF__AVX512_F v = wf__half_avx512(x, &high);
+    return WF__AVX512_MIN(WF__AVX512_SEL(high, WF__AVX512_SUB(WF__AVX512_SET1(1.0f), v), v), WF__AVX512_SET1(0.99999994f));
+}
+
+/* random: a vector of radii */
+/* sqrt(-2 log u) */
+WF__INLINE_avx512 WF__AVX512_F wf__radius_avx512(WF__AVX512_I x)
+{
+    WF__AVX512_M high;
+    WF__AVX512_F v = wf__half_avx512(x, &high), f, u = WF__AVX512_SEL(high, WF__AVX512_SUB(WF__AVX512_SET1(1.0f), v), v);
+    WF__AVX512_F e = WF__AVX512_TOF(wf__log_split_avx512(u, &f));
+    f = WF__AVX512_SEL(WF__AVX512_LE(WF__AVX512_SET1(0.70710677f), u), WF__AVX512_NEG(v), f);
+    WF__AVX512_F y = WF__AVX512_ADD(f, wf__log_series_avx512(f, WF__AVX512_MUL(e, WF__AVX512_SET1(WF__LN2_LOW))));
+    return WF__AVX512_SQRT(WF__AVX512_MUL(WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_HIGH), y), WF__AVX512_SET1(-2.0f)));
+}
+
+/* random: two vectors of normals */
+WF__INLINE_avx512 void wf__normal_pair_avx512(WF__AVX512_I *x, WF__AVX512_I *y)
+{
+    WF__AVX512_F r = wf__radius_avx512(*x);
+    WF__AVX512_I w = WF__AVX512_IADD(*y, WF__AVX512_ISET1(0x20000000)), rest = WF__AVX512_ISUB(WF__AVX512_IAND(w, WF__AVX512_ISET1(0x3FFFFFFF)), WF__AVX512_ISET1(0x20000000));
+    WF__AVX512_F a = WF__AVX512_FMA(WF__AVX512_TOF(rest), WF__AVX512_SET1(1.46291808e-9f), WF__AVX512_SET1(7.3145904e-10f)), z = WF__AVX512_MUL(a, a), zz = WF__AVX512_MUL(z, z); /* 2 pi 2^-32 */
+    WF__AVX512_F s = WF__AVX512_FMA(WF__LINE_avx512(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_avx512(z, WF__SIN_0, WF__SIN_1));
+    WF__AVX512_F c = WF__AVX512_FMA(WF__AVX512_SET1(WF__COS_2), zz, WF__LINE_avx512(z, WF__COS_0, WF__COS_1));
+    WF__AVX512_M odd = WF__AVX512_ODD(WF__AVX512_ISRA(w, 30));
+    s = WF__AVX512_MUL(r, WF__AVX512_FMA(WF__AVX512_MUL(z, a), s, a));
+    c = WF__AVX512_MUL(r, WF__AVX512_FMA(zz, c, WF__AVX512_FNMA(WF__AVX512_SET1(0.5f), z, WF__AVX512_SET1(1.0f))));
+    WF__AVX512_F sign = WF__AVX512_SIGN(WF__AVX512_FLT(w)), next = WF__AVX512_SIGN(WF__AVX512_FLT(WF__AVX512_IADD(w, WF__AVX512_ISET1(0x40000000))));
+    *x = WF__AVX512_BITS(WF__AVX512_XOR(WF__AVX512_SEL(odd, s, c), next));
+    *y = WF__AVX512_BITS(WF__AVX512_XOR(WF__AVX512_SEL(odd, c, s), sign));
+}
+
+/* random: turn words into numbers */
+WF__INLINE_avx512 void wf__put_words_avx512(float *y, size_t stride, int kind, size_t rows, size_t left, WF__AVX512_I a, WF__AVX512_I b, WF__AVX512_I c, WF__AVX512_I d)
+{
+    if (kind == WF__RANDOM_NORMAL) {
+        wf__normal_pair_avx512(&a, &b);
+        wf__normal_pair_avx512(&c, &d);
+    } else if (kind == WF__RANDOM_UNIFORM) {
+        a = WF__AVX512_BITS(wf__unit_of_avx512(a));
+        b = WF__AVX512_BITS(wf__unit_of_avx512(b));
+        c = WF__AVX512_BITS(wf__unit_of_avx512(c));
+        d = WF__AVX512_BITS(wf__unit_of_avx512(d));
+    }
+    WF__PUT_avx512(y, WF__AVX512_FLT(a), left);
+    if (rows > 1) WF__PUT_avx512(y + stride, WF__AVX512_FLT(b), left);
+    if (rows > 2) WF__PUT_avx512(y + 2 * stride, WF__AVX512_FLT(c), left);
+    if (rows > 3) WF__PUT_avx512(y + 3 * stride, WF__AVX512_FLT(d), left);
+}
+
+/* random: fill rows */
+WF__KERNEL_avx512 void wf__fill_words_avx512(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    enum { BOTH = WF__AVX512_NV > 2, STEP = BOTH ? 2 * WF__AVX512_W : WF__AVX512_W };
+    uint32_t keys[20], shared[4];
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0; f < features; f += 4) {
+        wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
+        for (size_t l = 0; l < lanes; l += STEP) {
+            size_t left = lanes - l, rows = features - f;
+            float *y = out + f * stride + l;
+            WF__AVX512_I c[8];
+            c[0] = WF__AVX512_IADD(WF__AVX512_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__AVX512_ILD(count));
+            c[4] = WF__AVX512_IADD(c[0], WF__AVX512_ISET1(WF__AVX512_W));
+            wf__philox_avx512(c, shared, keys, BOTH);
+            wf__put_words_avx512(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
+            if (BOTH && left > WF__AVX512_W) wf__put_words_avx512(y + WF__AVX512_W, stride, kind, rows, left - WF__AVX512_W, c[4], c[5], c[6], c[7]);
+        }
+    }
+}
+#undef WF__ROUND_avx512
+#undef WF__ROUNDS_avx512
+#undef WF__BEGIN_avx512
+#endif
+
+/* random: kernels of each set (neon) */
+#if defined(WF__ISA_NEON)
+/* random: scramble vectors once */
+#define WF__ROUND_neon(c0, c1, c2, c3, k0, k1) \
+    do { \
+        WF__NEON_I p = WF__NEON_MULA(c0, m0), q = WF__NEON_MULB(c0, m0), s = WF__NEON_MULA(c2, m1), t = WF__NEON_MULB(c2, m1); \
+        c0 = WF__NEON_IXOR(WF__NEON_IXOR(WF__NEON_HIGH(s, t), c1), WF__NEON_ISET1((int32_t)(k0))); \
+        c2 = WF__NEON_IXOR(WF__NEON_IXOR(WF__NEON_HIGH(p, q), c3), WF__NEON_ISET1((int32_t)(k1))); \
+        c1 = WF__NEON_LOW(s, t); \
+        c3 = WF__NEON_LOW(p, q); \
+    } while (0)
+
+/* random: scramble two blocks of vectors */
+#define WF__ROUNDS_neon(i) do { WF__ROUND_neon(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_neon(f, g, h, j, k[i], k[i + 1]); } while (0)
+#define WF__BEGIN_neon(a, b, c, d) \
+    do { \
+        WF__NEON_I p = WF__NEON_MULA(a, m0), q = WF__NEON_MULB(a, m0), r = WF__NEON_IXOR(WF__NEON_HIGH(p, q), WF__NEON_ISET1((int32_t)u[0])), s = WF__NEON_MULA(r, m1), t = WF__NEON_MULB(r, m1); \
+        a = WF__NEON_IXOR(WF__NEON_HIGH(s, t), WF__NEON_ISET1((int32_t)u[1])); \
+        b = WF__NEON_LOW(s, t); \
+        c = WF__NEON_IXOR(WF__NEON_LOW(p, q), WF__NEON_ISET1((int32_t)u[2])); \
+        d = WF__NEON_ISET1((int32_t)u[3]); \
+    } while (0)
+
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
+WF__INLINE_neon void wf__philox_neon(WF__NEON_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+{
+    WF__NEON_I m0 = WF__NEON_ISET1((int32_t)0xD2511F53u), m1 = WF__NEON_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
+    WF__BEGIN_neon(a, b, d, e);
+    if (both) WF__BEGIN_neon(f, g, h, j);
+    WF__ROUNDS_neon(4); WF__ROUNDS_neon(6); WF__ROUNDS_neon(8); WF__ROUNDS_neon(10);
+    WF__ROUNDS_neon(12); WF__ROUNDS_neon(14); WF__ROUNDS_neon(16); WF__ROUNDS_neon(18);
+    c[0] = a; c[1] = b; c[2] = d; c[3] = e;
+    c[4] = f; c[5] = g; c[6] = h; c[7] = j;
+}
+
+/* random: a vector of uniforms */
+/* v = u or, where *high, 1 - u, whichever is at most 1/2 */
+WF__INLINE_neon WF__NEON_F wf__half_neon(WF__NEON_I x, WF__NEON_M *high)
+{
+    WF__NEON_I top = WF__NEON_ISRA(x, 31); /* all ones or all zeros */
+    *high = WF__NEON_ODD(top);
+    return WF__NEON_FMA(WF__NEON_TOF(WF__NEON_IXOR(x, top)), WF__NEON_SET1(2.32830644e-10f), WF__NEON_SET1(1.16415322e-10f)); /* 2^-32, 2^-33 */
+}
+
+WF__INLINE_neon WF__NEON_F wf__unit_of_neon(WF__NEON_I x)
+{
+    WF__NEON_M high;
+    WF__NEON_F v = wf__half_neon(x, &high);
+    return WF__NEON_MIN(WF__NEON_SEL(high, WF__NEON_SUB(WF__NEON_SET1(1.0f), v), v), WF__NEON_SET1(0.99999994f));
+}
+
+/* random: a vector of radii */
+/* sqrt(-2 log u) */
+WF__INLINE_neon WF__NEON_F wf__radius_neon(WF__NEON_I x)
+{
+    WF__NEON_M high;
+    WF__NEON_F v = wf__half_neon(x, &high), f, u = WF__NEON_SEL(high, WF__NEON_SUB(WF__NEON_SET1(1.0f), v), v);
+    WF__NEON_F e = WF__NEON_TOF(wf__log_split_neon(u, &f));
+    f = WF__NEON_SEL(WF__NEON_LE(WF__NEON_SET1(0.70710677f), u), WF__NEON_NEG(v), f);
+    WF__NEON_F y = WF__NEON_ADD(f, wf__log_series_neon(f, WF__NEON_MUL(e, WF__NEON_SET1(WF__LN2_LOW))));
+    return WF__NEON_SQRT(WF__NEON_MUL(WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_HIGH), y), WF__NEON_SET1(-2.0f)));
+}
+
+/* random: two vectors of normals */
+WF__INLINE_neon void wf__normal_pair_neon(WF__NEON_I *x, WF__NEON_I *y)
+{
+    WF__NEON_F r = wf__radius_neon(*x);
+    WF__NEON_I w = WF__NEON_IADD(*y, WF__NEON_ISET1(0x20000000)), rest = WF__NEON_ISUB(WF__NEON_IAND(w, WF__NEON_ISET1(0x3FFFFFFF)), WF__NEON_ISET1(0x20000000));
+    WF__NEON_F a = WF__NEON_FMA(WF__NEON_TOF(rest), WF__NEON_SET1(1.46291808e-9f), WF__NEON_SET1(7.3145904e-10f)), z = WF__NEON_MUL(a, a), zz = WF__NEON_MUL(z, z); /* 2 pi 2^-32 */
+    WF__NEON_F s = WF__NEON_FMA(WF__LINE_neon(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_neon(z, WF__SIN_0, WF__SIN_1));
+    WF__NEON_F c = WF__NEON_FMA(WF__NEON_SET1(WF__COS_2), zz, WF__LINE_neon(z, WF__COS_0, WF__COS_1));
+    WF__NEON_M odd = WF__NEON_ODD(WF__NEON_ISRA(w, 30));
+    s = WF__NEON_MUL(r, WF__NEON_FMA(WF__NEON_MUL(z, a), s, a));
+    c = WF__NEON_MUL(r, WF__NEON_FMA(zz, c, WF__NEON_FNMA(WF__NEON_SET1(0.5f), z, WF__NEON_SET1(1.0f))));
+    WF__NEON_F sign = WF__NEON_SIGN(WF__NEON_FLT(w)), next = WF__NEON_SIGN(WF__NEON_FLT(WF__NEON_IADD(w, WF__NEON_ISET1(0x40000000))));
+    *x = WF__NEON_BITS(WF__NEON_XOR(WF__NEON_SEL(odd, s, c), next));
+    *y = WF__NEON_BITS(WF__NEON_XOR(WF__NEON_SEL(odd, c, s), sign));
+}
+
+/* random: turn words into numbers */
+WF__INLINE_neon void wf__put_words_neon(float *y, size_t stride, int kind, size_t rows, size_t left, WF__NEON_I a, WF__NEON_I b, WF__NEON_I c, WF__NEON_I d)
+{
+    if (kind == WF__RANDOM_NORMAL) {
+        wf__normal_pair_neon(&a, &b);
+        wf__normal_pair_neon(&c, &d);
+    } else if (kind == WF__RANDOM_UNIFORM) {
+        a = WF__NEON_BITS(wf__unit_of_neon(a));
+        b = WF__NEON_BITS(wf__unit_of_neon(b));
+        c = WF__NEON_BITS(wf__unit_of_neon(c));
+        d = WF__NEON_BITS(wf__unit_of_neon(d));
+    }
+    WF__PUT_neon(y, WF__NEON_FLT(a), left);
+    if (rows > 1) WF__PUT_neon(y + stride, WF__NEON_FLT(b), left);
+    if (rows > 2) WF__PUT_neon(y + 2 * stride, WF__NEON_FLT(c), left);
+    if (rows > 3) WF__PUT_neon(y + 3 * stride, WF__NEON_FLT(d), left);
+}
+
+/* random: fill rows */
+WF__KERNEL_neon void wf__fill_words_neon(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    enum { BOTH = WF__NEON_NV > 2, STEP = BOTH ? 2 * WF__NEON_W : WF__NEON_W };
+    uint32_t keys[20], shared[4];
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0; f < features; f += 4) {
+        wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
+        for (size_t l = 0; l < lanes; l += STEP) {
+            size_t left = lanes - l, rows = features - f;
+            float *y = out + f * stride + l;
+            WF__NEON_I c[8];
+            c[0] = WF__NEON_IADD(WF__NEON_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__NEON_ILD(count));
+            c[4] = WF__NEON_IADD(c[0], WF__NEON_ISET1(WF__NEON_W));
+            wf__philox_neon(c, shared, keys, BOTH);
+            wf__put_words_neon(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
+            if (BOTH && left > WF__NEON_W) wf__put_words_neon(y + WF__NEON_W, stride, kind, rows, left - WF__NEON_W, c[4], c[5], c[6], c[7]);
+        }
+    }
+}
+#undef WF__ROUND_neon
+#undef WF__ROUNDS_neon
+#undef WF__BEGIN_neon
+#endif
+
+/* random: kernels of each set (wasm) */
+#if defined(WF__ISA_WASM)
+/* random: scramble vectors once */
+#define WF__ROUND_wasm(c0, c1, c2, c3, k0, k1) \
+    do { \
+        WF__WASM_I p = WF__WASM_MULA(c0, m0), q = WF__WASM_MULB(c0, m0), s = WF__WASM_MULA(c2, m1), t = WF__WASM_MULB(c2, m1); \
+        c0 = WF__WASM_IXOR(WF__WASM_IXOR(WF__WASM_HIGH(s, t), c1), WF__WASM_ISET1((int32_t)(k0))); \
+        c2 = WF__WASM_IXOR(WF__WASM_IXOR(WF__WASM_HIGH(p, q), c3), WF__WASM_ISET1((int32_t)(k1))); \
+        c1 = WF__WASM_LOW(s, t); \
+        c3 = WF__WASM_LOW(p, q); \
+    } while (0)
+
+/* random: scramble two blocks of vectors */
+#define WF__ROUNDS_wasm(i) do { WF__ROUND_wasm(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_wasm(f, g, h, j, k[i], k[i + 1]); } while (0)
+#define WF__BEGIN_wasm(a, b, c, d) \
+    do { \
+        WF__WASM_I p = WF__WASM_MULA(a, m0), q = WF__WASM_MULB(a, m0), r = WF__WASM_IXOR(WF__WASM_HIGH(p, q), WF__WASM_ISET1((int32_t)u[0])), s = WF__WASM_MULA(r, m1), t = WF__WASM_MULB(r, m1); \
+        a = WF__WASM_IXOR(WF__WASM_HIGH(s, t), WF__WASM_ISET1((int32_t)u[1])); \
+        b = WF__WASM_LOW(s, t); \
+        c = WF__WASM_IXOR(WF__WASM_LOW(p, q), WF__WASM_ISET1((int32_t)u[2])); \
+        d = WF__WASM_ISET1((int32_t)u[3]); \
+    } while (0)
+
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
+WF__INLINE_wasm void wf__philox_wasm(WF__WASM_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+{
+    WF__WASM_I m0 = WF__WASM_ISET1((int32_t)0xD2511F53u), m1 = WF__WASM_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
+    WF__BEGIN_wasm(a, b, d, e);
+    if (both) WF__BEGIN_wasm(f, g, h, j);
+    WF__ROUNDS_wasm(4); WF__ROUNDS_wasm(6); WF__ROUNDS_wasm(8); WF__ROUNDS_wasm(10);
+    WF__ROUNDS_wasm(12); WF__ROUNDS_wasm(14); WF__ROUNDS_wasm(16); WF__ROUNDS_wasm(18);
+    c[0] = a; c[1] = b; c[2] = d; c[3] = e;
+    c[4] = f; c[5] = g; c[6] = h; c[7] = j;
+}
+
+/* random: a vector of uniforms */
+/* v = u or, where *high, 1 - u, whichever is at most 1/2 */
+WF__INLINE_wasm WF__WASM_F wf__half_wasm(WF__WASM_I x, WF__WASM_M *high)
+{
+    WF__WASM_I top = WF__WASM_ISRA(x, 31); /* all ones or all zeros */
+    *high = WF__WASM_ODD(top);
+    return WF__WASM_FMA(WF__WASM_TOF(WF__WASM_IXOR(x, top)), WF__WASM_SET1(2.32830644e-10f), WF__WASM_SET1(1.16415322e-10f)); /* 2^-32, 2^-33 */
+}
+
+WF__INLINE_wasm WF__WASM_F wf__unit_of_wasm(WF__WASM_I x)
+{
+    WF__WASM_M high;
+    WF__WASM_F v = wf__half_wasm(x, &high);
+    return WF__WASM_MIN(WF__WASM_SEL(high, WF__WASM_SUB(WF__WASM_SET1(1.0f), v), v), WF__WASM_SET1(0.99999994f));
+}
+
+/* random: a vector of radii */
+/* sqrt(-2 log u) */
+WF__INLINE_wasm WF__WASM_F wf__radius_wasm(WF__WASM_I x)
+{
+    WF__WASM_M high;
+    WF__WASM_F v = wf__half_wasm(x, &high), f, u = WF__WASM_SEL(high, WF__WASM_SUB(WF__WASM_SET1(1.0f), v), v);
+    WF__WASM_F e = WF__WASM_TOF(wf__log_split_wasm(u, &f));
+    f = WF__WASM_SEL(WF__WASM_LE(WF__WASM_SET1(0.70710677f), u), WF__WASM_NEG(v), f);
+    WF__WASM_F y = WF__WASM_ADD(f, wf__log_series_wasm(f, WF__WASM_MUL(e, WF__WASM_SET1(WF__LN2_LOW))));
+    return WF__WASM_SQRT(WF__WASM_MUL(WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_HIGH), y), WF__WASM_SET1(-2.0f)));
+}
+
+/* random: two vectors of normals */
+WF__INLINE_wasm void wf__normal_pair_wasm(WF__WASM_I *x, WF__WASM_I *y)
+{
+    WF__WASM_F r = wf__radius_wasm(*x);
+    WF__WASM_I w = WF__WASM_IADD(*y, WF__WASM_ISET1(0x20000000)), rest = WF__WASM_ISUB(WF__WASM_IAND(w, WF__WASM_ISET1(0x3FFFFFFF)), WF__WASM_ISET1(0x20000000));
+    WF__WASM_F a = WF__WASM_FMA(WF__WASM_TOF(rest), WF__WASM_SET1(1.46291808e-9f), WF__WASM_SET1(7.3145904e-10f)), z = WF__WASM_MUL(a, a), zz = WF__WASM_MUL(z, z); /* 2 pi 2^-32 */
+    WF__WASM_F s = WF__WASM_FMA(WF__LINE_wasm(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_wasm(z, WF__SIN_0, WF__SIN_1));
+    WF__WASM_F c = WF__WASM_FMA(WF__WASM_SET1(WF__COS_2), zz, WF__LINE_wasm(z, WF__COS_0, WF__COS_1));
+    WF__WASM_M odd = WF__WASM_ODD(WF__WASM_ISRA(w, 30));
+    s = WF__WASM_MUL(r, WF__WASM_FMA(WF__WASM_MUL(z, a), s, a));
+    c = WF__WASM_MUL(r, WF__WASM_FMA(zz, c, WF__WASM_FNMA(WF__WASM_SET1(0.5f), z, WF__WASM_SET1(1.0f))));
+    WF__WASM_F sign = WF__WASM_SIGN(WF__WASM_FLT(w)), next = WF__WASM_SIGN(WF__WASM_FLT(WF__WASM_IADD(w, WF__WASM_ISET1(0x40000000))));
+    *x = WF__WASM_BITS(WF__WASM_XOR(WF__WASM_SEL(odd, s, c), next));
+    *y = WF__WASM_BITS(WF__WASM_XOR(WF__WASM_SEL(odd, c, s), sign));
+}
+
+/* random: turn words into numbers */
+WF__INLINE_wasm void wf__put_words_wasm(float *y, size_t stride, int kind, size_t rows, size_t left, WF__WASM_I a, WF__WASM_I b, WF__WASM_I c, WF__WASM_I d)
+{
+    if (kind == WF__RANDOM_NORMAL) {
+        wf__normal_pair_wasm(&a, &b);
+        wf__normal_pair_wasm(&c, &d);
+    } else if (kind == WF__RANDOM_UNIFORM) {
+        a = WF__WASM_BITS(wf__unit_of_wasm(a));
+        b = WF__WASM_BITS(wf__unit_of_wasm(b));
+        c = WF__WASM_BITS(wf__unit_of_wasm(c));
+        d = WF__WASM_BITS(wf__unit_of_wasm(d));
+    }
+    WF__PUT_wasm(y, WF__WASM_FLT(a), left);
+    if (rows > 1) WF__PUT_wasm(y + stride, WF__WASM_FLT(b), left);
+    if (rows > 2) WF__PUT_wasm(y + 2 * stride, WF__WASM_FLT(c), left);
+    if (rows > 3) WF__PUT_wasm(y + 3 * stride, WF__WASM_FLT(d), left);
+}
+
+/* random: fill rows */
+WF__KERNEL_wasm void wf__fill_words_wasm(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    enum { BOTH = WF__WASM_NV > 2, STEP = BOTH ? 2 * WF__WASM_W : WF__WASM_W };
+    uint32_t keys[20], shared[4];
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0; f < features; f += 4) {
+        wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
+        for (size_t l = 0; l < lanes; l += STEP) {
+            size_t left = lanes - l, rows = features - f;
+            float *y = out + f * stride + l;
+            WF__WASM_I c[8];
+            c[0] = WF__WASM_IADD(WF__WASM_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__WASM_ILD(count));
+            c[4] = WF__WASM_IADD(c[0], WF__WASM_ISET1(WF__WASM_W));
+            wf__philox_wasm(c, shared, keys, BOTH);
+            wf__put_words_wasm(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
+            if (BOTH && left > WF__WASM_W) wf__put_words_wasm(y + WF__WASM_W, stride, kind, rows, left - WF__WASM_W, c[4], c[5], c[6], c[7]);
+        }
+    }
+}
+#undef WF__ROUND_wasm
+#undef WF__ROUNDS_wasm
+#undef WF__BEGIN_wasm
+#endif
+
+/* random: find a kernel */
+typedef void (*wf__random_fn)(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4]);
+
+/* The kernel of an instruction set for float; plain C where there is no other. */
+static wf__random_fn wf__random_for(int isa)
+{
+    if (isa == WF_ISA_AUTO) isa = wf_isa_best();
+#if defined(WF__ISA_SSE2)
+    if (isa == WF_ISA_SSE2) return wf__fill_words_sse2;
+#endif
+#if defined(WF__ISA_AVX2)
+    if (isa == WF_ISA_AVX2) return wf__fill_words_avx2;
+#endif
+#if defined(WF__ISA_AVX512)
+    if (isa == WF_ISA_AVX512) return wf__fill_words_avx512;
+#endif
+#if defined(WF__ISA_NEON)
+    if (isa == WF_ISA_NEON) return wf__fill_words_neon;
+#endif
+#if defined(WF__ISA_WASM)
+    if (isa == WF_ISA_WASM) return wf__fill_words_wasm;
+#endif
+    return wf__fill_words_f32;
+}
+
+/* random: fill rows of either type */
+/* out[f * stride + l] belongs to feature f of sample first + l; float (by `fill`) or double by `type` */
+static void wf__fill_rows(wf__random_fn fill, void *out, int type, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, uint64_t first, uint32_t step, uint32_t purpose)
+{
+    while (lanes) {
+        uint64_t room = ((uint64_t)1 << 32) - (first & 0xFFFFFFFFu);
+        size_t part = lanes < room ? lanes : (size_t)room;
+        uint32_t c[4];
+        wf__coordinates(c, first, step, 0, purpose);
+        if (type) wf__fill_words_f64((double *)out, stride, kind, features, part, seed, c);
+        else fill((float *)out, stride, kind, features, part, seed, c);
+        out = (char *)out + part * (type ? sizeof(double) : sizeof(float));
+        lanes -= part;
+        first += part;
+    }
+}
+
+static void wf__fill_random(wf__random_fn fill, void *out, int type, int kind, size_t features, size_t lanes, uint64_t seed, uint64_t first, uint32_t step, uint32_t purpose)
+{
+    wf__fill_rows(fill, out, type, lanes, kind, features, lanes, seed, first, step, purpose);
 }
 
 /* random: a running generator */
@@ -5938,6 +7389,7 @@ static double wf__element(const wf_array *a, size_t i)
     uint32_t bits;
     float f;
     switch (a->dtype) {
+    /* files: convert a number that C knows */
     case WF_DTYPE_F64: WF__ELEMENT(double)
     case WF_DTYPE_F32: WF__ELEMENT(float)
     case WF_DTYPE_I64: WF__ELEMENT(int64_t)
@@ -6177,6 +7629,7 @@ static wf_result wf__npy_put(wf_arena *A, const void *what, wf__sink *s)
     const wf__dtype *d = wf__dtype_of(a->dtype);
     if (!d->letter) return wf__fail(A, WF_ERROR_UNSUPPORTED, "npy: the format has no type for %s", d->name);
     char descr[4] = { d->size > 1 ? '<' : '|', d->letter, (char)('0' + d->size), 0 };
+    /* files: write the header of npy */
     wf__put(&t, "{'descr': '");
     wf__put(&t, descr);
     wf__put(&t, "', 'fortran_order': False, 'shape': (");
@@ -6416,6 +7869,7 @@ static wf_result wf__scan_tensors(wf__scan *s, wf_tensors *t, wf__span **spans)
         const char *name = wf__scan_string(s);
         if (!name) return WF_ERROR_FORMAT;
         if (!wf__scan_is(s, ':')) return wf__expected(s, "a colon");
+        /* files: scan the metadata or a tensor */
         if (!strcmp(name, "__metadata__")) {
             if (notes++) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: there are two blocks of metadata", s->file);
             r = wf__scan_notes(s, t);
@@ -6600,6 +8054,7 @@ static void wf__emit_header(wf__sink *s, const wf_tensors *t)
         wf__emit_json(s, ":", t->note[i].value);
     }
     wf__emit_text(s, t->notes ? "}" : "{");
+    /* files: describe each tensor */
     for (size_t i = 0; i < t->count; i++, comma = ",") {
         const wf_array *a = &t->entry[i].array;
         wf__emit_json(s, comma, t->entry[i].name);
@@ -6687,7 +8142,7 @@ static void wf__big_shift(wf__big *a, int bits)
     a->n += words;
 }
 
-/* files: compare and subtract long whole numbers */
+/* files: count the bits of a long whole number */
 static int wf__big_bits(const wf__big *a)
 {
     int bits = 32 * (a->n - 1);
@@ -6695,6 +8150,7 @@ static int wf__big_bits(const wf__big *a)
     return bits;
 }
 
+/* files: compare and subtract long whole numbers */
 static int wf__big_compare(const wf__big *a, const wf__big *b)
 {
     if (a->n != b->n) return a->n < b->n ? -1 : 1;
@@ -6821,6 +8277,7 @@ size_t wf_number_parse(const char *text, size_t size, double *value)
     int minus = i && text[0] == '-', n = 0, any = 0, point = 0, more = 0;
     int64_t q = 0;
     double v = 0;
+    /* files: collect digits */
     for (; i < size; i++) {
         int c = text[i];
         if (c == '.' && !point) { point = 1; continue; }
@@ -6930,6 +8387,7 @@ size_t wf_number_write(double value, char *text)
     }
     if (bits) k = wf__shortest(bits, digit, &n);
     else { digit[n++] = '0'; k = 1; }
+    /* files: place the digits */
     if (k > -5 && k <= 17) {
         if (k <= 0) { *p++ = '0'; *p++ = '.'; }
         for (int i = k; i < 0; i++) *p++ = '0';
@@ -6948,7 +8406,7 @@ size_t wf_number_write(double value, char *text)
     return (size_t)(p - text) + strlen(p);
 }
 
-/* files: step to the next line of a table */
+/* files: define a place in a table */
 typedef struct wf__csv {
     wf_arena *A;
     const char *file, *next, *end; /* of the text not yet read */
@@ -6958,6 +8416,7 @@ typedef struct wf__csv {
     int keep_nan, due;
 } wf__csv;
 
+/* files: step to the next line of a table */
 static wf_result wf__csv_line(wf__csv *c) /* WF_OK: at a line; WF_CANCELLED: at the end */
 {
     for (int blank = 1; blank;) {
@@ -6989,6 +8448,7 @@ static wf_result wf__csv_field(wf__csv *c, const char **text, size_t *size) /* W
     while (c->at < c->stop && wf__csv_blank(c, c->at)) c->at++;
     if (c->at == c->stop && !c->due) return WF_CANCELLED;
     c->column++;
+    /* files: find the ends of a field */
     if (c->at < c->stop && *c->at == '"') {
         for (*text = ++c->at; c->at < c->stop && (*c->at != '"' || (c->at + 1 < c->stop && c->at[1] == '"')); c->at++)
             if (*c->at == '"') c->at++;
@@ -7289,7 +8749,7 @@ static int wf__shape_size(int nd, const int *d, size_t *size)
     return *size <= (size_t)1 << 30;
 }
 
-/* parameters: find or add */
+/* parameters: make room for numbers */
 static int wf__params_make_room(wf_params *P, size_t size)
 {
     if (size <= P->data_room) return 1;
@@ -7303,6 +8763,7 @@ static int wf__params_make_room(wf_params *P, size_t size)
     return 1;
 }
 
+/* parameters: find or add */
 int wf_params_add(wf_params *P, const char *name, int nd, const int *d, int init, double scale)
 {
     char shape[64], other[64];
@@ -7311,6 +8772,7 @@ int wf_params_add(wf_params *P, const char *name, int nd, const int *d, int init
     if (!name || !*name) return wf__fail(P->arena, WF_ERROR_NAME, "params: a parameter needs a name");
     if (nd < 0 || nd > 4 || !wf__shape_size(nd, d, &count))
         return wf__fail(P->arena, WF_ERROR_SHAPE, "params: %s: a shape has up to 4 sizes, each at least 1, and 2^30 elements at most", name);
+    /* parameters: find a parameter of the same shape */
     int found = wf_params_find(P, name);
     if (found >= 0) {
         const wf_param_info *e = &P->entry[found];
@@ -7346,6 +8808,7 @@ size_t wf_params_count(const wf_params *P) { return P ? P->count : 0; }
 int wf_params_type(const wf_params *P) { return P ? P->type : WF_F32; }
 void *wf_params_data(wf_params *P) { return P ? P->data : NULL; }
 
+/* parameters: read and write by name */
 static const wf_param_info *wf__params_named(const wf_params *P, const char *name, size_t count, wf_result *r)
 {
     int i = wf_params_find(P, name);
@@ -7433,7 +8896,7 @@ enum {
     WF__OP_ARGSORT,  /* the order that sorts */
     WF__OP_STOP,     /* the same number, a constant to derivatives */
     WF__OP_SCAN,     /* a loop */
-    WF__OP_RESULT,   /* one result of a loop or of a user's operation */
+    WF__OP_RESULT,   /* one result of a loop */
     WF__OP_CUSTOM,   /* an operation of the user's */
     WF__OPS
 };
@@ -7739,6 +9202,7 @@ typedef struct wf__node {
 
 typedef struct wf__source { const char *name; int node; } wf__source;
 
+/* graphs: define a graph */
 struct wf_graph {
     wf_arena *arena;
     wf_params *params;
@@ -7759,6 +9223,7 @@ struct wf_graph {
     struct wf_graph *outer; /* of a loop's body */
 };
 
+/* graphs: look at a node */
 static wf__node *wf__of(wf_t x) { return &x.graph->node[x.id]; }
 static int32_t wf__arg(const wf_graph *g, int id, int k) { return g->pool[g->node[id].arg + k]; }
 static wf_t wf__at(wf_graph *g, int id) { wf_t x; x.graph = g; x.id = id; return x; }
@@ -7821,7 +9286,7 @@ static int wf__graph_rehash(wf_graph *g)
     return 1;
 }
 
-/* graphs: add a node */
+/* graphs: grow a list of numbers */
 static int wf__grow_ints(wf_arena *A, int32_t **table, int used, int more, int *room)
 {
     void *t = *table;
@@ -7831,6 +9296,7 @@ static int wf__grow_ints(wf_arena *A, int32_t **table, int used, int more, int *
     return 1;
 }
 
+/* graphs: add a node */
 static wf_t wf__node_add(wf_graph *g, wf__node n, const int32_t *args, int count)
 {
     wf_t none = { g, 0 };
@@ -7904,6 +9370,7 @@ static wf_t wf__unfit(wf_t a, const char *operation, const char *why)
     return wf__none(a.graph);
 }
 
+/* graphs: complain about two graphs */
 static int wf__strangers(wf_t a, wf_t b)
 {
     if (wf__missing(a) || wf__missing(b)) return 1;
@@ -7912,7 +9379,7 @@ static int wf__strangers(wf_t a, wf_t b)
     return 1;
 }
 
-/* graphs: build a source */
+/* graphs: begin a node */
 static wf__node wf__blank(int op, int space, int nd, const int *d)
 {
     wf__node n;
@@ -7933,6 +9400,7 @@ static int wf__shape_bad(wf_graph *g, const char *what, int nd, const int *d)
     return 1;
 }
 
+/* graphs: build a source */
 static wf_t wf__source_nd(wf_graph *g, const char *name, int space, int nd, const int *d)
 {
     if (wf__shape_bad(g, name ? name : "input", nd, d)) return wf__none(g);
@@ -7957,11 +9425,12 @@ static wf_t wf__source_nd(wf_graph *g, const char *name, int space, int nd, cons
     return x;
 }
 
+/* graphs: build inputs */
 wf_t wf_input(wf_graph *g, const char *name, int n) { return wf__source_nd(g, name, WF__BATCH, 1, &n); }
 wf_t wf_input_nd(wf_graph *g, const char *name, int nd, const int *d) { return wf__source_nd(g, name, WF__BATCH, nd, d); }
 wf_t wf_shared_nd(wf_graph *g, const char *name, int nd, const int *d) { return wf__source_nd(g, name, WF__SHARED, nd, d); }
 
-/* graphs: build a parameter or a constant */
+/* graphs: build a parameter */
 wf_t wf_param(wf_graph *g, const char *name, int nd, const int *d, int init, double scale)
 {
     if (!g) return wf__none(g);
@@ -7976,6 +9445,7 @@ wf_t wf_param(wf_graph *g, const char *name, int nd, const int *d, int init, dou
     return wf__node_add(g, n, NULL, 0);
 }
 
+/* graphs: build constants */
 wf_t wf_const(wf_graph *g, double value)
 {
     if (!g) return wf__none(g);
@@ -7999,6 +9469,7 @@ wf_t wf_const_array(wf_graph *g, int nd, const int *d, const double *values)
     return wf__node_add(g, n, NULL, 0);
 }
 
+/* graphs: build what a run brings with it */
 wf_t wf_full(wf_graph *g, int nd, const int *d, double value) { return wf_bcast(wf_const(g, value), nd, d); }
 
 wf_t wf_samples(wf_graph *g)
@@ -8042,6 +9513,7 @@ static wf_t wf__unary(int op, wf_t x)
     return wf__node_add(x.graph, n, &arg, 1);
 }
 
+/* graphs: build unary operations */
 wf_t wf_neg(wf_t x) { return wf__unary(WF__OP_NEG, x); }
 wf_t wf_recip(wf_t x) { return wf__unary(WF__OP_RECIP, x); }
 wf_t wf_exp(wf_t x) { return wf__unary(WF__OP_EXP, x); }
@@ -8063,7 +9535,7 @@ wf_t wf_relu(wf_t x) { return wf__unary(WF__OP_RELU, x); }
 wf_t wf_square(wf_t x) { return wf__unary(WF__OP_SQUARE, x); }
 wf_t wf_stop(wf_t x) { return wf__unary(WF__OP_STOP, x); }
 
-/* graphs: bring shapes together */
+/* graphs: find the common shape */
 static int wf__common_shape(wf_t a, wf_t b, int d[4])
 {
     int na = wf__of(a)->nd, nb = wf__of(b)->nd, nd = na > nb ? na : nb;
@@ -8076,6 +9548,7 @@ static int wf__common_shape(wf_t a, wf_t b, int d[4])
     return nd;
 }
 
+/* graphs: bring shapes together */
 wf_t wf_bcast(wf_t x, int nd, const int *d)
 {
     if (wf__missing(x) || wf__shape_bad(x.graph, "bcast", nd, d)) return wf__none(x.graph);
@@ -8099,6 +9572,7 @@ static int wf__fold(int op, wf_t a, wf_t b, wf_t *result)
     int ka = wf__is_const(a, &ca), kb = wf__is_const(b, &cb);
     wf_t zero = wf__none(a.graph);
     if ((op == WF__OP_MUL && ((ka && ca == 0) || (kb && cb == 0))) || (op == WF__OP_DIV && ka && ca == 0)) { *result = wf__const_like(a, 0); return 1; }
+    /* graphs: compute with two constants */
     if (ka && kb) {
         if (op == WF__OP_ADD) *result = wf__const_like(a, ca + cb);
         else if (op == WF__OP_SUB) *result = wf__const_like(a, ca - cb);
@@ -8141,6 +9615,7 @@ static wf_t wf__binary(int op, wf_t a, wf_t b)
     return twin ? wf__at(a.graph, twin) : wf__node_add(a.graph, n, args, 2);
 }
 
+/* graphs: build binary operations */
 wf_t wf_add(wf_t a, wf_t b) { return wf__binary(WF__OP_ADD, a, b); }
 wf_t wf_sub(wf_t a, wf_t b) { return wf__binary(WF__OP_SUB, a, b); }
 wf_t wf_mul(wf_t a, wf_t b) { return wf__binary(WF__OP_MUL, a, b); }
@@ -8222,12 +9697,14 @@ wf_t wf_sum(wf_t x)
     return wf_sum_over(wf_reshape(x, 1, &n), 0);
 }
 
+/* graphs: build other operations along an axis */
 wf_t wf_max_over(wf_t x, int axis) { return wf__along(WF__OP_MAX_OVER, x, axis, 0, 0); }
 wf_t wf_dot(wf_t a, wf_t b) { return wf_sum(wf_mul(a, b)); }
 wf_t wf_sumsq(wf_t x) { return wf_sum(wf_square(x)); }
 wf_t wf_cumsum(wf_t x, int axis, int exclusive, int reverse) { return wf__along(WF__OP_CUMSUM, x, axis, (exclusive ? 1 : 0) | (reverse ? 2 : 0), 1); }
 wf_t wf_softmax(wf_t x, int axis) { return wf__along(WF__OP_SOFTMAX, x, axis, 0, 1); }
 
+/* graphs: build sums over samples */
 static wf_t wf__batch_sum_list(wf_graph *g, const int32_t *list, int n)
 {
     return wf__node_add(g, wf__blank(WF__OP_BSUM, WF__SHARED, g->node[list[0]].nd, g->node[list[0]].d), list, n);
@@ -8248,7 +9725,7 @@ wf_t wf_mean(wf_t x)
     return wf_is_batch(x) ? wf_div(wf_batch_sum(s), wf_samples(x.graph)) : s;
 }
 
-/* graphs: build the logarithm of a sum of exponentials */
+/* graphs: bring an axis back */
 static wf_t wf__unsqueeze(wf_t x, int axis)
 {
     int d[4] = { 1, 1, 1, 1 };
@@ -8263,6 +9740,7 @@ static wf_t wf__bcast_along(wf_t x, int axis, wf_t like)
     return wf_bcast(wf__unsqueeze(x, axis), wf__of(like)->nd, wf__of(like)->d);
 }
 
+/* graphs: build the logarithm of a sum of exponentials */
 wf_t wf_logsumexp(wf_t x, int axis)
 {
     if (wf__missing(x)) return wf__none(x.graph);
@@ -8281,7 +9759,7 @@ wf_t wf_log_softmax(wf_t x, int axis)
     return wf_sub(shifted, wf__bcast_along(wf_log(wf_sum_over(wf_exp(shifted), axis)), axis, x));
 }
 
-/* graphs: build changes of shape */
+/* graphs: build a reshape */
 wf_t wf_reshape(wf_t x, int nd, const int *d)
 {
     size_t size;
@@ -8294,6 +9772,7 @@ wf_t wf_reshape(wf_t x, int nd, const int *d)
     return wf__node_add(x.graph, wf__blank(WF__OP_RESHAPE, wf__of(x)->space, nd, d), &arg, 1);
 }
 
+/* graphs: build permutations */
 wf_t wf_permute(wf_t x, const int *order)
 {
     if (wf__missing(x)) return wf__none(x.graph);
@@ -8316,6 +9795,7 @@ wf_t wf_permute(wf_t x, const int *order)
     return wf__node_add(x.graph, n, &arg, 1);
 }
 
+/* graphs: build transposes */
 wf_t wf_transpose(wf_t x)
 {
     int order[4] = { 0, 1, 2, 3 };
@@ -8347,6 +9827,7 @@ wf_t wf_slice_step(wf_t x, int axis, int start, int count, int step)
     return wf__node_add(x.graph, n, &arg, 1);
 }
 
+/* graphs: build pads */
 static wf_t wf__pad_step(wf_t x, int axis, int start, int step, int size)
 {
     if (wf__missing(x)) return wf__none(x.graph);
@@ -8368,6 +9849,7 @@ wf_t wf_pad(wf_t x, int axis, int before, int after)
     return before + after ? wf__pad_step(x, axis, before, 1, before + after + wf__of(x)->d[axis]) : x;
 }
 
+/* graphs: build slices of one step */
 wf_t wf_slice(wf_t x, int axis, int start, int count) { return wf_slice_step(x, axis, start, count, 1); }
 
 wf_t wf_reverse(wf_t x, int axis)
@@ -8397,6 +9879,7 @@ wf_t wf_concat(const wf_t *list, int n, int axis)
     }
     wf__node total = wf__blank(WF__OP_CONCAT, wf__of(list[0])->space, wf__of(list[0])->nd, wf__of(list[0])->d);
     args[0] = list[0].id;
+    /* graphs: add up the sizes of parts */
     for (int i = 1; i < n; i++) {
         const wf__node *m = wf__of(list[i]);
         int fits = m->nd == total.nd;
@@ -8411,6 +9894,7 @@ wf_t wf_concat(const wf_t *list, int n, int axis)
     return wf__node_add(list[0].graph, total, args, n);
 }
 
+/* graphs: build stacks */
 wf_t wf_stack(const wf_t *list, int n)
 {
     enum { MANY = 256 };
@@ -8443,6 +9927,7 @@ static wf_t wf__by_number(int op, wf_t x, wf_t index, int rows)
 wf_t wf_take(wf_t x, wf_t index) { return wf__by_number(WF__OP_TAKE, x, index, wf__missing(index) || wf__of(index)->nd != 1 ? 1 : wf__of(index)->d[0]); }
 wf_t wf_scatter_add(wf_t x, wf_t index, int n) { return wf__by_number(WF__OP_SCATTER, x, index, n); }
 
+/* graphs: build searches and orders */
 wf_t wf_search(wf_t knots, wf_t x)
 {
     if (wf__strangers(knots, x)) return wf__none(x.graph);
@@ -8483,6 +9968,7 @@ wf_t wf_matmul_t(wf_t a, int ta, wf_t b, int tb)
 
 wf_t wf_matmul(wf_t a, wf_t b) { return wf_matmul_t(a, 0, b, 0); }
 
+/* graphs: build triangular systems and roots */
 static int wf__is_square(wf_t a) { return wf__of(a)->nd == 2 && wf__of(a)->d[0] == wf__of(a)->d[1]; }
 
 wf_t wf_trisolve(wf_t l, wf_t b, int upper, int transpose, int unit)
@@ -8522,6 +10008,7 @@ struct wf__loop {
 
 static wf_t wf__loop_none(wf_loop *l) { return wf__none(l ? l->body : NULL); }
 
+/* loops: begin a loop */
 wf_loop *wf_loop_begin(wf_graph *g, int steps, int keep)
 {
     if (!g) return NULL;
@@ -8561,6 +10048,7 @@ static wf_t wf__loop_port(wf_loop *l, int kind, wf_t outer, int space, int nd, c
     return x;
 }
 
+/* loops: bring in carries and rows */
 static int wf__loop_foreign(wf_loop *l, wf_t outer)
 {
     if (!l || wf__missing(outer)) return 1;
@@ -8600,6 +10088,7 @@ wf_t wf_loop_constant(wf_loop *l, wf_t x)
     return wf__loop_port(l, WF__FIXED, x, wf__of(x)->space, wf__of(x)->nd, wf__of(x)->d);
 }
 
+/* loops: bring in the number of the step */
 wf_t wf_loop_step(wf_loop *l)
 {
     int one = 1;
@@ -8716,6 +10205,7 @@ static int wf__partial_misused(const wf_loop *l, const uint8_t *mark)
     return 0;
 }
 
+/* loops: check the body */
 static wf_result wf__loop_check(const wf_loop *l)
 {
     const wf_graph *g = l->body;
@@ -8748,6 +10238,7 @@ wf_result wf_loop_end(wf_loop *l)
         args[count++] = l->port[i].outer;
     }
     if (wf__loop_check(l) < 0) return A->report.code;
+    /* loops: look through the body */
     for (int id = 1; id < l->body->nodes; id++) {
         const wf__node *b = &l->body->node[id];
         space |= b->space;
@@ -8757,6 +10248,7 @@ wf_result wf_loop_end(wf_loop *l)
         args[count] = wf__node_add(l->graph, *b, NULL, 0).id;
         if (!args[count++]) return WF_ERROR_MEMORY;
     }
+    /* loops: add the node of the loop */
     void *table = l->graph->loop;
     if (!wf__grow_table(A, &table, l->graph->loops, &l->graph->loop_room, sizeof *l->graph->loop)) return WF_ERROR_MEMORY;
     l->graph->loop = (struct wf__loop **)table;
@@ -8788,6 +10280,7 @@ static wf_t wf__loop_result(wf_loop *l, int kind, int what, const wf__node *like
     return wf__node_add(l->graph, n, &arg, 1);
 }
 
+/* loops: check what is taken out */
 static wf_t wf__loop_out(wf_loop *l, int kind, wf_t value)
 {
     if (!l || !l->ended || wf__missing(value) || value.graph != l->body) {
@@ -8798,6 +10291,7 @@ static wf_t wf__loop_out(wf_loop *l, int kind, wf_t value)
     return wf__loop_result(l, kind, value.id, wf__of(value));
 }
 
+/* loops: offer results */
 wf_t wf_loop_final(wf_loop *l, wf_t carry)
 {
     return wf__loop_find(l, carry) ? wf__loop_out(l, WF__FINAL, carry) : wf__none(l ? l->graph : NULL);
@@ -8838,6 +10332,7 @@ static wf_t wf__custom_node(wf_graph *g, const wf__custom *c, const wf_t *in, in
     return wf__node_add(g, n, args, inputs);
 }
 
+/* user operations: add an operation */
 wf_t wf_custom(const wf_op_desc *op, const wf_t *in, int inputs)
 {
     wf_graph *g = inputs > 0 ? in[0].graph : NULL;
@@ -8855,7 +10350,7 @@ wf_t wf_custom(const wf_op_desc *op, const wf_t *in, int inputs)
 }
 
 /* ---- Derivatives ---- */
-/* derivatives: read a rule */
+/* derivatives: build an operation by its number */
 static wf_t wf__build(int op, const wf_t *args)
 {
     if (wf__op_arity[op] == 1) return wf__unary(op, args[0]);
@@ -8863,6 +10358,7 @@ static wf_t wf__build(int op, const wf_t *args)
     return wf_select(args[0], args[1], args[2]);
 }
 
+/* derivatives: read a rule */
 static wf_t wf__slope(wf_t y, int which)
 {
     wf_t stack[WF__RULE_STACK + 1];
@@ -8959,6 +10455,7 @@ static wf_t wf__triangle(wf_t a, int upper, double diagonal)
     return wf_mul(a, wf_concat(rows, n, 0));
 }
 
+/* derivatives: solve a similar triangular system */
 static wf_t wf__trisolve_like(wf_t y, wf_t b, int transpose)
 {
     const wf__node *n = wf__of(y);
@@ -9006,6 +10503,7 @@ static wf_t wf__import(wf_graph *to, wf_graph *from, int id, const int32_t *map)
     }
     n.space = (uint8_t)space;
     if (n.op == WF__OP_ARRAY) return wf_const_array(to, n.nd, n.d, from->constant + n.at[0]);
+    /* derivatives: copy a user's operation */
     if (n.op == WF__OP_CUSTOM) {
         wf_t in[12];
         for (int i = 0; i < n.args; i++) in[i] = wf__at(to, args[i]);
@@ -9018,7 +10516,7 @@ static wf_t wf__import(wf_graph *to, wf_graph *from, int id, const int32_t *map)
     return wf__node_add(to, n, args, n.args);
 }
 
-/* derivatives: copy a loop into another graph */
+/* derivatives: copy the body of a loop */
 static void wf__import_body(wf_loop *copy, const wf_loop *l, const int32_t *map)
 {
     int32_t *inner = copy->renamed = (int32_t *)wf_alloc(copy->graph->arena, (size_t)l->body->nodes, sizeof *inner);
@@ -9035,6 +10533,7 @@ static void wf__import_body(wf_loop *copy, const wf_loop *l, const int32_t *map)
         if (l->port[i].kind == WF__CARRY) wf_loop_next(copy, wf__at(copy->body, inner[l->port[i].inner]), wf__at(copy->body, inner[l->port[i].next]));
 }
 
+/* derivatives: copy a loop into another graph */
 static wf_t wf__import_loop(wf_graph *to, const wf_loop *l, const int32_t *map)
 {
     int wider = 0;
@@ -9043,6 +10542,7 @@ static wf_t wf__import_loop(wf_graph *to, const wf_loop *l, const int32_t *map)
     copy->backwards = l->backwards;
     for (int i = 0; i < l->ports; i++)
         if (l->port[i].outer) wider |= to->node[map[l->port[i].outer]].space > l->graph->node[l->port[i].outer].space;
+    /* derivatives: copy or share the body of a loop */
     if (wider) wf__import_body(copy, l, map);
     else {
         copy->body = l->body;
@@ -9105,6 +10605,7 @@ static void wf__settle(wf__sweep *s, int id)
         if (repeated) { sum = sum.id ? wf_add(sum, wf__at(g, v)) : wf__at(g, v); continue; }
         list[kind][count[kind]++] = v;
         if (count[kind] < MANY && s->list[2 * e + 1]) continue;
+        /* derivatives: sum up both sorts */
         for (int k = 0; k < 2; k++) {
             if (!count[k]) continue;
             wf_t part = wf__batch_sum_list(g, list[k], count[k]);
@@ -9120,7 +10621,7 @@ static void wf__settle(wf__sweep *s, int id)
     if (!sum.id) s->failed = 1;
 }
 
-/* derivatives: the longer rules */
+/* derivatives: differentiate a softmax */
 static wf_t wf__softmax_tangent(wf_t y, wf_t v)
 {
     int axis = wf__of(y)->at[0];
@@ -9128,6 +10629,7 @@ static wf_t wf__softmax_tangent(wf_t y, wf_t v)
     return wf_mul(y, wf_sub(v, wf__bcast_along(wf_sum_over(wf_mul(v, y), axis), axis, y)));
 }
 
+/* derivatives: pass through a concatenation */
 static void wf__pass_concat(wf__sweep *s, wf_t y, wf_t u)
 {
     int axis = wf__of(y)->at[0], start = 0;
@@ -9139,6 +10641,7 @@ static void wf__pass_concat(wf__sweep *s, wf_t y, wf_t u)
     }
 }
 
+/* derivatives: check what a user's rule gives */
 static wf_t wf__custom_checked(wf_t like, wf_t d, const char *name) /* users err */
 {
     char want[64], got[64];
@@ -9150,6 +10653,7 @@ static wf_t wf__custom_checked(wf_t like, wf_t d, const char *name) /* users err
     return wf__none(like.graph);
 }
 
+/* derivatives: pass through a user's operation */
 static void wf__pass_custom(wf__sweep *s, wf_t y, wf_t u)
 {
     wf_graph *g = s->g;
@@ -9165,6 +10669,7 @@ static void wf__pass_custom(wf__sweep *s, wf_t y, wf_t u)
             s->failed = 1;
             return;
         }
+        /* derivatives: compute a derivative by the user's function */
         wf__custom d = c;
         wf_t all[12];
         for (int i = 0; i < inputs; i++) all[i] = in[i];
@@ -9182,6 +10687,7 @@ static void wf__pass(wf__sweep *s, int id)
     wf_t y = wf__at(g, id), u = wf__at(g, s->cot[id]);
     int op = g->node[id].op, a = g->node[id].args ? wf__arg(g, id, 0) : 0;
     int kind = wf__op_kind[op];
+    /* derivatives: pass through an elementwise operation */
     if (op == WF__OP_NEG) { wf__give(s, id, a, wf_neg(u)); return; }
     if (kind == WF__KIND_UNARY) { wf__give(s, id, a, wf_mul(wf__slope(y, 0), u)); return; }
     if (kind == WF__KIND_BINARY) {
@@ -9198,6 +10704,7 @@ static void wf__pass(wf__sweep *s, int id)
         for (int k = 0; k < 2; k++)
             if (s->want[wf__arg(g, id, k)]) wf__give(s, id, wf__arg(g, id, k), wf__matmul_vjp(y, u, k));
         return;
+    /* derivatives: pass through a choice */
     case WF__OP_SELECT:
         if (s->want[wf__arg(g, id, 1)]) wf__give(s, id, wf__arg(g, id, 1), wf_select(wf__at(g, a), u, wf__const_like(u, 0)));
         if (s->want[wf__arg(g, id, 2)]) wf__give(s, id, wf__arg(g, id, 2), wf_select(wf__at(g, a), wf__const_like(u, 0), u));
@@ -9205,6 +10712,7 @@ static void wf__pass(wf__sweep *s, int id)
     case WF__OP_SOFTMAX:
         wf__give(s, id, a, wf__softmax_tangent(y, u));
         return;
+    /* derivatives: pass through a triangular system */
     case WF__OP_TRISOLVE: {
         wf_t db = wf__trisolve_like(y, u, 1);
         wf_t dl = g->node[id].at[1] ? wf_matmul_t(y, 0, db, 1) : wf_matmul_t(db, 0, y, 1);
@@ -9251,12 +10759,6 @@ static wf_t wf__result_cot(wf__sweep *s, int scan, int kind, int inner)
     return wf__none(s->g);
 }
 
-static wf_t wf__full_cot(wf_t like, wf_t u)
-{
-    if (!u.id) u = wf__const_like(like, 0);
-    return wf_is_batch(like) ? wf_per_sample(u) : u;
-}
-
 /* derivatives: build the loop backwards */
 typedef struct wf__lists { wf_t *y, *u, *x, *out; int ny, nx; int32_t *map; } wf__lists;
 
@@ -9270,6 +10772,7 @@ static int wf__loop_lists(wf__sweep *s, wf_loop *l, wf_loop *r, wf__lists *v)
     v->y = (wf_t *)wf_alloc(A, room + results, sizeof(wf_t));
     v->u = (wf_t *)wf_alloc(A, room + results, sizeof(wf_t));
     if (!v->map || !v->y || !v->u) return 0;
+    /* derivatives: list the carries of a loop */
     for (int i = 0; i < l->ports; i++) {
         wf__port p = l->port[i];
         if (p.kind != WF__CARRY) continue;
@@ -9278,6 +10781,7 @@ static int wf__loop_lists(wf__sweep *s, wf_loop *l, wf_loop *r, wf__lists *v)
         u = u.id ? u : wf_full(g, wf__of(like)->nd, wf__of(like)->d, 0);
         v->u[v->ny++] = wf_loop_carry(r, wf_is_batch(like) ? wf_per_sample(u) : u);
     }
+    /* derivatives: list stacks and totals */
     for (int e = s->pending[l->node]; e; e = s->list[2 * e + 1]) {
         int id = s->list[2 * e], kind = g->node[id].at[0];
         if (kind == WF__FINAL) continue;
@@ -9287,6 +10791,7 @@ static int wf__loop_lists(wf__sweep *s, wf_loop *l, wf_loop *r, wf__lists *v)
         u = kind == WF__STACK ? wf_loop_each(r, u) : wf_loop_constant(r, u);
         v->u[v->ny++] = g->node[id].space == WF__BATCH ? wf_per_sample(u) : u; /* also of a value that is shared in the body: it counts for each sample */
     }
+    /* derivatives: list what wants a cotangent */
     int params = 0;
     for (int id = 1; id < r->body->nodes; id++) params += r->body->node[id].op == WF__OP_PARAM;
     v->x = (wf_t *)wf_alloc(A, room + (size_t)params, sizeof(wf_t));
@@ -9298,13 +10803,14 @@ static int wf__loop_lists(wf__sweep *s, wf_loop *l, wf_loop *r, wf__lists *v)
     return A->report.code >= 0;
 }
 
-/* derivatives: store instead of recomputing */
+/* derivatives: recognise what is cheap */
 static int wf__is_cheap(const wf__node *n)
 {
     return n->op <= WF__OP_RANDOM || n->op == WF__OP_RESHAPE || n->op == WF__OP_BCAST || n->op == WF__OP_PERMUTE || n->op == WF__OP_STOP
         || n->op == WF__OP_SLICE || n->op == WF__OP_SCAN;
 }
 
+/* derivatives: store one value */
 static void wf__loop_store_node(wf_loop *r, wf_loop *l, const int32_t *back, int id, int copied)
 {
     wf__node *n = &r->body->node[id];
@@ -9326,6 +10832,7 @@ static void wf__loop_store_node(wf_loop *r, wf_loop *l, const int32_t *back, int
     r->port[r->ports - 1].inner = id;
 }
 
+/* derivatives: store what the backward part reads */
 static void wf__loop_store(wf_loop *r, wf_loop *l, const int32_t *map)
 {
     int copied = 0, nodes = r->body->nodes;
@@ -9368,6 +10875,7 @@ static void wf__pass_loop(wf__sweep *s, int scan)
     if (l->keep == WF_KEEP_ALL) wf__loop_store(r, l, v.map);
     if (wf_loop_end(r) < 0) return;
     s->failed = 0;
+    /* derivatives: give what the loop backwards has computed */
     for (int i = 0, k = 0; i < l->ports; i++) {
         wf__port p = l->port[i];
         if (p.kind == WF__CARRY) wf__give(s, scan, p.outer, wf_loop_final(r, v.u[k++]));
@@ -9412,6 +10920,7 @@ static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, in
     int top = 0;
     memset(&s, 0, sizeof s);
     s.g = g;
+    /* derivatives: prepare a sweep */
     for (int i = 0; i < ny; i++) if (y[i].id >= top) top = y[i].id + 1;
     for (int i = 0; i < nx; i++) if (x[i].id >= top) top = x[i].id + 1;
     s.cot = (int32_t *)wf_alloc(g->arena, (size_t)top, sizeof *s.cot);
@@ -9431,6 +10940,7 @@ static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, in
     int count = 0;
     const int32_t *order = wf__sweep_order(&s, y, ny, top, &count);
     if (!order) return g->arena->report.code;
+    /* derivatives: visit the nodes in order */
     while (count-- && !s.failed) {
         int id = order[count];
         if (g->node[id].op == WF__OP_SCAN) { if (s.pending[id]) wf__pass_loop(&s, id); continue; }
@@ -9442,9 +10952,10 @@ static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, in
     return g->arena->report.code < 0 ? g->arena->report.code : wf__fail(g->arena, WF_ERROR_UNSUPPORTED, "derivative: there is none");
 }
 
-/* derivatives: push a tangent through a node */
+/* derivatives: add tangents */
 static wf_t wf__plus(wf_t a, wf_t b) { return !a.id ? b : !b.id ? a : wf_add(a, b); }
 
+/* derivatives: push through a concatenation */
 static wf_t wf__push_concat(wf_t y, const int32_t *tan)
 {
     enum { MANY = 64 };
@@ -9457,6 +10968,7 @@ static wf_t wf__push_concat(wf_t y, const int32_t *tan)
     return wf_concat(parts, wf__of(y)->args, wf__of(y)->at[0]);
 }
 
+/* derivatives: push through a user's operation */
 static wf_t wf__push_custom(wf_t y, const int32_t *tan)
 {
     wf__custom c = *y.graph->custom[wf__of(y)->at[0]];
@@ -9471,6 +10983,7 @@ static wf_t wf__push_custom(wf_t y, const int32_t *tan)
     return wf__none(y.graph);
 }
 
+/* derivatives: push through one node */
 static wf_t wf__push(wf_t y, const int32_t *tan)
 {
     wf_graph *g = y.graph;
@@ -9485,6 +10998,7 @@ static wf_t wf__push(wf_t y, const int32_t *tan)
         return vb.id ? wf__plus(v, wf_mul(wf__slope(y, 1), vb)) : v;
     }
     switch (op) {
+    /* derivatives: push through a sum over samples */
     case WF__OP_BSUM:
         for (int k = 0; k < args; k++) {
             wf_t vk = wf__at(g, tan[wf__arg(g, y.id, k)]);
@@ -9495,6 +11009,7 @@ static wf_t wf__push(wf_t y, const int32_t *tan)
     case WF__OP_MATMUL:
         if (va.id) v = wf_matmul_t(va, ta, b, tb);
         return vb.id ? wf__plus(v, wf_matmul_t(a, ta, vb, tb)) : v;
+    /* derivatives: push through a choice */
     case WF__OP_SELECT: {
         wf_t no = wf__arg_of(y, 2), vn = wf__at(g, tan[no.id]);
         return wf_select(a, vb.id ? vb : wf__const_like(y, 0), vn.id ? vn : wf__const_like(y, 0));
@@ -9522,6 +11037,7 @@ static int wf__push_loop(wf_graph *g, int scan, int32_t *tan, int top)
     wf_t *y = (wf_t *)wf_alloc(A, (size_t)(l->ports + top - scan + 1), sizeof *y), *dy = (wf_t *)wf_alloc(A, (size_t)(l->ports + top - scan + 1), sizeof *dy);
     int nx = 0, ny = 0;
     if (!map || !x || !v || !y || !dy) return 0;
+    /* derivatives: let tangents into a loop */
     for (int i = 0; i < l->ports; i++) {
         wf__port p = l->port[i];
         wf_t outer = wf__at(g, p.outer), dot = wf__at(g, p.outer ? tan[p.outer] : 0), inner = wf__at(r->body, map[p.inner]);
@@ -9534,6 +11050,7 @@ static int wf__push_loop(wf_graph *g, int scan, int32_t *tan, int top)
         } else v[nx++] = p.kind == WF__EACH ? wf_loop_each(r, dot) : wf_loop_constant(r, dot);
     }
     int carries = ny;
+    /* derivatives: let tangents of parameters into a loop */
     for (int id = 1; id < r->body->nodes; id++) {
         const wf__node *n = &r->body->node[id];
         if (n->op != WF__OP_PARAM) continue;
@@ -9545,6 +11062,7 @@ static int wf__push_loop(wf_graph *g, int scan, int32_t *tan, int top)
     for (int id = scan + 1; id < top; id++)
         if (g->node[id].op == WF__OP_RESULT && wf__arg(g, id, 0) == scan) y[ny++] = wf__at(r->body, map[g->node[id].at[1]]);
     if (!ny || wf__jvp(x, v, nx, y, ny, dy) < 0) return 0;
+    /* derivatives: carry on values and tangents */
     for (int i = 0, k = 0, c = 0; i < l->ports && c < carries; i++) {
         if (l->port[i].kind != WF__CARRY) continue;
         while (x[k].id != map[l->port[i].inner]) k++;
@@ -9553,6 +11071,7 @@ static int wf__push_loop(wf_graph *g, int scan, int32_t *tan, int top)
         c++;
     }
     if (wf_loop_end(r) < 0) return 0;
+    /* derivatives: take tangents out of a loop */
     for (int id = scan + 1, k = carries; id < top; id++) {
         if (g->node[id].op != WF__OP_RESULT || wf__arg(g, id, 0) != scan) continue;
         int kind = g->node[id].at[0];
@@ -9584,6 +11103,7 @@ static wf_result wf__jvp(const wf_t *x, const wf_t *v, int nx, const wf_t *y, in
         if (!tan[x[i].id]) return g->arena->report.code;
         need[x[i].id] = 0;
     }
+    /* derivatives: push through all nodes */
     for (int id = 1; id < top; id++) {
         int active = 0, op = g->node[id].op;
         for (int k = 0; k < g->node[id].args; k++) active |= tan[wf__arg(g, id, k)];
@@ -9599,7 +11119,7 @@ static wf_result wf__jvp(const wf_t *x, const wf_t *v, int nx, const wf_t *y, in
     return WF_OK;
 }
 
-/* derivatives: check lists of values */
+/* derivatives: check one list */
 static wf_result wf__check_list(const wf_t *list, int n, wf_graph *g)
 {
     for (int i = 0; i < n; i++) {
@@ -9609,6 +11129,7 @@ static wf_result wf__check_list(const wf_t *list, int n, wf_graph *g)
     return WF_OK;
 }
 
+/* derivatives: check lists of values */
 wf_result wf_vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, int nx, wf_t *out)
 {
     wf_graph *g = ny > 0 ? y[0].graph : NULL;
@@ -9671,6 +11192,7 @@ wf_t wf_jacobian(wf_t y, wf_t x)
     return wf_transpose(wf_stack(column, n));
 }
 
+/* derivatives: divergence */
 wf_t wf_divergence(wf_t y, wf_t x)
 {
     if (wf__strangers(y, x)) return wf__none(y.graph);
@@ -9712,6 +11234,7 @@ static wf_t wf__replace(wf_t value, const wf_t *from, const wf_t *to, int n)
     return wf__at(g, map[value.id]);
 }
 
+/* derivatives: a second derivative in two arguments */
 static wf_t wf__curvature(wf_t y, int which, int along)
 {
     wf_t real[2], stand[2], fresh, f;
@@ -9727,7 +11250,7 @@ static wf_t wf__curvature(wf_t y, int which, int along)
     return f.id ? wf__replace(f, stand, real, 2) : f;
 }
 
-/* derivatives: carry a jet through an elementwise operation */
+/* derivatives: hold jets and multiply them */
 typedef struct wf__jets { wf_graph *g; int dim; int32_t *first, *lap; } wf__jets;
 
 static wf_t wf__jet_first(const wf__jets *j, int id, int i) { return wf__at(j->g, j->first[(size_t)id * (size_t)j->dim + (size_t)i]); }
@@ -9742,6 +11265,7 @@ static wf_t wf__products(const wf__jets *j, int a, int b)
     return sum;
 }
 
+/* derivatives: add the curvature of an operation */
 static wf_t wf__jet_curved(const wf__jets *j, wf_t y)
 {
     wf_t total = wf__none(j->g);
@@ -9757,7 +11281,7 @@ static wf_t wf__jet_curved(const wf__jets *j, wf_t y)
     return total;
 }
 
-/* derivatives: carry a jet through a node */
+/* derivatives: the mixed term of a matrix product */
 static wf_t wf__jet_bilinear(const wf__jets *j, wf_t y)
 {
     wf_t sum = wf__none(j->g);
@@ -9769,6 +11293,7 @@ static wf_t wf__jet_bilinear(const wf__jets *j, wf_t y)
     return sum.id ? wf_scale(sum, 2) : sum;
 }
 
+/* derivatives: carry a jet through a node */
 static int wf__jet_node(wf__jets *j, int id, int32_t *tan)
 {
     wf_graph *g = j->g;
@@ -9840,6 +11365,7 @@ static int wf__jet_sweep(wf__jets *j, wf_t y, wf_t x)
     return 1;
 }
 
+/* derivatives: jets */
 wf_jet wf_jet2(wf_t y, wf_t x)
 {
     wf_jet jet = { y, wf__none(y.graph), wf__none(y.graph) };
@@ -9850,12 +11376,14 @@ wf_jet wf_jet2(wf_t y, wf_t x)
     if (wf__strangers(y, x)) return jet;
     int size = (int)wf__node_size(wf__of(y)), n = (int)wf__node_size(wf__of(x));
     if (n > MANY) { wf__unfit(x, "jet2", "has more than 256 elements"); return jet; }
+    /* derivatives: do without jets */
     if (!wf__jet_sweep(&j, y, x)) {
         if (y.graph->arena->report.code < 0) return jet;
         jet.grad = wf_jacobian(y, x);
         jet.lap = wf__laplacian_nested(y, x);
         return jet;
     }
+    /* derivatives: list the columns of the gradient */
     for (int i = 0; i < n; i++) {
         wf_t v = wf__jet_first(&j, y.id, i);
         v = v.id ? wf_bcast(v, wf__of(y)->nd, wf__of(y)->d) : wf__const_like(y, 0);
@@ -9914,15 +11442,17 @@ typedef struct wf__loop_plan {
 
 enum { WF__BIND_CARRY, WF__BIND_ROWS, WF__BIND_FIXED, WF__BIND_STEP, WF__BIND_NEXT, WF__BIND_FINAL, WF__BIND_STACK, WF__BIND_TOTAL };
 
-/* plans: define a plan */
+/* plans: define sums, phases and places */
 typedef struct wf__sum { wf__ref out; size_t size, at; int real, node; } wf__sum; /* an accumulator over samples */
 typedef struct wf__phase { wf__code shared, tiles; } wf__phase;
 typedef struct wf__place { int node, space; wf__ref ref; size_t size; } wf__place;
 
+/* plans: define a plan */
 struct wf_plan {
     wf_arena *arena;
     wf_graph *graph;
     const wf__kernels *kernels;
+    wf__random_fn random;
     int type, tile, slots, reference, shared_lanes;
     wf__phase *phase;
     int phases;
@@ -9990,6 +11520,7 @@ static void wf__touch(wf__scope *s, wf__ref r)
     if (s->buffer[r.buffer].last < s->code->steps) s->buffer[r.buffer].last = s->code->steps;
 }
 
+/* plans: ask for shared memory */
 static wf__ref wf__shared_new(wf__scope *s, size_t bytes)
 {
     wf__ref r = { WF__BASE_SHARED, 0, (int64_t)s->plan->shared_bytes };
@@ -10007,6 +11538,7 @@ static wf__ref wf__result(wf__scope *s, int id)
     return s->value[id].ref;
 }
 
+/* plans: begin and end a step */
 static wf__step *wf__step_new(wf__scope *s, int code, int node)
 {
     static const wf__step blank = { 0, 0, 0, 0, 0, 0, 0, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0 } };
@@ -10038,7 +11570,7 @@ static int wf__first_axis(const int32_t *d, int axis)
     return 1;
 }
 
-/* plans: find a value without computing */
+/* plans: place a constant */
 static int wf__constant_place(wf__scope *s, int id, wf__ref *r)
 {
     wf_plan *p = s->plan;
@@ -10057,6 +11589,7 @@ static int wf__constant_place(wf__scope *s, int id, wf__ref *r)
     return 1;
 }
 
+/* plans: find a value without computing */
 static int wf__locate(wf__scope *s, int id, wf__ref *r)
 {
     const wf__node *n = &s->g->node[id];
@@ -10081,6 +11614,8 @@ static int wf__locate(wf__scope *s, int id, wf__ref *r)
     *r = v->ref;
     return 1;
 }
+
+/* plans: declare what comes later */
 static wf__ref wf__dense(wf__scope *s, int id);
 static void wf__emit_list(wf__scope *s);
 static void wf__emit_input(wf__scope *s, int id);
@@ -10089,7 +11624,7 @@ static void wf__patch(wf__scope *s, wf__ref *r);
 static void wf__patch_step(wf__scope *s, wf__step *t);
 static int wf__place_buffers(wf__scope *s);
 
-/* plans: describe an operand */
+/* plans: recognise a pattern */
 static int wf__pattern(const wf__node *y, const wf__node *x, int64_t lanes, int64_t *inner, int64_t *mid)
 {
     int shift = y->nd - x->nd, state = 0;
@@ -10108,6 +11643,7 @@ static int wf__pattern(const wf__node *y, const wf__node *x, int64_t lanes, int6
     return 1;
 }
 
+/* plans: describe an operand */
 static wf__operand wf__describe(wf__scope *s, int id, int64_t lanes)
 {
     wf__operand o;
@@ -10116,6 +11652,7 @@ static wf__operand wf__describe(wf__scope *s, int id, int64_t lanes)
     o.inner = lanes / wf__lanes(s, id);
     o.mid = (int64_t)wf__count(s, id);
     while (!s->value[id].known && (n->op == WF__OP_RESHAPE || n->op == WF__OP_STOP)) { id = wf__arg(s->g, id, 0); n = &s->g->node[id]; }
+    /* plans: describe a broadcast */
     if (!s->value[id].known && n->op == WF__OP_BCAST) {
         int arg = wf__arg(s->g, id, 0);
         int64_t inner, mid;
@@ -10140,7 +11677,7 @@ static wf__operand wf__describe(wf__scope *s, int id, int64_t lanes)
     return o;
 }
 
-/* plans: make a value dense */
+/* plans: copy a broadcast out */
 static void wf__emit_bcast(wf__scope *s, int id)
 {
     const wf__node *n = &s->g->node[id];
@@ -10165,6 +11702,7 @@ static void wf__emit_bcast(wf__scope *s, int id)
     wf__step_done(s, t);
 }
 
+/* plans: make a value dense */
 static wf__ref wf__dense(wf__scope *s, int id)
 {
     wf__ref r = wf__no_ref();
@@ -10228,6 +11766,7 @@ static int wf__unary_kernel(int op)
     }
 }
 
+/* plans: map binary operations to kernels */
 static int wf__binary_kernel(int op)
 {
     switch (op) {
@@ -10245,7 +11784,7 @@ static int wf__binary_kernel(int op)
     }
 }
 
-/* plans: recognise slopes of activations */
+/* plans: recognise one minus */
 static int wf__is_one_minus(wf__scope *s, int id, int op, int y)
 {
     const wf__node *n = &s->g->node[id];
@@ -10256,6 +11795,7 @@ static int wf__is_one_minus(wf__scope *s, int id, int op, int y)
     return b == y;
 }
 
+/* plans: recognise slopes of activations */
 static int wf__is_slope(wf__scope *s, int id, int *u, int *y)
 {
     if (s->plan->reference || s->g->node[id].op != WF__OP_MUL) return 0;
@@ -10288,6 +11828,7 @@ typedef struct wf__group {
     wf__step *step;
 } wf__group;
 
+/* plans: recognise members of a group */
 static int wf__group_find(const wf__group *q, int id)
 {
     for (int i = 0; i < q->members; i++) if (q->member[i] == id) return i;
@@ -10339,6 +11880,7 @@ static int16_t wf__group_operand(wf__group *q, wf__operand o)
     return (int16_t)(p->operands++ - q->first_operand);
 }
 
+/* plans: find the operand of a value */
 static int16_t wf__group_source(wf__group *q, int id)
 {
     int k = wf__group_find(q, id);
@@ -10370,6 +11912,7 @@ static void wf__group_micro(wf__group *q, int op, int form, int16_t y, int16_t a
 
 enum { WF__FORM_UNARY, WF__FORM_BINARY, WF__FORM_SCALAR, WF__FORM_SELECT };
 
+/* plans: write a binary operation */
 static void wf__group_binary(wf__group *q, int kernel, int16_t y, int16_t a, int16_t b)
 {
     const wf__operand *o = q->s->plan->operand + q->first_operand;
@@ -10383,6 +11926,7 @@ static void wf__group_binary(wf__group *q, int kernel, int16_t y, int16_t a, int
     wf__group_micro(q, kernel, WF__FORM_BINARY, y, a, b, 0);
 }
 
+/* plans: write one member */
 static void wf__group_write(wf__group *q, int id, int16_t y)
 {
     wf__scope *s = q->s;
@@ -10404,7 +11948,7 @@ static void wf__group_write(wf__group *q, int id, int16_t y)
     wf__group_micro(q, 0, WF__FORM_SELECT, y, a, b, c);
 }
 
-/* plans: emit a group */
+/* plans: count uses within a group */
 static int wf__group_inner_uses(const wf__group *q, int id)
 {
     int uses = 0;
@@ -10413,6 +11957,7 @@ static int wf__group_inner_uses(const wf__group *q, int id)
     return uses;
 }
 
+/* plans: drop what slopes swallow */
 static void wf__group_swallow(wf__group *q)
 {
     wf__scope *s = q->s;
@@ -10434,7 +11979,8 @@ static void wf__group_swallow(wf__group *q)
     q->members = keep;
 }
 
-static void wf__group_prepare(wf__group *q) /* describing an operand may emit a step; that must happen before the group's own */
+/* plans: make operands ready */
+static void wf__group_prepare(wf__group *q)
 {
     wf__scope *s = q->s;
     for (int i = 0; i < q->members; i++) {
@@ -10446,6 +11992,21 @@ static void wf__group_prepare(wf__group *q) /* describing an operand may emit a 
     }
 }
 
+/* plans: end a group */
+static void wf__group_done(wf__group *q)
+{
+    wf__scope *s = q->s;
+    wf__step *t = &s->code->step[s->code->steps];
+    if (q->registers > s->plan->registers) s->plan->registers = q->registers;
+    t->first = q->first_operand;
+    t->number = s->plan->operands - q->first_operand;
+    t->n[0] = (int64_t)q->count;
+    t->n[1] = q->first_micro;
+    t->n[2] = s->plan->micros - q->first_micro;
+    wf__step_done(s, t);
+}
+
+/* plans: emit a group */
 static void wf__emit_group(wf__scope *s, int from, int to)
 {
     wf__group q;
@@ -10457,8 +12018,8 @@ static void wf__emit_group(wf__scope *s, int from, int to)
     wf__group_prepare(&q);
     q.first_operand = s->plan->operands;
     q.first_micro = s->plan->micros;
-    wf__step *t = wf__step_new(s, WF__STEP_GROUP, q.member[0]);
-    if (!t) return;
+    if (!wf__step_new(s, WF__STEP_GROUP, q.member[0])) return;
+    /* plans: write each member and where it goes */
     for (int i = 0; i < q.members && !s->failed; i++) {
         int id = q.member[i], kept = s->plan->reference || s->value[id].placed || s->sink[id] >= 0 || wf__group_inner_uses(&q, id) < s->uses[id];
         wf__operand o;
@@ -10472,14 +12033,7 @@ static void wf__emit_group(wf__scope *s, int from, int to)
         if (kept) s->plan->operand[q.first_operand + q.slot[i]].kind = WF__FULL;
         wf__group_write(&q, id, q.slot[i]);
     }
-    if (q.registers > s->plan->registers) s->plan->registers = q.registers;
-    t = &s->code->step[s->code->steps];
-    t->first = q.first_operand;
-    t->number = s->plan->operands - q.first_operand;
-    t->n[0] = (int64_t)q.count;
-    t->n[1] = q.first_micro;
-    t->n[2] = s->plan->micros - q.first_micro;
-    wf__step_done(s, t);
+    wf__group_done(&q);
     for (int i = 0; i < q.members; i++) s->taken[q.member[i]] = 1;
 }
 
@@ -10525,6 +12079,7 @@ static void wf__emit_gemm(wf__scope *s, int id, wf__ref out, int accumulate, wf_
     wf__step_done(s, t);
 }
 
+/* plans: emit a product of rows */
 static void wf__emit_rows_gemm(wf__scope *s, int id, wf__mm q)
 {
     int64_t T = q.la;
@@ -10603,6 +12158,7 @@ static void wf__absorb(wf__scope *s, int id, int root, int lanes)
     for (int k = 0; k < x->args; k++) wf__absorb(s, wf__arg(s->g, id, k), 0, lanes);
 }
 
+/* plans: find the sum below an activation */
 static int wf__sum_base(wf__scope *s, int id)
 {
     const wf__node *n = &s->g->node[id];
@@ -10612,6 +12168,7 @@ static int wf__sum_base(wf__scope *s, int id)
     return s->uses[a] == 1 && wf__lanes(s, a) == wf__lanes(s, id) ? a : 0;
 }
 
+/* plans: mark sums of products */
 static void wf__mark_sums(wf__scope *s)
 {
     int list[WF__TERMS];
@@ -10654,21 +12211,14 @@ static void wf__emit_sum_of(wf__scope *s, wf__ref out, size_t count, const wf__o
     s->plan->operand[q.first_operand + y].kind = WF__FULL;
     for (int i = 0; i < n; i++) slot[i] = wf__group_operand(&q, list[i]);
     if (s->failed) return;
+    /* plans: add operand after operand */
     int16_t sum = into ? y : slot[0];
     if (!into && n == 1) wf__group_micro(&q, WF__COPY, WF__FORM_UNARY, y, wf__group_filled(&q, slot[0]), 0, 0);
     for (int i = into ? 0 : 1; i < n; i++) {
         wf__group_binary(&q, WF__ADD, y, sum, slot[i]);
         sum = y;
     }
-    if (s->failed) return;
-    wf__step *t = &s->code->step[s->code->steps];
-    if (q.registers > s->plan->registers) s->plan->registers = q.registers;
-    t->first = q.first_operand;
-    t->number = s->plan->operands - q.first_operand;
-    t->n[0] = (int64_t)count;
-    t->n[1] = q.first_micro;
-    t->n[2] = s->plan->micros - q.first_micro;
-    wf__step_done(s, t);
+    if (!s->failed) wf__group_done(&q);
 }
 
 /* plans: emit a sum with products */
@@ -10737,6 +12287,7 @@ static void wf__strides(const wf__node *x, int lanes, int64_t stride[4])
     }
 }
 
+/* plans: emit zeros */
 static void wf__emit_zero(wf__scope *s, int id, wf__ref y, size_t count)
 {
     wf__step *t = wf__step_new(s, WF__STEP_ZERO, id);
@@ -10762,6 +12313,7 @@ static void wf__emit_move(wf__scope *s, int id)
         wf__ref a = wf__dense(s, arg), to = out;
         wf__strides(&y, lanes, ys);
         wf__strides(&x, from, xs);
+        /* plans: place the part to be moved */
         if (y.op == WF__OP_PERMUTE) {
             int64_t moved[4] = { 0, 0, 0, 0 };
             for (int i = 0; i < y.nd; i++) moved[i + 4 - y.nd] = xs[y.at[i] + 4 - y.nd];
@@ -10825,6 +12377,7 @@ static void wf__emit_custom(wf__scope *s, int id)
     out = wf__result(s, id);
     wf__step *t = wf__step_new(s, WF__STEP_CUSTOM, id);
     if (!t) return;
+    /* plans: list the arguments of a user's operation */
     for (int k = 0; k < args; k++) {
         void *table = s->plan->operand;
         wf__operand o;
@@ -10837,6 +12390,7 @@ static void wf__emit_custom(wf__scope *s, int id)
         wf__touch(s, o.ref);
         s->plan->operand[s->plan->operands++] = o;
     }
+    /* plans: note the graph of a user's operation */
     int which = 0;
     while (which < s->plan->custom_graphs && s->plan->custom_graph[which] != s->g) which++;
     if (which == 64) { wf__fail(s->A, WF_ERROR_LIMIT, "plan: users' operations in more than 64 loops"); s->failed = 1; return; }
@@ -10862,6 +12416,7 @@ static int wf__all_outer(wf__scope *s, int id)
     return !s->plan->reference;
 }
 
+/* plans: emit a sum of outer products */
 static void wf__emit_outer(wf__scope *s, int id, const wf__sum *sum)
 {
     wf__mm q = wf__mm_of(s, id);
@@ -10878,7 +12433,7 @@ static void wf__emit_outer(wf__scope *s, int id, const wf__sum *sum)
     wf__step_done(s, t);
 }
 
-/* plans: emit a sum over lanes */
+/* plans: recognise a sum over the last axis */
 static int wf__sums_last_axis(wf__scope *s, int id)
 {
     const wf__node *n = &s->g->node[id];
@@ -10886,6 +12441,7 @@ static int wf__sums_last_axis(wf__scope *s, int id)
     return n->at[0] == s->g->node[wf__arg(s->g, id, 0)].nd - 1;
 }
 
+/* plans: emit a sum over lanes */
 static void wf__emit_lanes(wf__scope *s, int id, int code, wf__ref out, int64_t at)
 {
     int from = wf__sums_last_axis(s, id) ? wf__arg(s->g, id, 0) : id;
@@ -10902,6 +12458,7 @@ static void wf__emit_lanes(wf__scope *s, int id, int code, wf__ref out, int64_t 
     wf__step_done(s, t);
 }
 
+/* plans: emit a sum over the lanes of one tile */
 static void wf__emit_partial(wf__scope *s, int id)
 {
     const wf__node *n = &s->g->node[id];
@@ -10931,6 +12488,7 @@ static void wf__skip_swallowed(wf__scope *s, int id)
     }
 }
 
+/* plans: emit a sink */
 static void wf__emit_sink(wf__scope *s, int id)
 {
     const wf__sum *sum = &s->plan->sum[s->sink[id]];
@@ -10951,6 +12509,7 @@ static void wf__emit_sink(wf__scope *s, int id)
     }
 }
 
+/* plans: make an accumulator */
 static int wf__sum_new(wf_plan *p, wf_arena *A, int node, size_t size, int real)
 {
     void *table = p->sum;
@@ -10968,7 +12527,7 @@ static int wf__sum_new(wf_plan *p, wf_arena *A, int node, size_t size, int real)
 }
 
 /* plans: open the scope of a list */
-static int wf__scope_open(wf__scope *s, wf__scope *from, wf_plan *p, wf_graph *g, wf__code *code, int lanes)
+static int wf__scope_open(wf__scope *s, wf_plan *p, wf_graph *g, wf__code *code, int lanes)
 {
     memset(s, 0, sizeof *s);
     s->plan = p;
@@ -10977,7 +12536,6 @@ static int wf__scope_open(wf__scope *s, wf__scope *from, wf_plan *p, wf_graph *g
     s->code = code;
     s->lanes = lanes;
     s->nodes = g->nodes;
-    (void)from;
     size_t n = (size_t)g->nodes;
     s->value = (wf__value *)wf_alloc(s->A, n, sizeof *s->value);
     s->need = (uint8_t *)wf_alloc(s->A, n, 1);
@@ -10990,6 +12548,7 @@ static int wf__scope_open(wf__scope *s, wf__scope *from, wf_plan *p, wf_graph *g
     return 1;
 }
 
+/* plans: count uses */
 static void wf__count_uses(wf__scope *s, int stop_at_shared)
 {
     for (int id = s->nodes - 1; id > 0; id--) {
@@ -11019,6 +12578,7 @@ static wf__bind *wf__bind_new(wf__scope *s, wf__loop_plan *lp, int kind, wf__ref
     return b;
 }
 
+/* plans: give a value a base */
 static wf__ref wf__base_new(wf__scope *body, wf__bind *b)
 {
     wf__ref r = { 0, 0, 0 };
@@ -11075,17 +12635,18 @@ static void wf__bind_results(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop
         }
         wf__ref base = wf__base_new(body, wf__bind_new(s, lp, kind == WF__STACK ? WF__BIND_STACK : WF__BIND_TOTAL, outer, wf__no_ref(), bytes));
         if (s->failed) return;
+        /* plans: place a row of results */
         int direct = kind == WF__STACK && !body->value[inner].known && !body->value[inner].placed && wf__lanes(body, inner) == wf__lanes(s, id)
             && b->op != WF__OP_RESHAPE && b->op != WF__OP_BCAST && b->op != WF__OP_STOP && b->op != WF__OP_SLICE && b->op != WF__OP_PARAM && b->op != WF__OP_CONST && b->op != WF__OP_ARRAY;
         if (direct) { body->value[inner].ref = base; body->value[inner].placed = 1; }
         lp->bind[lp->binds - 1].inner = base;
-        lp->bind[lp->binds - 1].row = direct ? (int64_t)bytes : -(int64_t)bytes - 1; /* negative: to be copied, see below */
+        lp->bind[lp->binds - 1].row = direct ? (int64_t)bytes : -(int64_t)bytes - 1; /* negative: to be copied */
         lp->bind[lp->binds - 1].inner.at = inner;
     }
 }
 
-/* plans: write results and next values */
-static void wf__emit_results(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_plan *lp)
+/* plans: write results */
+static void wf__emit_results(wf__scope *s, wf__scope *body, wf__loop_plan *lp)
 {
     for (int i = 0; i < lp->binds && !body->failed; i++) {
         wf__bind *b = &lp->bind[i];
@@ -11100,6 +12661,11 @@ static void wf__emit_results(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop
         wf__operand o = wf__describe(body, inner, lanes);
         wf__emit_sum_of(body, y, b->bytes / wf__es(s), &o, 1, b->kind == WF__BIND_TOTAL);
     }
+}
+
+/* plans: write next values */
+static void wf__emit_next(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_plan *lp)
+{
     for (int i = 0; i < l->ports && !body->failed; i++) {
         wf__port p = l->port[i];
         if (p.kind != WF__CARRY || !body->need[p.inner] || p.next == p.inner) continue;
@@ -11124,6 +12690,7 @@ static void wf__emit_loop(wf__scope *s, int id)
     wf_plan *p = s->plan;
     wf_loop *l = s->g->loop[s->g->node[id].at[0]];
     wf__scope body;
+    /* plans: add a plan of a loop */
     wf__loop_plan *lp = (wf__loop_plan *)wf_alloc(s->A, 1, sizeof *lp);
     void *table = p->loop;
     if (!lp || !wf__grow_table(s->A, &table, p->loops, &p->loop_room, sizeof *p->loop)) { s->failed = 1; return; }
@@ -11132,9 +12699,10 @@ static void wf__emit_loop(wf__scope *s, int id)
     p->loop[index] = lp;
     lp->steps = l->steps;
     lp->backwards = l->backwards;
-    if (!wf__scope_open(&body, s, p, l->body, &lp->code, s->g->node[id].space == WF__BATCH ? s->lanes : 1)) { s->failed = 1; return; }
+    if (!wf__scope_open(&body, p, l->body, &lp->code, s->g->node[id].space == WF__BATCH ? s->lanes : 1)) { s->failed = 1; return; }
     body.inside = 1;
     body.shared = s->shared;
+    /* plans: say what the body must compute */
     for (int k = 0; k < l->ports; k++)
         if (l->port[k].kind == WF__CARRY) { body.need[l->port[k].inner] = body.need[l->port[k].next] = 1; body.uses[l->port[k].next]++; }
     for (int r = l->node + 1; r < s->nodes; r++)
@@ -11143,8 +12711,10 @@ static void wf__emit_loop(wf__scope *s, int id)
     wf__bind_ports(s, &body, l, lp);
     if (!s->failed && !body.failed) wf__bind_results(s, &body, l, lp);
     if (!s->failed && !body.failed) wf__emit_list(&body);
-    if (!s->failed && !body.failed) wf__emit_results(s, &body, l, lp);
+    if (!s->failed && !body.failed) wf__emit_results(s, &body, lp);
+    if (!s->failed && !body.failed) wf__emit_next(s, &body, l, lp);
     if (s->failed || body.failed || !wf__place_buffers(&body)) { s->failed = 1; return; }
+    /* plans: patch the bindings inside */
     for (int i = 0; i < lp->binds; i++) {
         wf__bind *b = &lp->bind[i];
         if (b->kind == WF__BIND_NEXT) { wf__patch(&body, &b->outer); wf__patch(&body, &b->inner); }
@@ -11186,6 +12756,7 @@ static void wf__emit_node(wf__scope *s, int id)
     }
 }
 
+/* plans: emit a list */
 static void wf__emit_list(wf__scope *s)
 {
     for (int id = 1; id < s->nodes; id++)
@@ -11212,6 +12783,7 @@ static void wf__emit_input(wf__scope *s, int id)
     wf__step_done(s, t);
 }
 
+/* plans: emit a source */
 static void wf__emit_source(wf__scope *s, int id)
 {
     const wf__node *n = &s->g->node[id];
@@ -11225,7 +12797,7 @@ static void wf__emit_source(wf__scope *s, int id)
     wf__step_done(s, t);
 }
 
-/* plans: place buffers */
+/* plans: find the smallest gap */
 static size_t wf__best_gap(const wf__scope *s, const int32_t *alive, int count, size_t bytes, int *where)
 {
     size_t end = 0, best = 0, smallest = (size_t)-1;
@@ -11239,6 +12811,7 @@ static size_t wf__best_gap(const wf__scope *s, const int32_t *alive, int count, 
     return smallest == (size_t)-1 ? end : best;
 }
 
+/* plans: place buffers */
 static int wf__place_buffers(wf__scope *s)
 {
     size_t top = 0;
@@ -11265,6 +12838,7 @@ static int wf__place_buffers(wf__scope *s)
     return !s->failed;
 }
 
+/* plans: put places for buffers */
 static void wf__patch(wf__scope *s, wf__ref *r)
 {
     if (!r->buffer) return;
@@ -11306,6 +12880,7 @@ static int wf__levels(const wf_graph *g, const uint8_t *need, int32_t *level)
 /* plans: compile the shared part of a phase */
 static int wf__compile_shared(wf_plan *p, wf__scope *s, const int32_t *level, int phase)
 {
+    /* plans: finish the sums of the phase before */
     for (int id = 1; id < s->nodes; id++) {
         if (!s->need[id] || level[id] != phase || s->g->node[id].space != WF__SHARED || s->sink[id] < 0) continue;
         wf__sum *sum = &p->sum[s->sink[id]];
@@ -11333,7 +12908,7 @@ static int wf__compile_shared(wf_plan *p, wf__scope *s, const int32_t *level, in
     return !s->failed && wf__place_buffers(s);
 }
 
-/* plans: compile the tiles of a phase */
+/* plans: emit an output */
 static void wf__emit_output(wf__scope *s, int index)
 {
     wf_plan *p = s->plan;
@@ -11346,12 +12921,14 @@ static void wf__emit_output(wf__scope *s, int index)
     wf__step_done(s, t);
 }
 
+/* plans: compile the tiles of a phase */
 static int wf__compile_tiles(wf_plan *p, const wf__scope *shared, const int32_t *level, int phase, wf__code *code)
 {
     wf__scope s;
     wf_graph *g = p->graph;
     int any = 0;
-    if (!wf__scope_open(&s, NULL, p, g, code, p->tile)) return 0;
+    if (!wf__scope_open(&s, p, g, code, p->tile)) return 0;
+    /* plans: say what the tiles are for */
     for (int id = 1; id < g->nodes; id++) {
         s.value[id] = shared->value[id];
         s.sink[id] = -1;
@@ -11370,7 +12947,7 @@ static int wf__compile_tiles(wf_plan *p, const wf__scope *shared, const int32_t 
     return !s.failed && wf__place_buffers(&s);
 }
 
-/* plans: list what is wanted */
+/* plans: list outputs */
 static int wf__list_outputs(wf_plan *p, const wf_plan_desc *d)
 {
     wf_graph *g = p->graph;
@@ -11386,11 +12963,13 @@ static int wf__list_outputs(wf_plan *p, const wf_plan_desc *d)
     return 1;
 }
 
+/* plans: list what is wanted */
 static int wf__list_gradients(wf_plan *p, wf_t loss)
 {
     wf_graph *g = p->graph;
     wf_t *x, *out;
     int n = 0;
+    /* plans: check the loss */
     if (loss.graph != g) { wf__fail(p->arena, WF_ERROR_ARGUMENT, "compile: the loss belongs to another graph than the outputs"); return 0; }
     if (wf_is_batch(loss) || wf__node_size(wf__of(loss)) != 1) {
         wf__fail(p->arena, WF_ERROR_SHAPE, "compile: the loss (value %d) must be one shared number; see wf_mean", loss.id);
@@ -11406,6 +12985,7 @@ static int wf__list_gradients(wf_plan *p, wf_t loss)
     for (int id = 1; id < g->nodes; id++) if (g->node[id].op == WF__OP_PARAM) x[n++] = wf__at(g, id);
     wf_t one = wf__const_like(loss, 1);
     if (n && (wf_vjp(&loss, &one, 1, x, n, out) < 0 || g->arena->report.code < 0)) return 0;
+    /* plans: note where gradients go */
     for (int i = 0; i < n; i++) {
         double zero;
         if (wf__is_const(out[i], &zero) && zero == 0) continue;
@@ -11447,6 +13027,7 @@ static int wf__list_inputs(wf_plan *p, wf__scope *s)
     for (int id = 1; id < s->nodes; id++) {
         const wf__node *n = &s->g->node[id];
         if (!s->need[id]) continue;
+        /* plans: list an input */
         if (n->op == WF__OP_INPUT) {
             void *table = p->in;
             if (!wf__grow_table(p->arena, &table, p->ins, &p->in_room, sizeof *p->in)) return 0;
@@ -11498,14 +13079,14 @@ static wf__ref wf__dense_final(wf__scope *s, int id, wf__code *code)
 int wf_plan_tile(const wf_plan *p) { return p ? p->tile : 0; }
 int wf_plan_steps(const wf_plan *p) { return p ? p->total_steps : 0; }
 
-/* plans: compile */
+/* plans: compile the phases */
 static int wf__compile_phases(wf_plan *p)
 {
     wf_graph *g = p->graph;
     wf__scope s;
     wf__code dummy;
     memset(&dummy, 0, sizeof dummy);
-    if (!wf__scope_open(&s, NULL, p, g, &dummy, 1)) return 0;
+    if (!wf__scope_open(&s, p, g, &dummy, 1)) return 0;
     s.shared = 1;
     s.lanes = p->tile;
     int32_t *level = (int32_t *)wf_alloc(p->arena, (size_t)g->nodes, sizeof *level);
@@ -11518,6 +13099,7 @@ static int wf__compile_phases(wf_plan *p)
     p->phases = top + 1;
     p->phase = (wf__phase *)wf_alloc(p->arena, (size_t)p->phases, sizeof *p->phase);
     if (!p->phase) return 0;
+    /* plans: compile phase by phase */
     for (int k = 0; k < p->phases; k++) {
         s.code = &p->phase[k].shared;
         s.code->bases = WF__BASE_FIRST;
@@ -11526,6 +13108,7 @@ static int wf__compile_phases(wf_plan *p)
         if (p->phase[k].shared.tile_bytes > p->tile_bytes) p->tile_bytes = p->phase[k].shared.tile_bytes;
         if (p->phase[k].tiles.tile_bytes > p->tile_bytes) p->tile_bytes = p->phase[k].tiles.tile_bytes;
     }
+    /* plans: find the outputs */
     s.buffers = 1;
     memset(&dummy, 0, sizeof dummy);
     s.code = &dummy;
@@ -11538,9 +13121,11 @@ static int wf__compile_phases(wf_plan *p)
     return !s.failed;
 }
 
+/* plans: compile */
 wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
 {
     wf_graph *g = d && d->out[0].graph ? d->out[0].graph : d ? d->grad_of.graph : NULL;
+    /* plans: check the request */
     if (!g || (!d->out[0].id && !d->grad_of.id)) {
         if (g) wf__fail(A, g->arena->report.code < 0 ? g->arena->report.code : WF_ERROR_ARGUMENT, "compile: %s", g->arena->report.code < 0 ? g->arena->report.text : "nothing is wanted");
         else wf__fail(A, WF_ERROR_ARGUMENT, "compile: nothing is wanted");
@@ -11557,6 +13142,7 @@ wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
     }
     wf_plan *p = (wf_plan *)wf_alloc(A, 1, sizeof *p);
     if (!p) return NULL;
+    /* plans: begin a plan */
     p->arena = A;
     p->graph = g;
     p->type = d->type;
@@ -11564,6 +13150,7 @@ wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
     p->slots = d->slots ? d->slots : 16;
     p->kernels = wf__kernels_for(d->reference ? WF_ISA_SCALAR : d->isa, d->type);
     if (!p->kernels) { wf__fail(A, WF_ERROR_UNSUPPORTED, "compile: this machine or build has no %s", wf_isa_name(d->isa)); return NULL; }
+    p->random = wf__random_for(d->reference ? WF_ISA_SCALAR : d->isa);
     if (!wf__list_outputs(p, d) || (d->grad_of.id && !wf__list_gradients(p, d->grad_of))) {
         if (A->report.code >= 0) wf__fail(A, g->arena->report.code, "%s", g->arena->report.text); /* a derivative fails in the arena of its graph */
         return NULL;
@@ -11573,7 +13160,7 @@ wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
 }
 
 /* ---- Execution ---- */
-/* execution: define the workspace */
+/* execution: define a runner */
 typedef struct wf__runner {
     const wf_plan *plan;
     struct wf_ws *ws;
@@ -11585,6 +13172,7 @@ typedef struct wf__runner {
     wf_result result;
 } wf__runner;
 
+/* execution: define the workspace */
 struct wf_ws {
     wf_arena *arena;
     const wf_plan *plan;
@@ -11616,6 +13204,7 @@ wf_ws *wf_ws_new(wf_arena *A, const wf_plan *p, int threads, const wf_parallel *
     if (ws->has_parallel) ws->parallel = *parallel;
     ws->threads = threads > 0 ? threads : wf_threads_default(parallel);
     if (ws->threads > p->slots) ws->threads = p->slots;
+    /* execution: give the workspace memory */
     ws->runner = (wf__runner *)wf_alloc(A, (size_t)ws->threads, sizeof *ws->runner);
     ws->shared = (char *)wf_alloc(A, p->shared_bytes + 1, 1);
     ws->grad_size = p->has_grad ? p->graph->params->size : 0;
@@ -11625,6 +13214,7 @@ wf_ws *wf_ws_new(wf_arena *A, const wf_plan *p, int threads, const wf_parallel *
     ws->in = (wf_feed *)wf_alloc(A, (size_t)p->ins + 1, sizeof *ws->in);
     ws->out = (wf_feed *)wf_alloc(A, (size_t)p->outs + 1, sizeof *ws->out);
     if (!ws->runner || !ws->shared || !ws->grad || !ws->real_sums || !ws->double_sums || !ws->in || !ws->out) return NULL;
+    /* execution: give each thread memory */
     for (int i = 0; i < ws->threads; i++) {
         wf__runner *r = &ws->runner[i];
         r->plan = p;
@@ -11637,6 +13227,7 @@ wf_ws *wf_ws_new(wf_arena *A, const wf_plan *p, int threads, const wf_parallel *
     return ws;
 }
 
+/* execution: tell the size of a workspace */
 size_t wf_plan_memory(const wf_plan *p)
 {
     size_t es = p ? wf__type_size(p->type) : 0;
@@ -11672,7 +13263,7 @@ static void wf__spread(const wf_plan *p, char *y, const char *x, int64_t start, 
     }
 }
 
-/* execution: run a group */
+/* execution: run a small operation */
 static void wf__run_micro(const wf_plan *p, const wf__micro *m, char **x, size_t n)
 {
     const wf__kernels *k = p->kernels;
@@ -11684,6 +13275,7 @@ static void wf__run_micro(const wf_plan *p, const wf__micro *m, char **x, size_t
     }
 }
 
+/* execution: run a group */
 static void wf__run_group(wf__runner *r, const wf__step *t, char *const *base)
 {
     enum { MANY = 7 * WF__GROUP_MAX }; /* a choice has a result, three operands, and perhaps three registers filled from them */
@@ -11914,7 +13506,7 @@ static void wf__cholesky_f64(double *y, const double *a, const int64_t *n)
             }
 }
 
-/* execution: search and sort (f32) */
+/* execution: search (f32) */
 static void wf__search_f32(float *y, const float *knots, const float *x, const int64_t *n)
 {
     int64_t lk = n[0], lx = n[1], ly = n[2], count = n[11];
@@ -11931,6 +13523,24 @@ static void wf__search_f32(float *y, const float *knots, const float *x, const i
         }
 }
 
+/* execution: search (f64) */
+static void wf__search_f64(double *y, const double *knots, const double *x, const int64_t *n)
+{
+    int64_t lk = n[0], lx = n[1], ly = n[2], count = n[11];
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t l = 0; l < ly; l++) {
+            int64_t low = 0, high = n[3];
+            double value = x[i * lx + (lx > 1 ? l : 0)];
+            while (low < high) {
+                int64_t middle = (low + high) / 2;
+                if (knots[middle * lk + (lk > 1 ? l : 0)] <= value) low = middle + 1;
+                else high = middle;
+            }
+            y[i * ly + l] = (double)low;
+        }
+}
+
+/* execution: sort (f32) */
 static void wf__argsort_f32(float *y, const float *x, int32_t *index, const int64_t *n)
 {
     int64_t lanes = n[2], count = n[4];
@@ -11953,23 +13563,7 @@ static void wf__argsort_f32(float *y, const float *x, int32_t *index, const int6
     }
 }
 
-/* execution: search and sort (f64) */
-static void wf__search_f64(double *y, const double *knots, const double *x, const int64_t *n)
-{
-    int64_t lk = n[0], lx = n[1], ly = n[2], count = n[11];
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t l = 0; l < ly; l++) {
-            int64_t low = 0, high = n[3];
-            double value = x[i * lx + (lx > 1 ? l : 0)];
-            while (low < high) {
-                int64_t middle = (low + high) / 2;
-                if (knots[middle * lk + (lk > 1 ? l : 0)] <= value) low = middle + 1;
-                else high = middle;
-            }
-            y[i * ly + l] = (double)low;
-        }
-}
-
+/* execution: sort (f64) */
 static void wf__argsort_f64(double *y, const double *x, int32_t *index, const int64_t *n)
 {
     int64_t lanes = n[2], count = n[4];
@@ -12058,7 +13652,7 @@ static void wf__finish_sum(wf_ws *ws, const wf__sum *s)
 }
 static void wf__run_code(wf__runner *r, const wf__code *code, char *const *base);
 
-/* execution: run a loop */
+/* execution: copy values of a loop */
 static void wf__loop_copy_values(const wf__loop_plan *lp, char *const *outer, char *const *inner, int kind)
 {
     for (int i = 0; i < lp->binds; i++) {
@@ -12071,6 +13665,7 @@ static void wf__loop_copy_values(const wf__loop_plan *lp, char *const *outer, ch
     }
 }
 
+/* execution: run a loop */
 static void wf__run_loop(wf__runner *r, const wf__step *t, char *const *base)
 {
     const wf__loop_plan *lp = r->plan->loop[t->number];
@@ -12082,6 +13677,7 @@ static void wf__run_loop(wf__runner *r, const wf__step *t, char *const *base)
     wf__loop_copy_values(lp, base, inner, WF__BIND_TOTAL);
     for (int k = 0; k < lp->steps; k++) {
         int row = lp->backwards ? lp->steps - 1 - k : k;
+        /* execution: move the bases to a row */
         for (int i = 0; i < lp->binds; i++) {
             const wf__bind *b = &lp->bind[i];
             if (b->kind == WF__BIND_ROWS || b->kind == WF__BIND_STACK) inner[b->base] = wf__place_of(base, b->outer) + row * b->row;
@@ -12141,12 +13737,14 @@ static void wf__run_step(wf__runner *r, const wf__step *t, char *const *base)
     case WF__STEP_REDUCE: k->reduce(wf__place_of(base, t->out), wf__place_of(base, t->a), (size_t)n[0], (size_t)n[1], (size_t)n[2], t->flags); break;
     case WF__STEP_CUMSUM: k->cumsum(wf__place_of(base, t->out), wf__place_of(base, t->a), (size_t)n[0], (size_t)n[1], (size_t)n[2], t->flags); break;
     case WF__STEP_SOFTMAX: k->softmax(wf__place_of(base, t->out), wf__place_of(base, t->a), (size_t)n[0], (size_t)n[1], (size_t)n[2]); break;
+    /* execution: run steps that bring values in or out */
     case WF__STEP_INPUT: wf__run_input(r, t, base); break;
     case WF__STEP_OUTPUT: wf__run_output(r, t, base); break;
     case WF__STEP_RANDOM:
-        wf__fill_random(wf__place_of(base, t->out), p->type, (int)n[1], (size_t)n[0], t->spread, r->ws->seed, r->first, r->ws->step, (uint32_t)n[2] | r->turn << 8);
+        wf__fill_random(p->random, wf__place_of(base, t->out), p->type, (int)n[1], (size_t)n[0], t->spread, r->ws->seed, r->first, r->ws->step, (uint32_t)n[2] | r->turn << 8);
         break;
     case WF__STEP_COUNT: wf__put_value(wf__place_of(base, t->out), p->type, 0, (double)r->ws->samples); break;
+    /* execution: run steps that sum over samples */
     case WF__STEP_SUM_LANES: wf__run_sum_lanes(r, t, base); break;
     case WF__STEP_SUM_NT: wf__run_sum_nt(r, t, base); break;
     case WF__STEP_SUM_ADD:
@@ -12162,12 +13760,13 @@ static void wf__run_step(wf__runner *r, const wf__step *t, char *const *base)
     }
 }
 
+/* execution: run a list */
 static void wf__run_code(wf__runner *r, const wf__code *code, char *const *base)
 {
     for (int i = 0; i < code->steps; i++) wf__run_step(r, &code->step[i], base);
 }
 
-/* execution: run slots */
+/* execution: set the bases */
 static void wf__runner_bases(wf__runner *r)
 {
     r->frame[WF__BASE_TILE] = r->tile;
@@ -12177,6 +13776,7 @@ static void wf__runner_bases(wf__runner *r)
     r->frame[WF__BASE_ACC] = NULL;
 }
 
+/* execution: run slots */
 static void wf__run_slot(wf__runner *r, int slot)
 {
     wf_ws *ws = r->ws;
@@ -12201,7 +13801,7 @@ static void wf__run_slots(void *context, int index)
     for (int slot = ws->slots * index / threads; slot < ws->slots * (index + 1) / threads; slot++) wf__run_slot(&ws->runner[index], slot);
 }
 
-/* execution: check what is fed */
+/* execution: describe a feed */
 wf_feed wf_in(wf_t node, const void *data, size_t stride)
 {
     wf_feed f = { node, data, NULL, stride };
@@ -12214,6 +13814,7 @@ wf_feed wf_out(wf_t node, void *data, size_t stride)
     return f;
 }
 
+/* execution: find the place of a feed */
 static int wf__feed_place(const wf__place *list, const wf_feed *fed, int n, wf_feed f)
 {
     int found = -1;
@@ -12222,6 +13823,7 @@ static int wf__feed_place(const wf__place *list, const wf_feed *fed, int n, wf_f
     return found;
 }
 
+/* execution: check what is fed */
 static wf_result wf__take_feeds(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count)
 {
     memset(ws->in, 0, (size_t)p->ins * sizeof *ws->in);
@@ -12242,7 +13844,7 @@ static wf_result wf__take_feeds(const wf_plan *p, wf_ws *ws, const wf_feed *feed
     return WF_OK;
 }
 
-/* execution: run a plan */
+/* execution: deliver what is shared */
 static void wf__deliver(const wf_plan *p, wf_ws *ws)
 {
     size_t es = wf__type_size(p->type);
@@ -12258,6 +13860,7 @@ static void wf__deliver(const wf_plan *p, wf_ws *ws)
     for (int i = 0; i < p->grads; i++) memcpy(ws->grad + (size_t)p->grad[i].space * es, wf__place_of(base, p->grad[i].ref), p->grad[i].size * es);
 }
 
+/* execution: run a plan */
 wf_result wf_run(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count, size_t samples)
 {
     if (!p || !ws || ws->plan != p) return WF_ERROR_ARGUMENT;
@@ -12272,6 +13875,7 @@ wf_result wf_run(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count, s
     for (int i = 0; i < ws->threads; i++) wf__runner_bases(&ws->runner[i]);
     for (int i = 0; i < p->ins; i++)
         if (p->in[i].space == WF__SHARED) memcpy(ws->shared + p->in[i].ref.at, ws->in[i].in, p->in[i].size * es);
+    /* execution: run phase by phase */
     for (int k = 0; k < p->phases; k++) {
         wf__runner *first = &ws->runner[0];
         first->first = 0;
@@ -12288,6 +13892,7 @@ wf_result wf_run(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count, s
     return ws->report.code;
 }
 
+/* execution: give access to a workspace */
 void wf_ws_noise(wf_ws *ws, uint64_t seed, uint32_t step)
 {
     if (ws) { ws->seed = seed; ws->step = step; }
@@ -12679,6 +14284,7 @@ static wf_result wf__move_all(const wf__move *w, wf_params *P, wf_opt *o)
     return r;
 }
 
+/* training: check, then copy */
 static wf_result wf__move_in(wf_arena *A, wf_params *P, wf_opt *o, wf_tensors *to, const wf_tensors *from)
 {
     wf__move w = { A, to, from, to ? WF__MOVE_STORE : WF__MOVE_CHECK };
@@ -12964,6 +14570,7 @@ static uint8_t *wf__needed(const wf_graph *g, const wf_t *out, int n)
     return need;
 }
 
+/* looking inside: mark what is needed in a loop */
 static uint8_t *wf__needed_inside(const wf_graph *g, const wf_loop *l, const uint8_t *need)
 {
     uint8_t *inside = (uint8_t *)wf_alloc(g->arena, (size_t)l->body->nodes, 1);
@@ -13044,6 +14651,7 @@ static void wf__dump_node(wf__sink *s, const wf_graph *g, int id, int depth, con
     wf__emit_text(s, "\n");
 }
 
+/* looking inside: write nodes and the bodies of loops */
 static wf_result wf__dump_nodes(wf__sink *s, const wf_graph *g, const uint8_t *need, int depth, const wf_loop *around)
 {
     for (int id = 1; id < g->nodes; id++) {
@@ -13075,7 +14683,7 @@ static wf_result wf__dump_graph(wf__sink *s, const wf_graph *g, const uint8_t *n
 
 wf_result wf_graph_dump(const wf_graph *g, const wf_t *out, int n, wf_write_fn write, void *user) { return wf__draw(g, out, n, write, user, wf__dump_graph); }
 
-/* looking inside: draw a node */
+/* looking inside: name a node */
 typedef struct wf__path { const struct wf__path *up; const wf_loop *loop; } wf__path; /* the loops around a value */
 
 static void wf__dot_name(wf__sink *s, const wf__path *path, int id)
@@ -13085,6 +14693,7 @@ static void wf__dot_name(wf__sink *s, const wf__path *path, int id)
     wf__emit_format(s, "n%d", id);
 }
 
+/* looking inside: draw a node */
 static void wf__dot_node(wf__sink *s, const wf_graph *g, int id, const wf__path *path)
 {
     const wf__node *n = &g->node[id];
@@ -13123,6 +14732,7 @@ static void wf__dot_ports(wf__sink *s, const wf_loop *l, const uint8_t *inside, 
     }
 }
 
+/* looking inside: draw nodes and the bodies of loops */
 static wf_result wf__dot_nodes(wf__sink *s, const wf_graph *g, const uint8_t *need, const wf__path *path)
 {
     for (int id = 1; id < g->nodes; id++) {
@@ -13144,6 +14754,7 @@ static wf_result wf__dot_nodes(wf__sink *s, const wf_graph *g, const uint8_t *ne
     return WF_OK;
 }
 
+/* looking inside: draw a graph */
 static wf_result wf__dot_graph(wf__sink *s, const wf_graph *g, const uint8_t *need)
 {
     wf__emit_text(s, "digraph weightflow {\nnode [shape=box, fontname=\"monospace\"];\n");
@@ -13230,6 +14841,7 @@ static void wf__dump_loop(wf__sink *s, const wf_plan *p, const wf__loop_plan *lp
     wf__dump_code(s, p, &lp->code, body, depth + 1);
 }
 
+/* looking inside: write a list of steps */
 static void wf__dump_code(wf__sink *s, const wf_plan *p, const wf__code *code, const wf_graph *g, int depth)
 {
     for (int i = 0; i < code->steps; i++) {
@@ -13258,6 +14870,7 @@ static void wf__dump_places(wf__sink *s, const wf_plan *p)
     for (int i = 0; i < p->grads; i++) wf__emit_format(s, "gradient %d: %%%d of %z, at %d\n", i, p->grad[i].node, p->grad[i].size, p->grad[i].space);
 }
 
+/* looking inside: write a whole plan */
 wf_result wf_plan_dump(const wf_plan *p, wf_write_fn write, void *user)
 {
     if (!p || !write) return WF_ERROR_ARGUMENT;
@@ -13869,6 +15482,7 @@ static wf_spline *wf__spline_new(wf_arena *A, const double *t, const double *x, 
     return s;
 }
 
+/* solvers: offer the kinds of splines */
 wf_spline *wf_spline_linear(wf_arena *A, const double *t, const double *x, int knots, int channels) { return wf__spline_new(A, t, x, knots, channels, NULL); }
 wf_spline *wf_spline_hermite(wf_arena *A, const double *t, const double *x, int knots, int channels) { return wf__spline_new(A, t, x, knots, channels, wf__slopes_backward); }
 wf_spline *wf_spline_natural(wf_arena *A, const double *t, const double *x, int knots, int channels) { return wf__spline_new(A, t, x, knots, channels, wf__slopes_natural); }
@@ -13956,6 +15570,7 @@ static int wf__ode_fits(wf_t y, wf_t dy, int s)
     return y.graph->arena->report.code >= 0;
 }
 
+/* solvers: build all stages of a step */
 static int wf__ode_build(const wf__ode *o, wf_t *y, const wf_t *t, wf_t h, wf_t speed, wf_t *with)
 {
     wf_t k[6][WF__STATES], at[WF__STATES];
@@ -13995,6 +15610,7 @@ static int wf__ode_open(wf__ode *o, const wf_t *y, int n, const wf_field_desc *f
     return 1;
 }
 
+/* solvers: fail to solve */
 static wf_result wf__ode_failed(wf_t *y, int n)
 {
     wf_graph *g = n > 0 && y ? y[0].graph : NULL;
@@ -14034,6 +15650,7 @@ static int wf__rows_of_times(wf__ode *o, wf_graph *g, const wf_solve_desc *d, wf
     r->steps = spans * r->per;
     double *t = (double *)wf_alloc(g->arena, (size_t)r->steps * (size_t)(stages + 1), sizeof *t), *h = t ? t + (size_t)r->steps * (size_t)stages : NULL;
     if (!t) return 0;
+    /* solvers: compute the times of all stages */
     for (int k = 0; k < r->steps; k++) {
         int i = k / r->per;
         h[k] = (times[i + 1] - times[i]) / r->per;
@@ -14069,6 +15686,7 @@ static int wf__rows_of_grid(const wf__ode *o, wf_graph *g, const wf_solve_desc *
     return 1;
 }
 
+/* solvers: lay out the speeds of a control */
 static int wf__rows_of_control(const wf__ode *o, wf_graph *g, const wf_control *c, wf__rows *r)
 {
     int d[4] = { 0, 0, 0, 0 }, stages = o->rule->stages, n = r->steps * stages;
@@ -14174,6 +15792,7 @@ wf_result wf_ode_list(wf_t *y, int n, const wf_field_desc *f, const wf_solve_des
     for (int i = o.has_speed; i < o.withs; i++) batch |= wf_is_batch(s.with[i]);
     for (int i = 0; i < n; i++) s.y[i] = batch ? wf_per_sample(y[i]) : y[i];
     if (!wf__ode_loop(&o, g, &s, r.steps, d->keep)) return wf__ode_failed(y, n);
+    /* solvers: shape the ends and the paths */
     for (int i = 0; i < n; i++) {
         int shape[4], nd = wf_shape(y[i], shape), full[5] = { r.steps / r.per + 1, 1, 1, 1, 1 };
         for (int k = 0; k < nd; k++) full[k + 1] = shape[k];
@@ -14185,6 +15804,7 @@ wf_result wf_ode_list(wf_t *y, int n, const wf_field_desc *f, const wf_solve_des
     return g->arena->report.code < 0 ? wf__ode_failed(y, n) : WF_OK;
 }
 
+/* solvers: solve for one value */
 wf_t wf_ode(wf_t y0, const wf_field_desc *f, const wf_solve_desc *d)
 {
     wf_ode_list(&y0, 1, f, d, NULL);
@@ -14255,6 +15875,7 @@ static wf_result wf__march_try(wf__march *m, double t, double h)
     return WF_OK;
 }
 
+/* solvers: measure the error of a step */
 static double wf__march_norm(const wf__march *m, const double *x, const double *next)
 {
     double sum = 0;
@@ -14359,6 +15980,7 @@ static wf_result wf__march_on(wf__march *m, double t0, double t1, const wf_adapt
     if (!r && d->grid && d->grid_room > 0) d->grid[0] = t0;
     for (int i = 0; !r && i <= d->count; i++) {
         double to = i < d->count ? d->times[i] : t1;
+        /* solvers: march to the next wanted time */
         while (!r && *t != to) {
             int most = d->max_steps ? d->max_steps : 100000;
             if (d->largest > 0 && m->h > d->largest) m->h = d->largest;
@@ -14372,6 +15994,7 @@ static wf_result wf__march_on(wf__march *m, double t0, double t1, const wf_adapt
     return r;
 }
 
+/* solvers: solve in plain C */
 wf_result wf_ode_solve(wf_arena *A, wf_rhs_fn f, void *user, double *y, size_t n, double t0, double t1, const wf_adapt_desc *desc, wf_ode_report *report)
 {
     wf_adapt_desc d;
@@ -14386,6 +16009,7 @@ wf_result wf_ode_solve(wf_arena *A, wf_rhs_fn f, void *user, double *y, size_t n
     wf_mark mark = wf_arena_mark(A);
     double *room = y && n <= ((size_t)-1 - 9) / 9 ? (double *)wf_alloc(A, 9 * n, sizeof *room) : NULL;
     if (!room) return wf__report(&m.report->why, y ? WF_ERROR_MEMORY : WF_ERROR_ARGUMENT, "ode: no memory for, or no state of, %z numbers", n);
+    /* solvers: set up a march */
     m.rule = wf__rule_of(d.method ? d.method : WF_DOPRI5);
     m.f = f;
     m.user = user;
@@ -14404,7 +16028,7 @@ wf_result wf_ode_solve(wf_arena *A, wf_rhs_fn f, void *user, double *y, size_t n
     return r;
 }
 
-/* solvers: call a plan */
+/* solvers: make a right-hand side of a plan */
 struct wf_rhs { wf_rhs_desc d; size_t n; int type; char *y, *dy, *now; wf_feed *feed; };
 
 wf_rhs *wf_rhs_new(wf_arena *A, const wf_rhs_desc *d)
@@ -14426,6 +16050,7 @@ wf_rhs *wf_rhs_new(wf_arena *A, const wf_rhs_desc *d)
     return r;
 }
 
+/* solvers: compute the right-hand side */
 size_t wf_rhs_size(const wf_rhs *r) { return r ? r->n : 0; }
 
 wf_result wf_rhs_call(double t, const double *y, double *dy, void *rhs)
@@ -14444,6 +16069,2792 @@ wf_result wf_rhs_call(double t, const double *y, double *dy, void *rhs)
     for (size_t i = 0; !wide && i < r->n; i++) dy[i] = wf__get(r->dy, r->type, i);
     return ran == WF_ERROR_NUMERIC ? WF_OK : ran; /* the solver looks for numbers that are not finite itself, and takes a smaller step */
 }
+
+/* ---- Flows ---- */
+#ifndef WF_NO_FLOWS
+
+/* flows: define a flow */
+enum { WF__NF_KINDS = 9, WF__NF_MAPS = 6, WF__NF_MANY = 256 };
+
+typedef struct wf__nf_parts { int kept, *order, *back; } wf__nf_parts; /* a coupling's coordinates: those that stay first; and the way back */
+
+struct wf_flow {
+    wf_arena *arena;
+    const char *name;
+    wf_flow_desc d;
+    wf_flow_layer *layer;  /* [count + 1]; the last is for the networks of the base */
+    const char **prefix;   /* [count + 1] names of parameters */
+    wf__nf_parts *parts;
+};
+
+/* Where a formula is being built: the graph is that of the context and of x, possibly the body of a loop. */
+typedef struct wf__nf { const wf_flow *f; const wf_flow_layer *l; int k; wf_graph *g; wf_t context; } wf__nf;
+
+typedef wf_t (*wf__nf_map)(const wf__nf *at, wf_t x, wf_t *logdet);
+typedef wf_t (*wf__nf_score)(const wf__nf *at, wf_t x, wf_t r);
+
+/* flows: keep numbers in range */
+static wf_t wf__nf_clip(wf_t x) { return wf__missing(x) ? x : wf_max(wf_min(x, wf_const(x.graph, 1e12)), wf_const(x.graph, -1e12)); }
+static wf_t wf__nf_bounded(wf_t x, double limit) { return limit < 0 ? x : wf_scale(wf_tanh(wf_scale(x, 1 / limit)), limit); }
+
+static wf_t wf__nf_row(wf_t rows, int from, int count)
+{
+    int d[4];
+    if (wf__missing(rows)) return rows;
+    wf_shape(rows, d);
+    wf_t part = wf_slice(rows, 0, from, count);
+    return count == 1 ? wf_reshape(part, 1, d + 1) : part;
+}
+
+static wf_t wf__nf_ones(wf_graph *g, int rows, int columns, double value)
+{
+    int d[2] = { rows, columns };
+    return wf_full(g, 2, d, value);
+}
+
+/* flows: mask a layer */
+static wf_t wf__nf_masked(wf_t weight, const int *in, const int *out, int strict)
+{
+    int d[4];
+    if (wf__missing(weight)) return weight;
+    wf_shape(weight, d);
+    wf_arena *A = weight.graph->arena;
+    double *mask = (double *)wf_alloc(A, (size_t)d[0] * (size_t)d[1], sizeof *mask);
+    for (int o = 0; mask && o < d[0]; o++)
+        for (int i = 0; i < d[1]; i++) mask[o * d[1] + i] = strict ? out[o] > in[i] : out[o] >= in[i];
+    return mask ? wf_mul(weight, wf_const_array(weight.graph, 2, d, mask)) : wf__none(weight.graph);
+}
+
+/* flows: build a network */
+/* in: no value: nothing to look at. degree (NULL: no masks): of the inputs [n], then of the outputs [out]. Result: [out]. */
+static wf_t wf__nf_network(const wf__nf *at, wf_t in, int out, const int *degree)
+{
+    wf_t list[2], h;
+    char name[WF__NAME_ROOM];
+    const wf_flow_layer *l = at->l;
+    int n = 0, d[8], *deg = NULL, seen = 0, top = at->f->d.dim - 1;
+    if (in.id) list[n++] = wf__nf_clip(in);
+    if (at->context.id) list[n++] = at->context;
+    wf_t bias = wf__network_param(at->g, wf__join(at->g, name, at->f->prefix[at->k], l->layers, ""), ".bias", out, 0, WF_INIT_ZERO, 0);
+    if (!n) return bias;
+    h = wf_concat(list, n, 0);
+    if (wf__missing(h)) return h;
+    wf_shape(h, d);
+    if (degree) {
+        wf_shape(in, d + 1);
+        seen = d[1];
+        deg = (int *)wf_alloc(at->g->arena, (size_t)d[0] + (size_t)l->layers * (size_t)l->width, sizeof *deg);
+        if (!deg) return wf__none(at->g);
+        memcpy(deg, degree, (size_t)seen * sizeof *deg); /* the context has degree 0 */
+    }
+    for (int i = 0; i < l->layers; i++) {
+        wf_affine w = wf_linear_params(at->g, wf__join(at->g, name, at->f->prefix[at->k], i, ""), d[0], l->width, 1);
+        for (int k = 0; degree && k < l->width; k++) deg[d[0] + k] = n > 1 ? k % (top + 1) : k % (top > 0 ? top : 1) + 1;
+        if (degree) w.weight = wf__nf_masked(w.weight, deg, deg + d[0], 0);
+        if (degree) deg += d[0];
+        h = wf_activate(wf_linear_with(h, w), l->activation);
+        d[0] = l->width;
+    }
+    wf_affine last;
+    last.weight = wf__network_param(at->g, wf__join(at->g, name, at->f->prefix[at->k], l->layers, ""), ".weight", out, l->width, WF_INIT_NORMAL, l->start / sqrt((double)l->width));
+    last.bias = bias;
+    if (degree) last.weight = wf__nf_masked(last.weight, deg, degree + seen, 1);
+    return wf_linear_with(h, last);
+}
+
+/* flows: affine maps */
+static wf_t wf__map_stretch(wf_t b, wf_t s, wf_t t, int inverse)
+{
+    return inverse ? wf_mul(wf_sub(b, t), wf_exp(wf_neg(s))) : wf_add(wf_mul(b, wf_exp(s)), t);
+}
+
+static wf_t wf__map_affine(const wf__nf *at, wf_t b, wf_t p, wf_t *slope, int inverse)
+{
+    wf_t s = wf__nf_bounded(wf__nf_row(p, 0, 1), at->l->scale);
+    *slope = s;
+    return wf__map_stretch(b, s, wf__nf_row(p, 1, 1), inverse);
+}
+static wf_t wf__map_shift(const wf__nf *at, wf_t b, wf_t p, wf_t *slope, int inverse)
+{
+    (void)at;
+    *slope = wf_scale(b, 0);
+    return inverse ? wf_sub(b, wf__nf_row(p, 0, 1)) : wf_add(b, wf__nf_row(p, 0, 1));
+}
+
+static wf_t wf__map_standardise(const wf__nf *at, wf_t b, wf_t p, wf_t *slope, int inverse)
+{
+    wf_t s = wf__nf_bounded(wf__nf_row(p, 1, 1), at->l->scale);
+    *slope = wf_neg(s);
+    return wf__map_stretch(b, s, wf__nf_row(p, 0, 1), !inverse);
+}
+static wf_t wf__map_bounded(const wf__nf *at, wf_t b, wf_t p, wf_t *slope, int inverse)
+{
+    wf_t grow = wf_scale(wf_tanh(wf__nf_row(p, 0, 1)), at->l->scale), by = wf_shift(grow, 1);
+    wf_t reach = wf__network_param(at->g, at->f->prefix[at->k], ".beta", wf__of(by)->d[0], 0, WF_INIT_ZERO, 0);
+    wf_t move = wf_mul(wf_exp(wf__nf_bounded(reach, 10)), wf_tanh(wf__nf_row(p, 1, 1)));
+    *slope = wf_log1p(grow);
+    return inverse ? wf_div(wf_sub(b, move), by) : wf_add(wf_mul(b, by), move);
+}
+
+/* flows: find a root */
+typedef wf_t (*wf__nf_curve)(wf_t x, const wf_t *with, const void *user, wf_t *slope);
+
+static wf_t wf__nf_root(wf_t v, wf_t reach, wf__nf_curve f, const wf_t *with, int n, const void *user)
+{
+    wf_t in[4], slope;
+    if (wf__strangers(v, reach)) return wf__none(v.graph);
+    wf_loop *l = wf_loop_begin(v.graph, 16, WF_KEEP_CARRY);
+    if (!l) return wf__none(v.graph);
+    wf_t start = wf_per_sample(wf_stop(v)), far = wf_stop(reach);
+    wf_t x = wf_loop_carry(l, start), low = wf_loop_carry(l, wf_sub(start, far)), high = wf_loop_carry(l, wf_add(start, far));
+    for (int i = 0; i < n; i++) in[i] = wf_loop_constant(l, wf_stop(with[i]));
+    wf_t off = wf_sub(f(x, in, user, &slope), wf_loop_constant(l, start));
+    wf_t above = wf_lt(wf_const(l->body, 0), off), newton = wf_sub(x, wf_div(off, slope));
+    wf_t lower = wf_select(above, low, x), upper = wf_select(above, x, high);
+    wf_t inside = wf_mul(wf_le(lower, newton), wf_le(newton, upper));
+    wf_loop_next(l, x, wf_select(inside, newton, wf_scale(wf_add(lower, upper), 0.5)));
+    wf_loop_next(l, low, lower);
+    wf_loop_next(l, high, upper);
+    if (wf_loop_end(l) < 0) return wf__none(v.graph);
+    wf_t root = wf_stop(wf_loop_final(l, x));
+    for (int i = 0; i < 2; i++) {
+        wf_t miss = wf_sub(f(root, with, user, &slope), v);
+        root = wf_sub(root, wf_div(miss, slope));
+    }
+    return root;
+}
+
+/* flows: smooth map */
+typedef struct wf__nf_centres { int count; double first, step, kappa; } wf__nf_centres;
+
+static wf__nf_centres wf__nf_centres_of(const wf_flow_layer *l)
+{
+    wf__nf_centres c;
+    c.count = l->bins;
+    c.step = l->bins > 1 ? 2 * l->bound / (l->bins - 1) : l->bound;
+    c.first = l->bins > 1 ? -l->bound : 0;
+    c.kappa = 1.05 / c.step;
+    return c;
+}
+static wf_t wf__nf_wavy(wf_t x, const wf_t *with, const void *user, wf_t *slope)
+{
+    const wf__nf_centres *c = (const wf__nf_centres *)user;
+    double centre[WF__NF_MANY];
+    int d[2] = { 1, 1 };
+    for (int i = 0; i < c->count; i++) centre[i] = c->first + i * c->step;
+    d[0] = c->count;
+    wf_t u = wf_tanh(wf_scale(wf_sub(x, wf_const_array(x.graph, 2, d, centre)), c->kappa));
+    *slope = wf_shift(wf_sum_over(wf_mul(with[0], wf_sub(wf_const(x.graph, 1), wf_square(u))), 0), 1);
+    return wf_add(x, wf_scale(wf_sum_over(wf_mul(with[0], u), 0), 1 / c->kappa));
+}
+static wf_t wf__map_smooth(const wf__nf *at, wf_t b, wf_t p, wf_t *slope, int inverse)
+{
+    wf__nf_centres c = wf__nf_centres_of(at->l);
+    int d[4], rows = c.count;
+    wf_t s = wf__nf_bounded(wf__nf_row(p, 0, 1), at->l->scale), t = wf__nf_row(p, 1, 1), beta = wf_scale(wf_tanh(wf_slice(p, 0, 2, rows)), 0.3), inner, steep;
+    if (wf__missing(b) || wf__missing(beta)) return wf__none(at->g);
+    wf_shape(b, d);
+    if (inverse) inner = wf__nf_root(wf__map_stretch(b, s, t, 1), wf_full(at->g, 1, d, 0.3 * c.count / c.kappa), wf__nf_wavy, &beta, 1, &c);
+    else inner = b;
+    wf_t y = wf__nf_wavy(inner, &beta, &c, &steep);
+    *slope = wf_add(s, wf_log(steep));
+    return inverse ? inner : wf__map_stretch(y, s, t, 0);
+}
+
+/* flows: spline: lay out the knots */
+typedef struct wf__nf_knots { wf_t x, y, d; } wf__nf_knots; /* [bins + 1, m] */
+
+static wf_t wf__nf_knots_at(wf_t raw, int from, int bins, double bound)
+{
+    double least = 1e-3;
+    wf_t list[3], w = wf_scale(wf_shift(wf_scale(wf_softmax(wf_slice(raw, 0, from, bins), 0), 1 - least * bins), least), 2 * bound);
+    if (wf__missing(w)) return w;
+    int m = wf__of(w)->d[1];
+    list[0] = wf__nf_ones(raw.graph, 1, m, -bound);
+    list[1] = wf_shift(wf_slice(wf_cumsum(w, 0, 0, 0), 0, 0, bins - 1), -bound);
+    list[2] = wf__nf_ones(raw.graph, 1, m, bound);
+    return wf_concat(list, 3, 0);
+}
+
+static wf__nf_knots wf__nf_knots_of(wf_t p, int bins, double bound)
+{
+    wf__nf_knots k;
+    wf_t list[3];
+    k.x = wf__nf_knots_at(p, 0, bins, bound);
+    k.y = wf__nf_knots_at(p, bins, bins, bound);
+    list[1] = wf_shift(wf_softplus(wf_shift(wf_slice(p, 0, 2 * bins, bins - 1), log(expm1(1 - 1e-3)))), 1e-3); /* zeros give slope 1 */
+    list[0] = list[2] = wf__nf_ones(p.graph, 1, wf__missing(p) ? 1 : wf__of(p)->d[1], 1);
+    k.d = wf_concat(list, 3, 0);
+    return k;
+}
+
+/* flows: spline: choose the bin */
+typedef struct wf__nf_bin { wf_t x, w, y, h, d0, d1, s; } wf__nf_bin;
+
+static wf_t wf__nf_pick(wf_t rows, wf_t which, int from, int bins) { return wf_sum_over(wf_mul(which, wf_slice(rows, 0, from, bins)), 0); }
+
+static wf__nf_bin wf__nf_bin_at(const wf__nf_knots *k, wf_t u, int bins, int by_value)
+{
+    wf__nf_bin b;
+    wf_t passed = wf_le(wf_slice(by_value ? k->y : k->x, 0, 1, bins - 1), u);
+    wf_t which = wf_sub(wf_pad(wf_shift(passed, -1), 0, 1, 0), wf_pad(passed, 0, 0, 1));
+    which = wf_shift(which, 1); /* 1, p1, ... minus p1, p2, ..., 0: passed the knot before and not the one after */
+    b.x = wf__nf_pick(k->x, which, 0, bins);
+    b.w = wf_sub(wf__nf_pick(k->x, which, 1, bins), b.x);
+    b.y = wf__nf_pick(k->y, which, 0, bins);
+    b.h = wf_sub(wf__nf_pick(k->y, which, 1, bins), b.y);
+    b.d0 = wf__nf_pick(k->d, which, 0, bins);
+    b.d1 = wf__nf_pick(k->d, which, 1, bins);
+    b.s = wf_div(b.h, b.w);
+    return b;
+}
+
+/* flows: spline map */
+static wf_t wf__nf_spline_root(const wf__nf_bin *k, wf_t u, wf_t bend)
+{
+    wf_graph *g = u.graph;
+    wf_t eta = wf_div(wf_sub(u, k->y), k->h), lean = wf_mul(eta, bend), zero = wf_const(g, 0), tiny = wf_const(g, 1e-14);
+    wf_t a = wf_add(wf_sub(k->s, k->d0), lean), b = wf_sub(k->d0, lean), c = wf_mul(k->s, eta);
+    wf_t root = wf_sqrt(wf_max(wf_add(wf_square(b), wf_scale(wf_mul(a, c), 4)), tiny)), sum = wf_add(wf_abs(b), root), falls = wf_lt(b, zero);
+    wf_t over = wf_select(falls, sum, wf_scale(c, 2)), under = wf_select(falls, wf_max(wf_scale(a, 2), tiny), wf_max(sum, tiny));
+    return wf_div(over, under);
+}
+
+static wf_t wf__map_spline(const wf__nf *at, wf_t x, wf_t p, wf_t *slope, int inverse)
+{
+    int bins = at->l->bins;
+    wf_graph *g = at->g;
+    if (wf__missing(x) || wf__missing(p)) return wf__none(g);
+    wf_t bound = wf_const(g, at->l->bound), inside = wf_le(wf_abs(x), bound), u = wf_max(wf_min(x, bound), wf_neg(bound)), zero = wf_const(g, 0), one = wf_const(g, 1);
+    wf__nf_knots knots = wf__nf_knots_of(p, bins, at->l->bound);
+    wf__nf_bin k = wf__nf_bin_at(&knots, u, bins, inverse);
+    wf_t bend = wf_sub(wf_add(k.d0, k.d1), wf_scale(k.s, 2)), xi = inverse ? wf__nf_spline_root(&k, u, bend) : wf_div(wf_sub(u, k.x), k.w);
+    xi = wf_max(wf_min(xi, one), zero);
+    wf_t rest = wf_sub(one, xi), q = wf_mul(xi, rest), D = wf_add(k.s, wf_mul(bend, q));
+    wf_t P = wf_add(wf_mul(k.d1, wf_square(xi)), wf_add(wf_scale(wf_mul(k.s, q), 2), wf_mul(k.d0, wf_square(rest))));
+    wf_t y = inverse ? wf_add(k.x, wf_mul(xi, k.w)) : wf_add(k.y, wf_div(wf_mul(k.h, wf_add(wf_mul(k.s, wf_square(xi)), wf_mul(k.d0, q))), D));
+    *slope = wf_select(inside, wf_sub(wf_log(P), wf_scale(wf_log(wf_div(D, k.s)), 2)), zero);
+    return wf_select(inside, y, x);
+}
+
+/* flows: list the maps */
+static const struct wf__nf_map_row { const char *name; int rows, per_bin; wf_t (*build)(const wf__nf *at, wf_t b, wf_t p, wf_t *slope, int inverse); } wf__nf_maps[WF__NF_MAPS] = {
+    { "affine", 2, 0, wf__map_affine }, { "shift", 1, 0, wf__map_shift }, { "standardise", 2, 0, wf__map_standardise },
+    { "bounded", 2, 0, wf__map_bounded }, { "smooth", 2, 1, wf__map_smooth }, { "spline", -1, 3, wf__map_spline },
+};
+
+static int wf__nf_rows(const wf_flow_layer *l) { return wf__nf_maps[l->map].rows + wf__nf_maps[l->map].per_bin * l->bins; }
+
+static wf_t wf__nf_table(wf_t p, int rows, int columns)
+{
+    int d[2] = { rows, columns };
+    return wf_reshape(p, 2, d);
+}
+
+/* flows: split and merge */
+static wf_t wf__nf_index(wf_graph *g, const int *index, int n)
+{
+    double *x = g ? (double *)wf_alloc(g->arena, (size_t)n, sizeof *x) : NULL;
+    for (int i = 0; x && i < n; i++) x[i] = index[i];
+    return x ? wf_const_array(g, 1, &n, x) : wf__none(g);
+}
+
+static void wf__nf_split(const wf__nf *at, wf_t x, wf_t *a, wf_t *b)
+{
+    const wf__nf_parts *p = &at->f->parts[at->k];
+    int dim = at->f->d.dim, moved = dim - p->kept;
+    *a = wf__none(at->g);
+    *b = x;
+    if (!p->kept) return;
+    if (p->order) {
+        *a = wf_take(x, wf__nf_index(at->g, p->order, p->kept));
+        *b = wf_take(x, wf__nf_index(at->g, p->order + p->kept, moved));
+    } else {
+        *a = wf_slice(x, 0, at->l->part ? moved : 0, p->kept);
+        *b = wf_slice(x, 0, at->l->part ? 0 : p->kept, moved);
+    }
+}
+
+static wf_t wf__nf_merge(const wf__nf *at, wf_t a, wf_t b)
+{
+    const wf__nf_parts *p = &at->f->parts[at->k];
+    wf_t list[2];
+    if (!p->kept) return b;
+    list[at->l->part && !p->order] = a;
+    list[!(at->l->part && !p->order)] = b;
+    wf_t x = wf_concat(list, 2, 0);
+    return p->order ? wf_take(x, wf__nf_index(at->g, p->back, at->f->d.dim)) : x;
+}
+
+/* flows: couplings */
+static wf_t wf__nf_chosen(const wf__nf *at, wf_t a)
+{
+    int moved = at->f->d.dim - at->f->parts[at->k].kept, rows = wf__nf_rows(at->l);
+    return wf__nf_table(wf__nf_network(at, a, rows * moved, NULL), rows, moved);
+}
+
+static wf_t wf__nf_couple(const wf__nf *at, wf_t x, wf_t *logdet, int inverse)
+{
+    wf_t a, b, slope = wf__none(at->g);
+    wf__nf_split(at, x, &a, &b);
+    b = wf__nf_maps[at->l->map].build(at, b, wf__nf_chosen(at, a), &slope, inverse);
+    *logdet = wf_sum(slope);
+    return wf__nf_merge(at, a, b);
+}
+
+static wf_t wf__coupling_map(const wf__nf *at, wf_t x, wf_t *logdet) { return wf__nf_couple(at, x, logdet, 0); }
+static wf_t wf__coupling_solve(const wf__nf *at, wf_t y, wf_t *logdet) { return wf__nf_couple(at, y, logdet, 1); }
+
+/* flows: the score behind a coupling */
+static wf_t wf__coupling_score(const wf__nf *at, wf_t x, wf_t s)
+{
+    wf_t a, b, sa, sb, y[2], u[2], back;
+    wf__nf_split(at, x, &a, &b);
+    wf__nf_split(at, s, &sa, &sb);
+    y[1] = wf__nf_maps[at->l->map].build(at, b, wf__nf_chosen(at, a), &y[0], 0);
+    if (wf__missing(y[0]) || wf__missing(y[1])) return wf__none(at->g);
+    sb = wf_mul(wf_sub(sb, wf_grad(y[0], b)), wf_exp(wf_neg(y[0])));
+    if (!a.id) return sb;
+    u[0] = wf_shift(wf_scale(y[0], 0), 1);
+    u[1] = sb;
+    if (wf_vjp(y, u, 2, &a, 1, &back) < 0) return wf__none(at->g);
+    return wf__nf_merge(at, wf_sub(sa, back), sb);
+}
+
+/* flows: autoregressive layers */
+static wf_t wf__nf_autoregress(const wf__nf *at, wf_t x, wf_t seen, wf_t *slope, int inverse)
+{
+    int dim = at->f->d.dim, rows = wf__nf_rows(at->l), *degree = (int *)wf_alloc(at->g->arena, (size_t)dim * (size_t)(rows + 1), sizeof *degree);
+    for (int i = 0; degree && i < dim; i++) degree[i] = at->f->parts[at->k].back[i] + 1;
+    for (int i = 0; degree && i < dim * rows; i++) degree[dim + i] = degree[i % dim];
+    wf_t p = degree ? wf__nf_table(wf__nf_network(at, seen, rows * dim, degree), rows, dim) : wf__none(at->g);
+    return wf__nf_maps[at->l->map].build(at, x, p, slope, inverse);
+}
+
+static wf_t wf__autoregressive_map(const wf__nf *at, wf_t x, wf_t *logdet)
+{
+    wf_t slope = wf__none(at->g), y = wf__nf_autoregress(at, x, x, &slope, 0);
+    *logdet = wf_sum(slope);
+    return y;
+}
+/* In a loop: keep those coordinates of x whose turn has come (backwards: counted from the last); the others are zero. */
+static wf_t wf__nf_known(const wf__nf *at, wf_t x, wf_t step, int backwards)
+{
+    wf_t rank = wf__nf_index(at->g, at->f->parts[at->k].back, at->f->d.dim);
+    if (backwards) rank = wf_sub(wf_const(at->g, at->f->d.dim - 1), rank);
+    return wf_select(wf_le(rank, step), x, wf_const(at->g, 0));
+}
+
+static wf__nf wf__nf_inside(const wf__nf *at, wf_loop *l)
+{
+    wf__nf in = *at;
+    in.g = wf_loop_body(l);
+    if (at->context.id) in.context = wf_loop_constant(l, at->context);
+    return in;
+}
+static wf_t wf__autoregressive_solve(const wf__nf *at, wf_t y, wf_t *logdet)
+{
+    wf_t slope = wf__none(at->g), start = wf_per_sample(wf_scale(y, 0)), x = start;
+    wf_loop *l = at->f->d.dim > 1 ? wf_loop_begin(at->g, at->f->d.dim - 1, WF_KEEP_CARRY) : NULL;
+    if (l) {
+        wf__nf in = wf__nf_inside(at, l);
+        wf_t known = wf_loop_carry(l, start), next = wf__nf_autoregress(&in, wf_loop_constant(l, y), known, &slope, 1);
+        wf_loop_next(l, known, wf__nf_known(&in, next, wf_loop_step(l), 0));
+        if (wf_loop_end(l) < 0) return wf__none(at->g);
+        x = wf_loop_final(l, known);
+    }
+    x = wf__nf_autoregress(at, y, x, &slope, 1);
+    *logdet = wf_sum(slope);
+    return x;
+}
+
+/* flows: the score behind an autoregressive layer */
+static wf_t wf__autoregressive_score(const wf__nf *at, wf_t x, wf_t r)
+{
+    wf_t slope = wf__none(at->g), back;
+    wf_loop *l = wf_loop_begin(at->g, at->f->d.dim, WF_KEEP_CARRY);
+    if (!l) return wf__none(at->g);
+    wf__nf in = wf__nf_inside(at, l);
+    wf_t v = wf_loop_carry(l, wf_per_sample(wf_scale(r, 0))), xs = wf_loop_constant(l, x), rs = wf_loop_constant(l, r);
+    wf_t y = wf__nf_autoregress(&in, xs, xs, &slope, 0);
+    if (wf_vjp(&y, &v, 1, &xs, 1, &back) < 0) return wf__none(at->g);
+    wf_t next = wf_add(v, wf_mul(wf_sub(rs, back), wf_exp(wf_neg(slope))));
+    wf_loop_next(l, v, wf__nf_known(&in, next, wf_loop_step(l), 1));
+    return wf_loop_end(l) < 0 ? wf__none(at->g) : wf_loop_final(l, v);
+}
+
+/* flows: make a rotation */
+/* Orthonormal rows from normal numbers, by Gram and Schmidt, twice over for the rounding. */
+static wf_t wf__nf_rotation(const wf__nf *at)
+{
+    int n = at->f->d.dim, d[2] = { n, n };
+    double *q = (double *)wf_alloc(at->g->arena, (size_t)n * (size_t)n, sizeof *q);
+    wf_rng rng;
+    wf_rng_init(&rng, (uint64_t)(int64_t)at->l->seed, 32);
+    for (int i = 0; q && i < n; i++) {
+        double *row = q + i * n, length = 0;
+        for (int k = 0; k < n; k++) row[k] = wf_rng_normal(&rng);
+        for (int j = 0; j < 2 * i; j++) {
+            double dot = 0, *other = q + (j % i) * n;
+            for (int k = 0; k < n; k++) dot += row[k] * other[k];
+            for (int k = 0; k < n; k++) row[k] -= dot * other[k];
+        }
+        for (int k = 0; k < n; k++) length += row[k] * row[k];
+        for (int k = 0; k < n; k++) row[k] /= sqrt(length);
+    }
+    return q ? wf_const_array(at->g, 2, d, q) : wf__none(at->g);
+}
+
+/* flows: linear layers */
+typedef struct wf__nf_lu { wf_t q, l, u, r, bias; } wf__nf_lu;
+
+static wf_t wf__nf_eye(wf_graph *g, int n)
+{
+    int d[2] = { n, n };
+    double *x = g ? (double *)wf_alloc(g->arena, (size_t)n * (size_t)n, sizeof *x) : NULL;
+    for (int i = 0; x && i < n; i++) x[i * n + i] = 1;
+    return x ? wf_const_array(g, 2, d, x) : wf__none(g);
+}
+
+static wf__nf_lu wf__nf_factors(const wf__nf *at)
+{
+    wf__nf_lu m;
+    int n = at->f->d.dim, row[2] = { 1, 0 };
+    const char *name = at->f->prefix[at->k];
+    wf_t lower = wf__network_param(at->g, name, ".lower", n, n, WF_INIT_ZERO, 0), upper = wf__network_param(at->g, name, ".upper", n, n, WF_INIT_ZERO, 0), eye = wf__nf_eye(at->g, n);
+    row[1] = n;
+    m.r = wf__nf_bounded(wf__network_param(at->g, name, ".diagonal", n, 0, WF_INIT_ZERO, 0), at->l->scale);
+    m.bias = wf__nf_network(at, wf__none(at->g), n, NULL);
+    m.q = at->l->seed ? wf__nf_rotation(at) : wf__none(at->g);
+    m.l = wf__missing(lower) ? lower : wf_add(wf__triangle(lower, 0, 0), eye);
+    m.u = wf__missing(upper) ? upper : wf_add(wf__triangle(upper, 1, 0), wf_mul(eye, wf_reshape(wf_exp(m.r), 2, row)));
+    return m;
+}
+static wf_t wf__nf_trisolve(wf_t l, wf_t b, int upper, int transpose)
+{
+    int d[2];
+    if (wf__missing(b)) return b;
+    d[0] = wf__of(b)->d[0];
+    d[1] = 1;
+    return wf_reshape(wf_trisolve(l, wf_reshape(b, 2, d), upper, transpose, 0), 1, d);
+}
+
+static wf_t wf__linear_map(const wf__nf *at, wf_t x, wf_t *logdet)
+{
+    wf__nf_lu m = wf__nf_factors(at);
+    wf_t y = wf_matmul(m.l, wf_matmul(m.u, wf__nf_clip(x)));
+    *logdet = wf_sum(m.r);
+    return wf_add(m.q.id ? wf_matmul(m.q, y) : y, m.bias);
+}
+static wf_t wf__linear_solve(const wf__nf *at, wf_t y, wf_t *logdet)
+{
+    wf__nf_lu m = wf__nf_factors(at);
+    wf_t x = wf_sub(wf__nf_clip(y), m.bias);
+    *logdet = wf_sum(m.r);
+    if (m.q.id) x = wf_matmul(wf_transpose(m.q), x);
+    return wf__nf_trisolve(m.u, wf__nf_trisolve(m.l, x, 0, 0), 1, 0);
+}
+
+static wf_t wf__linear_score(const wf__nf *at, wf_t x, wf_t r)
+{
+    wf__nf_lu m = wf__nf_factors(at);
+    wf_t s = wf__nf_trisolve(m.l, wf__nf_trisolve(m.u, r, 1, 1), 0, 1);
+    (void)x;
+    return m.q.id ? wf_matmul(m.q, s) : s;
+}
+
+/* flows: permutations */
+static wf_t wf__permute_map(const wf__nf *at, wf_t x, wf_t *logdet)
+{
+    if (logdet) *logdet = wf_const(at->g, 0);
+    return wf_take(x, wf__nf_index(at->g, at->f->parts[at->k].order, at->f->d.dim));
+}
+
+static wf_t wf__permute_solve(const wf__nf *at, wf_t y, wf_t *logdet)
+{
+    *logdet = wf_const(at->g, 0);
+    return wf_take(y, wf__nf_index(at->g, at->f->parts[at->k].back, at->f->d.dim));
+}
+
+static wf_t wf__permute_score(const wf__nf *at, wf_t x, wf_t r) { (void)x; return wf__permute_map(at, r, NULL); }
+
+/* flows: planar layers */
+typedef struct wf__nf_bend { wf_t a, p, q; } wf__nf_bend; /* the Jacobian a I + p q' */
+
+static wf_t wf__nf_shaped(const wf__nf *at, int n, double scale) /* free parameters that start normal, and a part from the context */
+{
+    wf_t x = wf__network_param(at->g, at->f->prefix[at->k], ".shape", n, 0, WF_INIT_NORMAL, scale);
+    return at->context.id ? wf_add(x, wf__nf_network(at, wf__none(at->g), n, NULL)) : x;
+}
+
+static wf_t wf__nf_planar_curve(wf_t x, const wf_t *with, const void *user, wf_t *slope)
+{
+    wf_t h = wf_tanh(wf_add(x, with[1]));
+    (void)user;
+    *slope = wf_shift(wf_mul(with[0], wf_sub(wf_const(x.graph, 1), wf_square(h))), 1);
+    return wf_add(x, wf_mul(with[0], h));
+}
+
+static wf_t wf__nf_planar(const wf__nf *at, wf_t x, wf_t *logdet, int inverse, wf__nf_bend *bend)
+{
+    int d = at->f->d.dim, one = 1;
+    wf_t all = wf__nf_shaped(at, 2 * d + 1, 1 / sqrt((double)d));
+    if (wf__missing(all) || wf__missing(x)) return wf__none(at->g);
+    wf_t w = wf_slice(all, 0, 0, d), u = wf_slice(all, 0, d, d), with[2], slope;
+    wf_t wu = wf_dot(w, u), wide = wf_shift(wf_sumsq(w), 1e-8), far = wf_shift(wf_softplus(wu), -1);
+    u = wf_add(u, wf_mul(wf_div(wf_sub(far, wu), wide), w));
+    with[0] = wf_reshape(wf_dot(w, u), 1, &one);
+    with[1] = wf_slice(all, 0, 2 * d, 1);
+    x = wf__nf_clip(x);
+    wf_t along = wf_reshape(wf_dot(w, x), 1, &one);
+    if (inverse) along = wf__nf_root(along, wf_shift(wf_abs(with[0]), 1e-6), wf__nf_planar_curve, with, 2, NULL);
+    wf__nf_planar_curve(along, with, NULL, &slope);
+    wf_t h = wf_tanh(wf_add(along, with[1])), steep = wf_sub(wf_const(at->g, 1), wf_square(h));
+    *logdet = wf_sum(wf_log(slope));
+    if (bend) { bend->a = wf_const(at->g, 1); bend->p = u; bend->q = wf_mul(steep, w); }
+    return inverse ? wf_sub(x, wf_mul(u, h)) : wf_add(x, wf_mul(u, h));
+}
+
+/* flows: radial layers */
+static wf_t wf__nf_radial(const wf__nf *at, wf_t x, wf_t *logdet, int inverse, wf__nf_bend *bend)
+{
+    int d = at->f->d.dim, one = 1;
+    wf_t all = wf__nf_shaped(at, d + 2, 0.1);
+    if (wf__missing(all) || wf__missing(x)) return wf__none(at->g);
+    wf_t alpha = wf_softplus(wf_slice(all, 0, d, 1)), beta = wf_sub(wf_softplus(wf_slice(all, 0, d + 1, 1)), alpha), to = wf_sub(wf__nf_clip(x), wf_slice(all, 0, 0, d));
+    wf_t r = wf_reshape(wf_sqrt(wf_shift(wf_sumsq(to), 1e-20)), 1, &one);
+    if (inverse) { /* r^2 + b r = c */
+        wf_t b = wf_sub(wf_add(alpha, beta), r), c = wf_mul(r, alpha), root = wf_sqrt(wf_add(wf_square(b), wf_scale(c, 4))), sum = wf_add(wf_abs(b), root);
+        r = wf_select(wf_lt(b, wf_const(at->g, 0)), wf_scale(sum, 0.5), wf_div(wf_scale(c, 2), wf_shift(sum, 1e-30)));
+    }
+    wf_t h = wf_recip(wf_add(alpha, r)), bh = wf_mul(beta, h), grow = wf_shift(bh, 1), fall = wf_mul(bh, wf_mul(h, r));
+    *logdet = wf_sum(wf_add(wf_scale(wf_log(grow), d - 1), wf_log(wf_sub(grow, fall))));
+    if (bend) { bend->a = grow; bend->p = wf_div(wf_neg(wf_mul(bh, h)), r); bend->q = to; bend->p = wf_mul(bend->p, to); }
+    return inverse ? wf_add(wf_slice(all, 0, 0, d), wf_div(to, grow)) : wf_add(x, wf_mul(bh, to));
+}
+
+/* flows: the score behind a bend */
+static wf_t wf__nf_unbend(const wf__nf_bend *m, wf_t r) { return wf_div(wf_sub(r, wf_mul(m->q, wf_div(wf_dot(m->p, r), wf_add(m->a, wf_dot(m->p, m->q))))), m->a); }
+
+static wf_t wf__planar_map(const wf__nf *at, wf_t x, wf_t *logdet) { return wf__nf_planar(at, x, logdet, 0, NULL); }
+static wf_t wf__planar_solve(const wf__nf *at, wf_t y, wf_t *logdet) { return wf__nf_planar(at, y, logdet, 1, NULL); }
+static wf_t wf__radial_map(const wf__nf *at, wf_t x, wf_t *logdet) { return wf__nf_radial(at, x, logdet, 0, NULL); }
+static wf_t wf__radial_solve(const wf__nf *at, wf_t y, wf_t *logdet) { return wf__nf_radial(at, y, logdet, 1, NULL); }
+
+static wf_t wf__bend_score(const wf__nf *at, wf_t x, wf_t r)
+{
+    wf__nf_bend m;
+    wf_t logdet, y = (at->l->kind == WF_FLOW_PLANAR ? wf__nf_planar : wf__nf_radial)(at, x, &logdet, 0, &m);
+    return wf__missing(y) ? y : wf__nf_unbend(&m, r);
+}
+
+/* flows: bound the slope of a layer */
+static wf_t wf__nf_tamed(wf_t w, double limit)
+{
+    wf_t size = wf_shift(wf_sumsq(w), 1e-30), s = wf_div(wf_matmul_t(w, 0, w, 1), size);
+    s = wf_matmul_t(s, 0, s, 1);
+    s = wf_matmul_t(s, 0, s, 1);
+    wf_t norm = wf_mul(wf_exp(wf_scale(wf_log(wf_shift(wf_sumsq(s), 1e-30)), 1.0 / 16)), wf_sqrt(size));
+    return wf_mul(w, wf_div(wf_const(w.graph, limit), wf_max(norm, wf_const(w.graph, limit))));
+}
+
+static wf_t wf__nf_gentle(const wf__nf *at, wf_t x)
+{
+    wf_t list[2], h;
+    char name[WF__NAME_ROOM];
+    int d = at->f->d.dim, n = 0, width = at->l->width;
+    double each = pow(at->l->lipschitz, 1.0 / (at->l->layers + 1));
+    list[n++] = x;
+    if (at->context.id) list[n++] = at->context;
+    h = wf_concat(list, n, 0);
+    for (int i = 0; i <= at->l->layers; i++) {
+        int in = wf__missing(h) ? 1 : wf__of(h)->d[0], last = i == at->l->layers;
+        wf_affine w = wf_linear_params(at->g, wf__join(at->g, name, at->f->prefix[at->k], i, ""), in, last ? d : width, 1);
+        if (wf__missing(w.weight)) return wf__none(at->g);
+        w.weight = wf__nf_tamed(w.weight, each);
+        h = wf_linear_with(h, w);
+        if (!last) h = wf_tanh(h);
+    }
+    return h;
+}
+
+/* flows: residual layers */
+static wf_t wf__nf_signs(const wf__nf *at)
+{
+    return wf_sub(wf_scale(wf_lt(wf_const(at->g, 0.5), wf_uniform(at->g, 1, &at->f->d.dim, at->l->purpose)), 2), wf_const(at->g, 1));
+}
+
+static wf_t wf__nf_jacobian_plus(const wf__nf *at, wf_t u, wf_t x) { return wf_add(wf_jacobian(u, x), wf__nf_eye(at->g, at->f->d.dim)); }
+
+static wf_t wf__nf_half_logdet(wf_t root)
+{
+    return wf__missing(root) ? root : wf_sum(wf_log(wf_sum_over(wf_mul(root, wf__nf_eye(root.graph, wf__of(root)->d[0])), 1)));
+}
+static wf_t wf__nf_series(const wf__nf *at, wf_t u, wf_t x)
+{
+    enum { MORE = 24 };
+    int one = 1;
+    wf_t e = wf__nf_signs(at), v = e, sum = wf_const(at->g, 0), luck = wf_reshape(wf_uniform(at->g, 1, &one, at->l->purpose + 1), 0, NULL);
+    for (int j = 1; j <= at->l->terms + MORE; j++) {
+        double chance = j <= at->l->terms ? 1 : pow(0.5, j - at->l->terms);
+        v = wf_jvp(u, x, v);
+        wf_t term = wf_scale(wf_dot(e, v), (j % 2 ? 1.0 : -1.0) / (j * chance));
+        sum = wf_add(sum, chance < 1 ? wf_mul(term, wf_lt(luck, wf_const(at->g, chance))) : term);
+    }
+    return sum;
+}
+
+static wf_t wf__residual_map(const wf__nf *at, wf_t x, wf_t *logdet)
+{
+    x = wf__nf_clip(x);
+    wf_t u = wf__nf_gentle(at, x);
+    if (wf__missing(u)) return u;
+    if (at->l->exact > 0) {
+        wf_t m = wf__nf_jacobian_plus(at, u, x);
+        *logdet = wf__nf_half_logdet(wf_cholesky(wf_matmul_t(m, 1, m, 0)));
+    } else *logdet = wf__nf_series(at, u, x);
+    return wf_add(x, u);
+}
+
+/* flows: solve a residual layer */
+static wf_t wf__nf_dense(wf_t m, wf_t r, int transpose)
+{
+    wf_t root = wf_cholesky(wf_matmul_t(m, 1, m, 0));
+    wf_t x = transpose ? r : wf_matmul(wf_transpose(m), r);
+    x = wf__nf_trisolve(root, wf__nf_trisolve(root, x, 0, 0), 0, 1);
+    return transpose ? wf_matmul(m, x) : x;
+}
+static wf_t wf__residual_solve(const wf__nf *at, wf_t y, wf_t *logdet)
+{
+    int exact = at->l->exact > 0;
+    y = wf__nf_clip(y);
+    wf_loop *l = wf_loop_begin(at->g, at->l->steps, WF_KEEP_CARRY);
+    if (!l || wf__missing(y)) return wf__none(at->g);
+    wf__nf in = wf__nf_inside(at, l);
+    wf_t x = wf_loop_carry(l, wf_per_sample(y));
+    wf_loop_next(l, x, wf_sub(wf_loop_constant(l, y), wf__nf_gentle(&in, x)));
+    if (wf_loop_end(l) < 0) return wf__none(at->g);
+    x = wf_loop_final(l, x);
+    if (exact) x = wf_stop(x);
+    for (int i = 0; exact && i < 2; i++) {
+        wf_t u = wf__nf_gentle(at, x);
+        x = wf_sub(x, wf__nf_dense(wf__nf_jacobian_plus(at, u, x), wf_sub(wf_add(x, u), y), 0));
+    }
+    wf__residual_map(at, x, logdet);
+    return x;
+}
+static wf_t wf__residual_score(const wf__nf *at, wf_t x, wf_t r)
+{
+    wf_t back;
+    if (at->l->exact > 0) return wf__nf_dense(wf__nf_jacobian_plus(at, wf__nf_gentle(at, x), x), r, 1);
+    wf_loop *l = wf_loop_begin(at->g, at->l->steps, WF_KEEP_CARRY);
+    if (!l) return wf__none(at->g);
+    wf__nf in = wf__nf_inside(at, l);
+    wf_t v = wf_loop_carry(l, wf_per_sample(r)), xs = wf_loop_constant(l, x), u = wf__nf_gentle(&in, xs);
+    if (wf_vjp(&u, &v, 1, &xs, 1, &back) < 0) return wf__none(at->g);
+    wf_loop_next(l, v, wf_sub(wf_loop_constant(l, r), back));
+    return wf_loop_end(l) < 0 ? wf__none(at->g) : wf_loop_final(l, v);
+}
+
+/* flows: continuous layers */
+typedef struct wf__nf_motion { const wf__nf *at; int score; } wf__nf_motion;
+
+static void wf__nf_velocity(const wf_t *y, wf_t t, const wf_t *with, wf_t *dy, void *user)
+{
+    const wf__nf_motion *m = (const wf__nf_motion *)user;
+    wf__nf at = *m->at;
+    wf_t list[2], both[2], u[2], back;
+    int next = 0;
+    at.g = y[0].graph;
+    if (at.context.id) at.context = with[next++];
+    list[0] = y[0];
+    list[1] = t;
+    wf_t v = wf__nf_network(&at, wf_concat(list, 2, 0), at.f->d.dim, NULL);
+    wf_t div = at.l->exact > 0 ? wf_divergence(v, y[0]) : wf_dot(with[next], wf_jvp(v, y[0], with[next]));
+    dy[0] = v;
+    dy[1] = div;
+    if (!m->score || wf__missing(v) || wf__missing(div)) return;
+    both[0] = v;
+    both[1] = div;
+    u[0] = y[2];
+    u[1] = wf_const(at.g, 1);
+    if (wf_vjp(both, u, 2, y, 1, &back) == WF_OK) dy[2] = wf_neg(back);
+}
+static wf_t wf__nf_flow(const wf__nf *at, wf_t x, wf_t *logdet, wf_t *s, int backwards)
+{
+    wf_t y[3];
+    wf__nf_motion m;
+    wf_field_desc f;
+    wf_solve_desc d;
+    int next = 0;
+    memset(&f, 0, sizeof f);
+    memset(&d, 0, sizeof d);
+    m.at = at;
+    m.score = s != NULL;
+    f.fn = wf__nf_velocity;
+    f.user = &m;
+    if (at->context.id) f.with[next++] = at->context;
+    if (at->l->exact <= 0) f.with[next++] = wf__nf_signs(at);
+    d.method = at->l->method;
+    d.steps = at->l->steps;
+    d.t0 = backwards;
+    d.t1 = !backwards;
+    y[0] = wf__nf_clip(x);
+    y[1] = wf_const(at->g, 0);
+    if (s) y[2] = *s;
+    if (wf_ode_list(y, s ? 3 : 2, &f, &d, NULL) < 0) return wf__none(at->g);
+    if (logdet) *logdet = backwards ? wf_neg(y[1]) : y[1];
+    if (s) *s = y[2];
+    return y[0];
+}
+
+static wf_t wf__continuous_map(const wf__nf *at, wf_t x, wf_t *logdet) { return wf__nf_flow(at, x, logdet, NULL, 0); }
+static wf_t wf__continuous_solve(const wf__nf *at, wf_t y, wf_t *logdet) { return wf__nf_flow(at, y, logdet, NULL, 1); }
+static wf_t wf__continuous_score(const wf__nf *at, wf_t x, wf_t s) { return wf__missing(wf__nf_flow(at, x, NULL, &s, 0)) ? wf__none(at->g) : s; }
+
+/* flows: list the kinds */
+/* whole: the score is given s itself; else the right side s - grad log |det|. */
+static const struct wf__nf_kind { const char *name; wf__nf_map map, solve; wf__nf_score score; int whole; } wf__nf_kinds[WF__NF_KINDS] = {
+    { "coupling", wf__coupling_map, wf__coupling_solve, wf__coupling_score, 1 },
+    { "elementwise", wf__coupling_map, wf__coupling_solve, wf__coupling_score, 1 },
+    { "autoregressive", wf__autoregressive_map, wf__autoregressive_solve, wf__autoregressive_score, 0 },
+    { "linear", wf__linear_map, wf__linear_solve, wf__linear_score, 1 },
+    { "permute", wf__permute_map, wf__permute_solve, wf__permute_score, 1 },
+    { "planar", wf__planar_map, wf__planar_solve, wf__bend_score, 0 },
+    { "radial", wf__radial_map, wf__radial_solve, wf__bend_score, 0 },
+    { "residual", wf__residual_map, wf__residual_solve, wf__residual_score, 0 },
+    { "continuous", wf__continuous_map, wf__continuous_solve, wf__continuous_score, 1 },
+};
+
+/* flows: through one layer */
+static wf_flow_state wf__nf_by_map(const wf__nf *at, wf_flow_state s)
+{
+    wf_flow_state to = s;
+    wf_t logdet = wf__none(at->g), r = s.score;
+    const struct wf__nf_kind *kind = &wf__nf_kinds[at->l->kind];
+    to.x = kind->map(at, s.x, &logdet);
+    if (s.log_p.id) to.log_p = wf_sub(s.log_p, logdet);
+    if (!s.score.id || wf__missing(logdet)) return to;
+    if (!kind->whole) r = wf_sub(r, wf_grad(logdet, s.x));
+    to.score = kind->score(at, s.x, r);
+    return to;
+}
+
+static wf_flow_state wf__nf_by_solve(const wf__nf *at, wf_flow_state s)
+{
+    wf_flow_state to = s;
+    wf_t logdet = wf__none(at->g), y[2], u[2];
+    const struct wf__nf_kind *kind = &wf__nf_kinds[at->l->kind];
+    to.x = kind->solve(at, s.x, &logdet);
+    if (s.log_p.id) to.log_p = wf_add(s.log_p, logdet);
+    if (!s.score.id || wf__missing(to.x) || wf__missing(logdet)) return to;
+    y[0] = kind->map(at, to.x, &y[1]);
+    u[0] = s.score;
+    u[1] = wf_const(at->g, 1);
+    if (wf_vjp(y, u, 2, &to.x, 1, &to.score) < 0) to.score = wf__none(at->g);
+    return to;
+}
+
+/* flows: through several layers */
+static int wf__nf_open(const wf_flow *f, wf_t x, wf_t context, wf__nf *at)
+{
+    int d[4], c = f ? f->d.context : 0;
+    if (!f || wf__missing(x)) return 0;
+    if (wf_shape(x, d) != 1 || d[0] != f->d.dim) { wf__unfit(x, f->name, "is not a point of this flow"); return 0; }
+    if ((c > 0) != (context.id != 0) || (c && (wf_shape(context, d) != 1 || d[0] != c))) {
+        wf__fail(x.graph->arena, WF_ERROR_SHAPE, "flow %s: needs a context of %d numbers", f->name, c);
+        return 0;
+    }
+    if (c && wf__strangers(x, context)) return 0;
+    at->f = f;
+    at->g = x.graph;
+    at->context = context;
+    return 1;
+}
+static wf_flow_state wf__nf_walk(const wf_flow *f, wf_flow_state s, wf_t context, int first, int count, int back)
+{
+    wf__nf at;
+    wf_flow_state none;
+    none.x = none.log_p = none.score = wf__none(s.x.graph);
+    if (!wf__nf_open(f, s.x, context, &at)) return none;
+    if (first < 0 || first > f->d.count || count > f->d.count - first) { wf__fail(at.g->arena, WF_ERROR_ARGUMENT, "flow %s: %d layers from %d on; it has %d", f->name, count, first, f->d.count); return none; }
+    if (count < 0) count = f->d.count - first;
+    s.x = wf__nf_clip(s.x);
+    for (int i = 0; i < count; i++) {
+        at.k = back ? first + count - 1 - i : first + i;
+        at.l = &f->layer[at.k];
+        s = (at.l->inverted != 0) == (back != 0) ? wf__nf_by_map(&at, s) : wf__nf_by_solve(&at, s);
+        if (wf__missing(s.x) || at.g->arena->report.code < 0) return none;
+    }
+    return s;
+}
+
+wf_flow_state wf_flow_push(const wf_flow *f, wf_flow_state at, wf_t context, int first, int count) { return wf__nf_walk(f, at, context, first, count, 0); }
+wf_flow_state wf_flow_pull(const wf_flow *f, wf_flow_state at, wf_t context, int first, int count) { return wf__nf_walk(f, at, context, first, count, 1); }
+static wf_t wf__nf_through(const wf_flow *f, wf_t x, wf_t context, wf_t *logdet, int back)
+{
+    wf_flow_state s;
+    memset(&s, 0, sizeof s);
+    s.x = x;
+    s.log_p = wf_const(x.graph, 0);
+    s = wf__nf_walk(f, s, context, 0, -1, back);
+    if (logdet) *logdet = wf_neg(s.log_p);
+    return s.x;
+}
+
+wf_t wf_flow_forward(const wf_flow *f, wf_t z, wf_t context, wf_t *logdet) { return wf__nf_through(f, z, context, logdet, 0); }
+wf_t wf_flow_inverse(const wf_flow *f, wf_t x, wf_t context, wf_t *logdet) { return wf__nf_through(f, x, context, logdet, 1); }
+
+wf_t wf_flow_log_prob(const wf_flow *f, wf_t x, wf_t context)
+{
+    wf_t logdet, z = wf_flow_inverse(f, x, context, &logdet);
+    return wf__missing(z) ? wf__none(x.graph) : wf_add(wf_flow_base_log_prob(f, z, context), logdet);
+}
+
+wf_t wf_flow_score(const wf_flow *f, wf_t x, wf_t context)
+{
+    wf_t p = wf_flow_log_prob(f, x, context);
+    return wf__missing(p) ? p : wf_grad(p, x);
+}
+
+/* flows: densities of the base */
+static double wf__nf_log_gamma(double x)
+{
+    double shift = 0;
+    for (; x < 12; x += 1) shift += log(x);
+    return (x - 0.5) * log(x) - x + 0.91893853320467274 + (1 / 12.0 - (1 / 360.0 - 1 / (1260.0 * x * x)) / (x * x)) / x - shift;
+}
+
+static wf_t wf__nf_normal(wf_t e)
+{
+    if (wf__missing(e)) return e;
+    int axis = wf__of(e)->nd - 1;
+    return wf_shift(wf_scale(wf_sum_over(wf_square(e), axis), -0.5), -0.91893853320467274 * wf__of(e)->d[axis]);
+}
+
+typedef struct wf__nf_law { wf_t mean, s, l, logits; int components; } wf__nf_law; /* s: log deviations; [d], or [components, d] */
+
+static wf__nf_law wf__nf_law_of(const wf__nf *at)
+{
+    wf__nf_law b;
+    const char *name = at->f->prefix[at->k];
+    int d = at->f->d.dim, k = at->f->d.base == WF_BASE_MIXTURE ? at->f->d.components : 1, each[2];
+    each[0] = k;
+    each[1] = d;
+    wf_t all = wf__nf_network(at, wf__none(at->g), k * (2 * d + 1), NULL);
+    b.components = k;
+    b.mean = wf_reshape(wf_slice(all, 0, 0, k * d), k > 1 ? 2 : 1, k > 1 ? each : each + 1);
+    b.s = wf__nf_bounded(wf_reshape(wf_slice(all, 0, k * d, k * d), k > 1 ? 2 : 1, k > 1 ? each : each + 1), 40);
+    b.logits = wf_slice(all, 0, 2 * k * d, k);
+    if (k > 1) b.mean = wf_add(b.mean, wf__network_param(at->g, name, ".centres", k, d, WF_INIT_NORMAL, 1));
+    b.l = wf__none(at->g);
+    if (at->f->d.base == WF_BASE_FULL) b.l = wf_add(wf__triangle(wf__network_param(at->g, name, ".lower", d, d, WF_INIT_ZERO, 0), 0, 0), wf__nf_eye(at->g, d));
+    return b;
+}
+
+/* flows: log-density of the base */
+static wf_t wf__nf_base(const wf__nf *at, wf_t z)
+{
+    const wf_flow_desc *d = &at->f->d;
+    double nu = d->freedom, w = d->smooth;
+    wf_graph *g = at->g;
+    if (d->base == WF_BASE_NORMAL) return wf__nf_normal(z);
+    if (d->base == WF_BASE_STUDENT) {
+        double each = wf__nf_log_gamma((nu + 1) / 2) - wf__nf_log_gamma(nu / 2) - 0.5 * log(nu * 3.14159265358979324);
+        return wf_shift(wf_scale(wf_sum(wf_log1p(wf_scale(wf_square(z), 1 / nu))), -(nu + 1) / 2), each * d->dim);
+    }
+    if (d->base == WF_BASE_UNIFORM) {
+        wf_t a = wf_scale(wf_shift(z, 1), -1 / w), b = wf_scale(wf_shift(z, -1), 1 / w);
+        return wf_shift(wf_neg(wf_sum(wf_add(wf_softplus(a), wf_softplus(b)))), d->dim * (log1p(-exp(-2 / w)) - log(2.0)));
+    }
+    wf__nf_law b = wf__nf_law_of(at);
+    if (wf__missing(b.s)) return wf__none(g);
+    wf_t e = wf_mul(wf_sub(z, b.mean), wf_exp(wf_neg(b.s)));
+    if (b.l.id) e = wf__nf_trisolve(b.l, e, 0, 0);
+    wf_t each = wf_sub(wf__nf_normal(e), wf_sum_over(b.s, -1));
+    return b.components > 1 ? wf_logsumexp(wf_add(each, wf_log_softmax(b.logits, 0)), 0) : each;
+}
+
+static int wf__nf_open_base(const wf_flow *f, wf_t z, wf_t context, wf__nf *at)
+{
+    if (!wf__nf_open(f, z, context, at)) return 0;
+    at->k = f->d.count;
+    at->l = &f->layer[at->k];
+    return 1;
+}
+
+wf_t wf_flow_base_log_prob(const wf_flow *f, wf_t z, wf_t context)
+{
+    wf__nf at;
+    return wf__nf_open_base(f, z, context, &at) ? wf__nf_base(&at, z) : wf__none(z.graph);
+}
+
+/* flows: draw from the base */
+static wf_t wf__nf_draw(const wf__nf *at, int purpose)
+{
+    const wf_flow_desc *d = &at->f->d;
+    wf_graph *g = at->g;
+    int n = d->dim, two[2] = { 2, 0 }, one = 1;
+    two[1] = n;
+    if (d->base == WF_BASE_STUDENT || d->base == WF_BASE_UNIFORM) {
+        wf_t u = wf_uniform(g, 2, two, purpose + 1), a = wf__nf_row(u, 0, 1), b = wf__nf_row(u, 1, 1);
+        if (d->base == WF_BASE_UNIFORM) return wf_add(wf_shift(wf_scale(a, 2), -1), wf_scale(wf_sub(wf_log(b), wf_log1p(wf_neg(b))), d->smooth));
+        return wf_mul(wf_cos(wf_scale(b, 6.28318530717958648)), wf_sqrt(wf_scale(wf_expm1(wf_scale(wf_log(a), -2 / d->freedom)), d->freedom)));
+    }
+    wf_t e = wf_normal(g, 1, &n, purpose);
+    if (d->base == WF_BASE_NORMAL) return e;
+    wf__nf_law b = wf__nf_law_of(at);
+    if (wf__missing(b.s)) return wf__none(g);
+    if (b.components > 1) {
+        wf_t below = wf_slice(wf_cumsum(wf_softmax(b.logits, 0), 0, 0, 0), 0, 0, b.components - 1), which = wf_search(below, wf_uniform(g, 1, &one, purpose + 1));
+        b.mean = wf_reshape(wf_take(b.mean, which), 1, &n);
+        b.s = wf_reshape(wf_take(b.s, which), 1, &n);
+    }
+    if (b.l.id) e = wf_matmul(b.l, e);
+    return wf_add(b.mean, wf_mul(wf_exp(b.s), e));
+}
+wf_flow_state wf_flow_base_draw(const wf_flow *f, wf_graph *g, wf_t context, int purpose)
+{
+    wf_flow_state s;
+    wf__nf at;
+    s.x = s.log_p = s.score = wf__none(g);
+    if (!f || !g || !wf__nf_open_base(f, wf_normal(g, 1, &f->d.dim, purpose), context, &at)) return s;
+    s.x = wf__nf_draw(&at, purpose);
+    s.log_p = wf__missing(s.x) ? s.x : wf__nf_base(&at, s.x);
+    if (!wf__missing(s.log_p)) s.score = wf_grad(s.log_p, s.x);
+    return s;
+}
+
+wf_flow_state wf_flow_draw(const wf_flow *f, wf_graph *g, wf_t context, int purpose)
+{
+    wf_flow_state s = wf_flow_base_draw(f, g, context, purpose);
+    return s.x.id ? wf_flow_push(f, s, context, 0, -1) : s;
+}
+
+/* flows: fill in a layer */
+static void wf__nf_defaults(wf_flow_layer *l, int dim)
+{
+    int probes = l->kind == WF_FLOW_RESIDUAL || l->kind == WF_FLOW_CONTINUOUS;
+    if (!l->layers) l->layers = 2;
+    if (!l->width) l->width = dim <= 2 ? 32 : dim <= 10 ? 64 : 128;
+    if (l->scale < 0) l->scale = -1;
+    if (!(l->scale < 0 || l->scale > 0)) l->scale = l->map == WF_MAP_BOUNDED ? 0.6 : l->kind == WF_FLOW_ELEMENTWISE ? 40 : 2;
+    if (!l->bins) l->bins = 8;
+    if (!(l->bound > 0)) l->bound = l->map == WF_MAP_SPLINE ? 5 : 2.45;
+    if (!(l->start > 0)) l->start = 0.01;
+    if (!(l->lipschitz > 0)) l->lipschitz = 0.9;
+    if (!l->exact) l->exact = probes && dim > 8 ? -1 : 1;
+    if (!l->terms) l->terms = 6;
+    if (!l->steps) l->steps = l->kind == WF_FLOW_RESIDUAL ? 60 : 8;
+    if (!l->purpose) l->purpose = 120;
+}
+
+static const char *wf__nf_wrong(const wf_flow_layer *l, int dim)
+{
+    if (l->kind < 0 || l->kind >= WF__NF_KINDS) return "there is no such kind of layer";
+    if (l->map < 0 || l->map >= WF__NF_MAPS) return "there is no such map";
+    if (l->layers < 1 || l->layers > 15 || l->width < 1 || l->width > 4096) return "its network needs 1 to 15 hidden layers of 1 to 4096 features";
+    if (l->bins < 2 || l->bins > WF__NF_MANY) return "it needs 2 to 256 bins";
+    if (l->map == WF_MAP_BOUNDED && !(l->scale > 0 && l->scale < 1)) return "alpha must lie between 0 and 1";
+    if (!wf__finite(l->scale) || !wf__finite(l->bound) || !wf__finite(l->start)) return "a number is not finite";
+    if (!(l->lipschitz < 1)) return "its slope must stay below 1";
+    if (l->kind == WF_FLOW_LINEAR && dim > 64) return "a linear layer has at most 64 coordinates";
+    if (l->exact > 0 && dim > 64 && (l->kind == WF_FLOW_RESIDUAL || l->kind == WF_FLOW_CONTINUOUS)) return "exact determinants need at most 64 coordinates";
+    if (l->terms < 1 || l->terms > 64 || l->steps < 1 || l->steps > 100000 || !wf_rk_stages(l->method)) return "terms, steps or method are out of range";
+    if (l->purpose < 0 || l->purpose > 126) return "the purpose must lie between 0 and 126";
+    return NULL;
+}
+
+/* flows: order the coordinates */
+static int wf__nf_order(wf_flow *f, int k)
+{
+    wf_flow_layer *l = &f->layer[k];
+    wf__nf_parts *p = &f->parts[k];
+    int dim = f->d.dim, n = 0, mask = l->kind == WF_FLOW_COUPLING;
+    int *order = (int *)wf_alloc(f->arena, 2 * (size_t)dim, sizeof *order), *back = order ? order + dim : NULL;
+    if (!order) return 0;
+    if (!mask && l->kind != WF_FLOW_AUTOREGRESSIVE && l->kind != WF_FLOW_PERMUTE) l->index = NULL;
+    for (int i = 0; i < dim; i++) back[i] = -1;
+    for (int stay = mask; l->index && stay >= 0; stay--)
+        for (int i = 0; i < dim; i++)
+            if (!mask || (l->index[i] != 0) == stay) { order[n++] = mask ? i : l->index[i]; p->kept += mask && stay; }
+    if (!l->index) for (int i = 0; i < dim; i++) order[i] = l->kind == WF_FLOW_PERMUTE || l->part ? dim - 1 - i : i;
+    if (!l->index && l->kind == WF_FLOW_PERMUTE && l->seed) {
+        wf_rng rng;
+        wf_rng_init(&rng, (uint64_t)(int64_t)l->seed, 33);
+        wf_rng_shuffle(&rng, order, (size_t)dim);
+    }
+    for (int i = 0; i < dim; i++)
+        if (order[i] < 0 || order[i] >= dim || back[order[i]] >= 0) { wf__fail(f->arena, WF_ERROR_ARGUMENT, "flow %s: layer %d: its order is not a permutation of %d coordinates", f->name, k, dim); return 0; }
+        else back[order[i]] = i;
+    if (mask && !l->index) { p->kept = dim == 1 ? 0 : l->part ? dim - dim / 2 : dim / 2; return 1; }
+    if (l->kind == WF_FLOW_ELEMENTWISE) { p->kept = 0; return 1; }
+    if (mask && p->kept == dim) { wf__fail(f->arena, WF_ERROR_ARGUMENT, "flow %s: layer %d: no coordinate moves", f->name, k); return 0; }
+    if (l->index) {
+        int *own = (int *)wf_alloc(f->arena, (size_t)dim, sizeof *own);
+        if (!own) return 0;
+        memcpy(own, l->index, (size_t)dim * sizeof *own);
+        l->index = own;
+    }
+    p->order = order;
+    p->back = back;
+    return 1;
+}
+
+/* flows: make a flow */
+static const char *wf__nf_bad(const wf_flow_desc *d)
+{
+    if (d->dim < 1 || d->dim > 1 << 16 || d->context < 0 || d->count < 0 || d->count > 4096 || (d->count && !d->layers)) return "needs at least one coordinate, and a layer for each of `count`";
+    if (d->base < 0 || d->base > WF_BASE_UNIFORM) return "there is no such base";
+    if (d->base == WF_BASE_MIXTURE && (d->components < 1 || d->components > 4096)) return "a mixture has 1 to 4096 components";
+    if (d->base == WF_BASE_FULL && d->dim > 64) return "a full covariance has at most 64 coordinates";
+    return !(d->freedom > 0 && d->smooth > 0 && wf__finite(d->freedom) && wf__finite(d->smooth)) ? "degrees of freedom and smoothing must be positive" : NULL;
+}
+wf_flow *wf_flow_new(wf_arena *A, const char *name, const wf_flow_desc *desc)
+{
+    char text[WF__NAME_ROOM];
+    const char *wrong;
+    wf_flow *f = desc && name && *name ? (wf_flow *)wf_alloc(A, 1, sizeof *f) : NULL;
+    if (!f) { if (!desc || !name || !*name) wf__fail(A, WF_ERROR_ARGUMENT, "flow: needs a name and a description"); return NULL; }
+    f->arena = A;
+    f->d = *desc;
+    if (!f->d.components) f->d.components = 8;
+    if (!(f->d.freedom > 0)) f->d.freedom = f->d.freedom < 0 ? -1 : 5;
+    if (!(f->d.smooth > 0)) f->d.smooth = f->d.smooth < 0 ? -1 : 0.05;
+    if ((wrong = wf__nf_bad(&f->d)) != NULL) { wf__fail(A, WF_ERROR_ARGUMENT, "flow %s: %s", name, wrong); return NULL; }
+    size_t n = (size_t)f->d.count + 1;
+    f->name = wf__copy_name(A, name);
+    f->layer = (wf_flow_layer *)wf_alloc(A, n, sizeof *f->layer);
+    f->prefix = (const char **)wf_alloc(A, n, sizeof *f->prefix);
+    f->parts = (wf__nf_parts *)wf_alloc(A, n, sizeof *f->parts);
+    if (!f->name || !f->layer || !f->prefix || !f->parts) return NULL;
+    for (int k = 0; k <= f->d.count; k++) {
+        int base = k == f->d.count;
+        if (!base) f->layer[k] = f->d.layers[k];
+        wf__nf_defaults(&f->layer[k], f->d.dim);
+        f->prefix[k] = wf__copy_name(A, wf__join(NULL, text, name, base ? -1 : k, base ? ".base" : ""));
+        if (!f->prefix[k]) return NULL;
+        if (strlen(text) > WF__NAME_ROOM - 32) { wf__fail(A, WF_ERROR_NAME, "flow: the name is too long"); return NULL; }
+        if ((wrong = wf__nf_wrong(&f->layer[k], f->d.dim)) != NULL) { wf__fail(A, WF_ERROR_ARGUMENT, "flow %s: layer %d (kind %d): %s", name, k, f->layer[k].kind, wrong); return NULL; }
+        if (!base && !wf__nf_order(f, k)) return NULL;
+    }
+    f->d.layers = f->layer;
+    return f;
+}
+
+const wf_flow_desc *wf_flow_about(const wf_flow *f) { return f ? &f->d : NULL; }
+
+/* flows: a standard chain */
+wf_flow *wf_flow_standard(wf_arena *A, const char *name, int dim, int context, int map, int blocks)
+{
+    wf_flow_desc d;
+    memset(&d, 0, sizeof d);
+    if (!blocks) blocks = 4;
+    if (blocks < 1 || blocks > 256) { wf__fail(A, WF_ERROR_ARGUMENT, "flow: %d blocks; 1 to 256", blocks); return NULL; }
+    wf_flow_layer *l = (wf_flow_layer *)wf_alloc(A, 3 * (size_t)blocks + 1, sizeof *l);
+    if (!l) return NULL;
+    d.dim = dim;
+    d.context = context;
+    d.layers = l;
+    for (int b = 0; b < blocks; b++) {
+        if (dim > 2) { l[d.count].kind = dim > 64 ? WF_FLOW_PERMUTE : WF_FLOW_LINEAR; l[d.count].seed = b + 1; l[d.count++].inverted = 1; }
+        for (int part = 0; part < (dim > 1 ? 2 : 1); part++) { l[d.count].map = map; l[d.count].part = part; l[d.count++].inverted = 1; }
+    }
+    l[d.count++].kind = WF_FLOW_ELEMENTWISE;
+    return wf_flow_new(A, name, &d);
+}
+
+/* flows: compile for one call */
+typedef struct wf__nf_job { wf_params *P; wf_arena *A; wf_mark mark; int entries; wf_graph *g; wf_t x, context; wf_plan *plan; wf_ws *ws; } wf__nf_job;
+
+static int wf__nf_begin(wf__nf_job *j, const wf_flow *f, wf_params *P, const wf_flow_data *d, int reads)
+{
+    memset(j, 0, sizeof *j);
+    if (!P) return 0;
+    j->P = P;
+    j->A = P->arena;
+    if (!f || !d || (reads && d->n && !d->x) || (f->d.context && d->n && !d->context)) { wf__fail(j->A, WF_ERROR_ARGUMENT, "flow: needs a flow, rows of data, and rows of context where it has one"); return 0; }
+    j->mark = wf_arena_mark(j->A);
+    j->entries = wf_params_entries(P);
+    j->g = wf_graph_new(j->A, P);
+    if (!j->g) return 0;
+    j->x = reads ? wf_input(j->g, "x", f->d.dim) : wf__none(j->g);
+    j->context = f->d.context ? wf_input(j->g, "context", f->d.context) : wf__none(j->g);
+    return 1;
+}
+
+static int wf__nf_compile(wf__nf_job *j, const wf_t *out, int n, int threads)
+{
+    wf_plan_desc d;
+    memset(&d, 0, sizeof d);
+    if (j->A->report.code < 0) return 0;
+    for (int i = 0; i < n; i++) d.out[i] = out[i];
+    d.type = wf_params_type(j->P);
+    j->plan = wf_compile(j->A, &d);
+    j->ws = j->plan ? wf_ws_new(j->A, j->plan, threads, NULL) : NULL;
+    return j->ws != NULL;
+}
+
+static wf_result wf__nf_end(wf__nf_job *j, wf_result r)
+{
+    wf_result failed = j->P && j->A->report.code < 0 ? j->A->report.code : WF_ERROR_ARGUMENT;
+    if (r < 0 && j->ws && wf_ws_report(j->ws)->code < 0 && j->A->report.code >= 0) wf__fail(j->A, wf_ws_report(j->ws)->code, "%s", wf_ws_report(j->ws)->text);
+    if (j->g && wf_params_entries(j->P) == j->entries) wf_arena_reset(j->A, j->mark);
+    return r < 0 ? r : j->ws ? r : failed;
+}
+
+/* flows: evaluate and sample */
+static int wf__nf_feeds(const wf__nf_job *j, const wf_flow_data *d, wf_feed *feed)
+{
+    int n = 0;
+    if (j->x.id) feed[n++] = wf_in(j->x, d->x, 0);
+    if (j->context.id) feed[n++] = wf_in(j->context, d->context, 0);
+    return n;
+}
+
+static wf_result wf__nf_run(wf__nf_job *j, const wf_flow_data *d, const wf_t *out, void *const *to, int n, int threads, uint64_t seed)
+{
+    wf_feed feed[4];
+    wf_t used[2];
+    int count, uses = 0;
+    for (int i = 0; i < n; i++) if (to[i]) used[uses++] = wf_per_sample(out[i]);
+    if (!wf__nf_compile(j, used, uses, threads)) return j->A->report.code < 0 ? j->A->report.code : WF_ERROR_MEMORY;
+    count = wf__nf_feeds(j, d, feed);
+    for (int i = 0, k = 0; i < n; i++) if (to[i]) feed[count++] = wf_out(used[k++], to[i], 0);
+    wf_ws_noise(j->ws, seed, 0);
+    return wf_run(j->plan, j->ws, feed, count, d->n);
+}
+wf_result wf_flow_evaluate(const wf_flow *f, wf_params *P, const wf_flow_data *d, int threads, void *log_p, void *score)
+{
+    wf__nf_job j;
+    wf_t out[2];
+    void *to[2];
+    if (!wf__nf_begin(&j, f, P, d, 1)) return wf__nf_end(&j, WF_OK);
+    out[0] = wf_flow_log_prob(f, j.x, j.context);
+    out[1] = wf__missing(out[0]) ? out[0] : wf_grad(out[0], j.x);
+    to[0] = log_p;
+    to[1] = score;
+    return wf__nf_end(&j, wf__nf_run(&j, d, out, to, 2, threads, 0));
+}
+
+wf_result wf_flow_sample(const wf_flow *f, wf_params *P, const wf_flow_data *d, uint64_t seed, int threads, void *x, void *log_p)
+{
+    wf__nf_job j;
+    wf_t out[2];
+    void *to[2];
+    if (!wf__nf_begin(&j, f, P, d, 0)) return wf__nf_end(&j, WF_OK);
+    wf_flow_state s = wf_flow_draw(f, j.g, j.context, 0);
+    out[0] = s.x;
+    out[1] = s.log_p;
+    to[0] = x;
+    to[1] = log_p;
+    return wf__nf_end(&j, wf__nf_run(&j, d, out, to, 2, threads, seed));
+}
+
+/* flows: check data */
+static wf_result wf__nf_check(wf_arena *A, const wf_flow *f, int type, const void *x, size_t n, int columns, const char *what)
+{
+    int d = columns;
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < d; k++)
+            if (!wf__finite(wf__get(x, type, i * (size_t)d + (size_t)k))) return wf__fail(A, WF_ERROR_DATA, "flow %s: row %z, column %d of the %s is not finite", f->name, i, k, what);
+    return WF_OK;
+}
+
+/* Mean and deviation of each column, in two passes. */
+static void wf__nf_moments(int type, const void *x, size_t n, int d, double *mean, double *deviation)
+{
+    for (int k = 0; k < d; k++) {
+        double sum = 0, squares = 0;
+        for (size_t i = 0; i < n; i++) sum += wf__get(x, type, i * (size_t)d + (size_t)k);
+        mean[k] = sum / (double)n;
+        for (size_t i = 0; i < n; i++) {
+            double off = wf__get(x, type, i * (size_t)d + (size_t)k) - mean[k];
+            squares += off * off;
+        }
+        deviation[k] = sqrt(squares / (double)n);
+    }
+}
+
+static wf_result wf__nf_columns(wf_arena *A, const wf_flow *f, int type, const void *x, size_t n, const double *mean, const double *deviation)
+{
+    int d = f->d.dim;
+    size_t some = n < 2048 ? n : 2048;
+    for (int k = 0; k < d; k++)
+        if (!(deviation[k] > 1e-12 * fabs(mean[k]))) return wf__fail(A, WF_ERROR_DATA, "flow %s: column %d is constant (%g): it has no density", f->name, k, mean[k]);
+    for (int k = 1; k < d; k++)
+        for (int j = 0; j < k; j++) {
+            double jk = 0, jj = 0, kk = 0;
+            for (size_t i = 0; i < some; i++) {
+                double a = (wf__get(x, type, i * (size_t)d + (size_t)j) - mean[j]) / deviation[j], b = (wf__get(x, type, i * (size_t)d + (size_t)k) - mean[k]) / deviation[k];
+                jk += a * b;
+                jj += a * a;
+                kk += b * b;
+            }
+            if (jk * jk >= (1 - 1e-10) * jj * kk && some > 2) return wf__fail(A, WF_ERROR_DATA, "flow %s: columns %d and %d are the same up to scale: they have no joint density", f->name, j, k);
+        }
+    return WF_OK;
+}
+
+/* flows: start from data */
+static wf_result wf__nf_set_scale(const wf_flow *f, wf_params *P, int k, const double *mean, const double *deviation, double *values)
+{
+    char name[WF__NAME_ROOM];
+    const wf_flow_layer *l = &f->layer[k];
+    int d = f->d.dim;
+    for (int i = 0; i < d; i++) {
+        double s = log(deviation[i]) * (l->inverted ? -1 : 1), c = l->scale;
+        values[i] = c > 0 ? c * atanh(s / c < -0.999 ? -0.999 : s / c > 0.999 ? 0.999 : s / c) : s;
+        values[d + i] = l->inverted ? -mean[i] / deviation[i] : mean[i];
+    }
+    wf__join(NULL, name, f->prefix[k], l->layers, ".bias");
+    return wf_params_set(P, name, values, 2 * (size_t)d);
+}
+
+static wf_result wf__nf_start_layer(const wf_flow *f, wf_params *P, const wf_flow_data *d, int k, void *rows, double *moments)
+{
+    wf__nf_job j;
+    wf_flow_state s;
+    void *to[1];
+    int dim = f->d.dim;
+    if (!wf__nf_begin(&j, f, P, d, 1)) return wf__nf_end(&j, WF_OK);
+    memset(&s, 0, sizeof s);
+    s.x = j.x;
+    s = wf_flow_pull(f, s, j.context, k + 1, -1);
+    to[0] = rows;
+    wf_result r = wf__nf_end(&j, wf__nf_run(&j, d, &s.x, to, 1, 0, 0));
+    if (r < 0) return r;
+    wf__nf_moments(wf_params_type(P), rows, d->n, dim, moments, moments + dim);
+    for (int i = 0; i < dim; i++) if (!(moments[dim + i] > 0) || !wf__finite(moments[dim + i])) return wf__fail(P->arena, WF_ERROR_NUMERIC, "flow %s: what comes into layer %d has no finite deviation", f->name, k);
+    return wf__nf_set_scale(f, P, k, moments, moments + dim, moments + 2 * dim);
+}
+static wf_result wf__nf_touch(const wf_flow *f, wf_params *P) /* make all parameters */
+{
+    wf__nf_job j;
+    wf_flow_data none = { NULL, NULL, 0 };
+    if (!wf__nf_begin(&j, f, P, &none, 1)) return wf__nf_end(&j, WF_OK);
+    wf_flow_log_prob(f, j.x, j.context);
+    wf_result r = j.A->report.code < 0 ? j.A->report.code : WF_OK;
+    if (wf_params_entries(P) == j.entries) wf_arena_reset(j.A, j.mark);
+    return r;
+}
+wf_result wf_flow_start(const wf_flow *f, wf_params *P, const wf_flow_data *d)
+{
+    if (!f || !P || !d || !d->x || (f->d.context && !d->context)) return P ? wf__fail(P->arena, WF_ERROR_ARGUMENT, "flow: needs a flow, and rows of data and context") : WF_ERROR_ARGUMENT;
+    wf_arena *A = P->arena;
+    int dim = f->d.dim, type = wf_params_type(P);
+    if (d->n <= (size_t)dim) return wf__fail(A, WF_ERROR_DATA, "flow %s: %z rows are too few for %d coordinates", f->name, d->n, dim);
+    wf_result r = wf__nf_check(A, f, type, d->x, d->n, dim, "data");
+    if (r == WF_OK && f->d.context) r = wf__nf_check(A, f, type, d->context, d->n, f->d.context, "context");
+    if (r == WF_OK) r = wf__nf_touch(f, P);
+    if (r < 0) return r;
+    wf_mark mark = wf_arena_mark(A);
+    double *moments = (double *)wf_alloc(A, 4 * (size_t)dim, sizeof *moments);
+    void *rows = wf_alloc(A, d->n * (size_t)dim, wf__type_size(type));
+    if (!moments || !rows) r = WF_ERROR_MEMORY;
+    else {
+        wf__nf_moments(type, d->x, d->n, dim, moments, moments + dim);
+        r = wf__nf_columns(A, f, type, d->x, d->n, moments, moments + dim);
+    }
+    for (int k = f->d.count - 1; k >= 0 && r == WF_OK; k--)
+        if (f->layer[k].kind == WF_FLOW_ELEMENTWISE && f->layer[k].map == WF_MAP_AFFINE) r = wf__nf_start_layer(f, P, d, k, rows, moments);
+    wf_arena_reset(A, mark);
+    return r;
+}
+
+/* flows: divide the rows */
+static void wf__nf_gather(char *to, const char *from, const int *order, size_t n, size_t row)
+{
+    for (size_t i = 0; i < n; i++) memcpy(to + i * row, from + (size_t)order[i] * row, row);
+}
+
+/* Rows in a random order: the first `held` for validation. NULL without memory. */
+static char *wf__nf_shuffled(wf_arena *A, const void *x, const int *order, size_t n, int columns, int type)
+{
+    size_t row = (size_t)columns * wf__type_size(type);
+    char *to = columns ? (char *)wf_alloc(A, n, row) : NULL;
+    if (to) wf__nf_gather(to, (const char *)x, order, n, row);
+    return to;
+}
+
+/* flows: fit */
+static wf_result wf__nf_train(wf__nf_job *j, const wf_flow *f, const wf_flow_data *d, const wf_flow_fit_desc *o, size_t held, wf_fit_report *report)
+{
+    wf_plan_desc p;
+    wf_opt_desc opt;
+    wf_fit_desc fit;
+    wf_feed data[2], check[2];
+    char only[WF__NAME_ROOM];
+    size_t es = wf__type_size(wf_params_type(j->P)), skip = held * (size_t)f->d.dim * es, skip_context = held * (size_t)f->d.context * es;
+    memset(&p, 0, sizeof p);
+    memset(&opt, 0, sizeof opt);
+    memset(&fit, 0, sizeof fit);
+    wf_t logp = wf_flow_log_prob(f, j->x, j->context);
+    if (wf__missing(logp)) return j->A->report.code;
+    p.out[0] = wf_neg(wf_mean(wf_per_sample(logp)));
+    p.type = wf_params_type(j->P);
+    wf_plan *checks = wf_compile(j->A, &p);
+    p.grad_of = p.out[0];
+    double work = 6 * (double)(o->batch > 0 ? o->batch : 256) * (double)wf_params_count(j->P);
+    int threads = o->threads ? o->threads : work < 5e8 ? 1 : 0; /* steps of some milliseconds are not worth waking anybody */
+    j->plan = checks ? wf_compile(j->A, &p) : NULL;
+    j->ws = j->plan ? wf_ws_new(j->A, j->plan, threads, NULL) : NULL;
+    if (!j->ws) return j->A->report.code;
+    opt.rate = o->rate > 0 ? o->rate : f->d.dim <= 2 ? 5e-3 : f->d.dim <= 10 ? 2e-3 : 1e-3;
+    opt.clip = o->clip > 0 ? o->clip : 5;
+    opt.schedule = WF_RATE_COSINE;
+    fit.steps = opt.steps = o->steps > 0 ? o->steps : 4000;
+    opt.only = wf__join(NULL, only, f->name, -1, ".");
+    wf_opt *adam = wf_opt_new(j->A, j->P, &opt);
+    if (!adam) return j->A->report.code;
+    wf_flow_data train = { (const char *)d->x + skip, d->context ? (const char *)d->context + skip_context : NULL, d->n - held };
+    fit.data = data;
+    fit.feeds = wf__nf_feeds(j, &train, data);
+    fit.samples = train.n;
+    fit.batch = o->batch > 0 ? (size_t)o->batch : 256;
+    fit.seed = o->seed;
+    fit.progress = o->progress;
+    fit.user = o->user;
+    if (held) {
+        fit.check = wf_ws_new(j->A, checks, threads, NULL);
+        if (!fit.check) return j->A->report.code;
+        fit.check_data = check;
+        fit.check_feeds = wf__nf_feeds(j, d, check);
+        fit.check_samples = held;
+        fit.check_every = 50;
+        fit.patience = o->patience > 0 ? o->patience : 30;
+    }
+    wf_result r = wf_fit(adam, j->ws, &fit, report);
+    if (r < 0 && j->A->report.code >= 0) wf__fail(j->A, r, "flow %s: %s", f->name, wf_opt_report(adam)->text);
+    return r;
+}
+wf_result wf_flow_fit(const wf_flow *f, wf_params *P, const wf_flow_data *d, const wf_flow_fit_desc *desc, wf_fit_report *report)
+{
+    wf_flow_fit_desc o;
+    wf__nf_job j;
+    wf_rng rng;
+    memset(&o, 0, sizeof o);
+    if (desc) o = *desc;
+    wf_result r = o.no_start ? f && P && d && d->n > 0 && d->n < 0x7FFFFFFF ? wf__nf_touch(f, P) : WF_ERROR_ARGUMENT : wf_flow_start(f, P, d);
+    if (r < 0) return r;
+    if (d->n > 0x7FFFFFFF) return wf__fail(P->arena, WF_ERROR_LIMIT, "flow %s: %z rows are too many", f->name, d->n);
+    if (!wf__nf_begin(&j, f, P, d, 1)) return wf__nf_end(&j, WF_OK);
+    double part = o.hold > 0 ? o.hold : o.hold < 0 ? 0 : 0.1;
+    size_t held = (size_t)(part * (double)d->n);
+    if (held >= d->n) held = d->n - 1;
+    int *order = (int *)wf_alloc(j.A, d->n, sizeof *order);
+    for (size_t i = 0; order && i < d->n; i++) order[i] = (int)i;
+    wf_rng_init(&rng, o.seed, 34);
+    if (order) wf_rng_shuffle(&rng, order, d->n);
+    wf_flow_data mixed = *d;
+    if (order) mixed.x = wf__nf_shuffled(j.A, d->x, order, d->n, f->d.dim, wf_params_type(P));
+    if (order && f->d.context) mixed.context = wf__nf_shuffled(j.A, d->context, order, d->n, f->d.context, wf_params_type(P));
+    if (j.A->report.code < 0) return wf__nf_end(&j, j.A->report.code);
+    return wf__nf_end(&j, wf__nf_train(&j, f, &mixed, &o, held, report));
+}
+
+/* flows: list what is written */
+static const struct wf__nf_field { const char *name; size_t at; int real; } wf__nf_fields[] = {
+    { "inverted", offsetof(wf_flow_layer, inverted), 0 }, { "part", offsetof(wf_flow_layer, part), 0 }, { "layers", offsetof(wf_flow_layer, layers), 0 }, { "width", offsetof(wf_flow_layer, width), 0 },
+    { "activation", offsetof(wf_flow_layer, activation), 0 }, { "scale", offsetof(wf_flow_layer, scale), 1 }, { "bins", offsetof(wf_flow_layer, bins), 0 }, { "bound", offsetof(wf_flow_layer, bound), 1 },
+    { "start", offsetof(wf_flow_layer, start), 1 }, { "lipschitz", offsetof(wf_flow_layer, lipschitz), 1 }, { "exact", offsetof(wf_flow_layer, exact), 0 }, { "terms", offsetof(wf_flow_layer, terms), 0 },
+    { "steps", offsetof(wf_flow_layer, steps), 0 }, { "method", offsetof(wf_flow_layer, method), 0 }, { "purpose", offsetof(wf_flow_layer, purpose), 0 }, { "seed", offsetof(wf_flow_layer, seed), 0 },
+};
+enum { WF__NF_FIELDS = sizeof wf__nf_fields / sizeof wf__nf_fields[0] };
+static const char *const wf__nf_bases[] = { "normal", "diagonal", "full", "mixture", "student", "uniform" };
+
+static void wf__nf_put(wf__text *t, const char *key, double value)
+{
+    char number[40];
+    number[wf_number_write(value, number)] = 0;
+    wf__put(t, " ");
+    wf__put(t, key);
+    wf__put(t, "=");
+    wf__put(t, number);
+}
+
+/* flows: write a description */
+static void wf__nf_put_layer(wf__text *t, const wf_flow_layer *l, int dim)
+{
+    wf__put(t, " | ");
+    wf__put(t, wf__nf_kinds[l->kind].name);
+    wf__put(t, " ");
+    wf__put(t, wf__nf_maps[l->map].name);
+    for (int i = 0; i < WF__NF_FIELDS; i++) {
+        const char *at = (const char *)l + wf__nf_fields[i].at;
+        double real;
+        int whole;
+        memcpy(&whole, at, sizeof whole);
+        if (wf__nf_fields[i].real) memcpy(&real, at, sizeof real);
+        wf__nf_put(t, wf__nf_fields[i].name, wf__nf_fields[i].real ? real : whole);
+    }
+    for (int i = 0; l->index && i < dim; i++) wf__nf_put(t, "index", l->index[i]);
+}
+wf_result wf_flow_store(const wf_flow *f, wf_tensors *t)
+{
+    char key[WF__NAME_ROOM];
+    wf__text text;
+    if (!f || !t) return WF_ERROR_ARGUMENT;
+    size_t size = 256 + (size_t)f->d.count * (768 + 16 * (size_t)f->d.dim);
+    wf_mark mark = wf_arena_mark(t->arena);
+    text.at = (char *)wf_alloc(t->arena, size, 1);
+    if (!text.at) return WF_ERROR_MEMORY;
+    char *line = text.at;
+    text.end = line + size - 1;
+    wf__put(&text, wf__nf_bases[f->d.base]);
+    wf__nf_put(&text, "dim", f->d.dim);
+    wf__nf_put(&text, "context", f->d.context);
+    wf__nf_put(&text, "components", f->d.components);
+    wf__nf_put(&text, "freedom", f->d.freedom);
+    wf__nf_put(&text, "smooth", f->d.smooth);
+    for (int k = 0; k < f->d.count; k++) wf__nf_put_layer(&text, &f->layer[k], f->d.dim);
+    wf__join(NULL, key, "flow.", -1, f->name);
+    wf_result r = wf_tensors_note(t, key, line);
+    (void)mark;
+    return r;
+}
+
+/* flows: read a description */
+typedef struct wf__nf_reader { wf_arena *A; const char *name, *at; char word[64]; } wf__nf_reader;
+
+static int wf__nf_word(wf__nf_reader *r)
+{
+    size_t n = 0;
+    while (*r->at == ' ') r->at++;
+    while (r->at[n] && r->at[n] != ' ') n++;
+    if (!n || n >= sizeof r->word) { r->word[0] = 0; r->at += n; return 0; }
+    memcpy(r->word, r->at, n);
+    r->word[n] = 0;
+    r->at += n;
+    return 1;
+}
+
+static wf_result wf__nf_unknown(wf__nf_reader *r, const char *what) { return wf__fail(r->A, WF_ERROR_FORMAT, "flow %s: the file has an unknown %s: %s", r->name, what, r->word[0] ? r->word : "(nothing)"); }
+
+static int wf__nf_value(const wf__nf_reader *r, const char *key, double *value)
+{
+    size_t n = strlen(key), all = strlen(r->word);
+    if (all <= n + 1 || memcmp(r->word, key, n) || r->word[n] != '=') return 0;
+    return wf_number_parse(r->word + n + 1, all - n - 1, value) == all - n - 1 && wf__finite(*value);
+}
+
+static int wf__nf_name(const wf__nf_reader *r, const void *table, size_t step, int count) /* each row begins with its name */
+{
+    for (int i = 0; i < count; i++) {
+        const char *name;
+        memcpy(&name, (const char *)table + (size_t)i * step, sizeof name);
+        if (!strcmp(name, r->word)) return i;
+    }
+    return -1;
+}
+static wf_result wf__nf_read_layer(wf__nf_reader *r, wf_flow_layer *l, int dim, int *index)
+{
+    int places = 0;
+    double value;
+    if (!wf__nf_word(r) || (l->kind = wf__nf_name(r, wf__nf_kinds, sizeof wf__nf_kinds[0], WF__NF_KINDS)) < 0) return wf__nf_unknown(r, "kind of layer");
+    if (!wf__nf_word(r) || (l->map = wf__nf_name(r, wf__nf_maps, sizeof wf__nf_maps[0], WF__NF_MAPS)) < 0) return wf__nf_unknown(r, "map");
+    while (wf__nf_word(r) && strcmp(r->word, "|")) {
+        int i = 0, whole;
+        if (wf__nf_value(r, "index", &value) && value >= 0 && value < dim && places < dim) { index[places++] = (int)value; continue; }
+        while (i < WF__NF_FIELDS && !wf__nf_value(r, wf__nf_fields[i].name, &value)) i++;
+        if (i == WF__NF_FIELDS || fabs(value) > 1e9) return wf__nf_unknown(r, "word");
+        whole = (int)value;
+        if (wf__nf_fields[i].real) memcpy((char *)l + wf__nf_fields[i].at, &value, sizeof value);
+        else memcpy((char *)l + wf__nf_fields[i].at, &whole, sizeof whole);
+    }
+    if (places && places != dim) return wf__nf_unknown(r, "order of coordinates, after which comes");
+    l->index = places ? index : NULL;
+    return WF_OK;
+}
+
+/* flows: restore a flow */
+wf_flow *wf_flow_restore(wf_arena *A, const wf_tensors *t, const char *name)
+{
+    char key[WF__NAME_ROOM];
+    wf_flow_desc d;
+    wf__nf_reader r;
+    double value;
+    memset(&d, 0, sizeof d);
+    if (!t || !name) { wf__fail(A, WF_ERROR_ARGUMENT, "flow: needs a file and a name"); return NULL; }
+    r.A = A;
+    r.name = name;
+    r.at = wf_tensors_about(t, wf__join(NULL, key, "flow.", -1, name));
+    if (!r.at) { wf__fail(A, WF_ERROR_NAME, "flow: the file has no flow %s", name); return NULL; }
+    for (const char *c = r.at; *c; c++) d.count += *c == '|';
+    if (!wf__nf_word(&r) || (d.base = wf__nf_name(&r, wf__nf_bases, sizeof wf__nf_bases[0], WF_BASE_UNIFORM + 1)) < 0) { wf__nf_unknown(&r, "base"); return NULL; }
+    while (wf__nf_word(&r) && strcmp(r.word, "|")) {
+        if (wf__nf_value(&r, "freedom", &value)) d.freedom = value;
+        else if (wf__nf_value(&r, "smooth", &value)) d.smooth = value;
+        else if (wf__nf_value(&r, "dim", &value) && value >= 1 && value <= 1 << 16) d.dim = (int)value;
+        else if (wf__nf_value(&r, "context", &value) && value >= 0 && value <= 1 << 20) d.context = (int)value;
+        else if (wf__nf_value(&r, "components", &value) && value >= 1 && value <= 4096) d.components = (int)value;
+        else { wf__nf_unknown(&r, "word"); return NULL; }
+    }
+    wf_flow_layer *l = (wf_flow_layer *)wf_alloc(A, (size_t)d.count + 1, sizeof *l);
+    int *index = (int *)wf_alloc(A, ((size_t)d.count + 1) * (size_t)(d.dim + 1), sizeof *index);
+    if (!l || !index) return NULL;
+    for (int k = 0; k < d.count; k++) if (wf__nf_read_layer(&r, &l[k], d.dim, index + (size_t)k * (size_t)d.dim) < 0) return NULL;
+    d.layers = l;
+    return wf_flow_new(A, name, &d);
+}
+
+/* flows: save and load */
+#ifndef WF_NO_STDIO
+wf_result wf_flow_save(const wf_flow *f, wf_params *P, const char *path)
+{
+    if (!f || !P || !path) return P ? wf__fail(P->arena, WF_ERROR_ARGUMENT, "flow: needs a flow and a path") : WF_ERROR_ARGUMENT;
+    wf_result r = wf__nf_touch(f, P);
+    if (r < 0) return r;
+    wf_mark mark = wf_arena_mark(P->arena);
+    wf_tensors *t = wf_tensors_new(P->arena);
+    r = t ? wf_tensors_note(t, "format", "weightflow flow 1") : WF_ERROR_MEMORY;
+    if (r == WF_OK) r = wf_flow_store(f, t);
+    if (r == WF_OK) r = wf_params_store(P, t);
+    if (r == WF_OK) r = wf_tensors_save(t, path);
+    wf_arena_reset(P->arena, mark);
+    return r;
+}
+
+wf_flow *wf_flow_load(wf_arena *A, const char *path, const char *name, int type, wf_params **params)
+{
+    wf_tensors *t = wf_tensors_read(A, path);
+    wf_flow *f = t ? wf_flow_restore(A, t, name) : NULL;
+    wf_params *P = f && params ? wf_params_new(A, 0, type) : NULL;
+    if (f && !params) wf__fail(A, WF_ERROR_ARGUMENT, "flow: a place for the parameters is needed");
+    if (!P || wf__nf_touch(f, P) < 0 || wf_params_take(P, t) < 0) return NULL;
+    *params = P;
+    return f;
+}
+#endif
+#endif /* WF_NO_FLOWS */
+
+/* ---- Conservation laws ---- */
+
+#ifndef WF_NO_CONSERVATION
+/* ---- Conservation laws ---- */
+static const int wf__law_one[1] = { 1 };
+
+/* laws: evaluate a mixture of logistics */
+static wf_t wf__law_total(wf_t x) /* log of the sum of exp over the modes */
+{
+    return !wf__missing(x) && wf__of(x)->d[1] == 1 ? wf_sum_over(x, 1) : wf_logsumexp(x, 1);
+}
+
+wf_logistics_at wf_logistics_eval(wf_logistics m, wf_t x)
+{
+    wf_logistics_at a;
+    wf_t steep = wf_exp(m.log_steep);
+    a.z = wf_mul(steep, wf_sub(wf__missing(x) ? x : wf__unsqueeze(x, 1), m.mean));
+    wf_t up = wf_softplus(a.z), down = wf_softplus(wf_neg(a.z));
+    wf_t each = wf_add(wf_add(m.log_weight, m.log_steep), wf_sub(a.z, wf_scale(up, 2)));
+    a.log_density = wf__law_total(each);
+    a.log_below = wf__law_total(wf_sub(m.log_weight, down));
+    a.log_above = wf__law_total(wf_sub(m.log_weight, up));
+    int one = !wf__missing(each) && wf__of(each)->d[1] == 1;
+    a.share = one ? wf_full(x.graph, 2, wf__of(each)->d, 1) : wf__missing(each) ? each : wf_exp(wf_sub(each, wf__unsqueeze(a.log_density, 1)));
+    a.score = wf_neg(wf_sum_over(wf_mul(a.share, wf_mul(steep, wf_tanh(wf_scale(a.z, 0.5)))), 1));
+    return a;
+}
+
+/* laws: move a mixture of logistics */
+static int wf__law_still(wf_t x) { double c; return wf__missing(x) || (wf__is_const(x, &c) && !(c < 0) && !(c > 0)); }
+static wf_t wf__law_lower(wf_logistics_at a) { return wf_lt(a.log_below, wf_const(a.log_below.graph, -0.69314718055994531)); }
+
+wf_t wf_logistics_shift(wf_logistics m, wf_logistics dm, wf_logistics_at a)
+{
+    wf_t along = wf_sub(wf_div(wf_mul(a.z, dm.log_steep), wf_exp(m.log_steep)), dm.mean), sum = wf_sum_over(wf_mul(a.share, along), 1);
+    if (wf__law_still(dm.log_weight) || wf__missing(sum)) return sum;
+    wf_t lower = wf__unsqueeze(wf__law_lower(a), 1), one = wf_const(sum.graph, 1);
+    wf_t tail = wf_softplus(wf_select(lower, wf_neg(a.z), a.z)), part = wf_exp(wf_sub(wf_sub(m.log_weight, tail), wf__unsqueeze(a.log_density, 1)));
+    return wf_add(sum, wf_sum_over(wf_mul(wf_mul(dm.log_weight, part), wf_select(lower, one, wf_neg(one))), 1));
+}
+
+wf_t wf_logistics_rate(wf_logistics m, wf_logistics dm, wf_logistics_at a)
+{
+    wf_t dz = wf_sub(wf_mul(a.z, dm.log_steep), wf_mul(wf_exp(m.log_steep), dm.mean));
+    wf_t inner = wf_sub(wf_add(dm.log_weight, dm.log_steep), wf_mul(wf_tanh(wf_scale(a.z, 0.5)), dz));
+    return wf_sum_over(wf_mul(a.share, inner), 1);
+}
+
+/* laws: invert a mixture of logistics */
+static double wf__law_softplus(double z) { return z > 0 ? z + log1p(exp(-z)) : log1p(exp(z)); }
+
+static void wf__law_masses(const double *c, const double *m, const double *s, int modes, double x, double out[3]) /* logs of density, mass below, mass above */
+{
+    double top[3] = { -(double)INFINITY, -(double)INFINITY, -(double)INFINITY }, sum[3] = { 0, 0, 0 };
+    for (int pass = 0; pass < 2; pass++)
+        for (int l = 0; l < modes; l++) {
+            double z = exp(s[l]) * (x - m[l]), up = wf__law_softplus(z), down = wf__law_softplus(-z), v[3];
+            v[0] = c[l] + s[l] - up - down;
+            v[1] = c[l] - down;
+            v[2] = c[l] - up;
+            for (int k = 0; k < 3; k++) {
+                if (pass) sum[k] += exp(v[k] - top[k]);
+                else if (v[k] > top[k]) top[k] = v[k];
+            }
+        }
+    for (int k = 0; k < 3; k++) out[k] = top[k] + log(sum[k]);
+}
+
+double wf_logistics_quantile(const double *c, const double *m, const double *s, int modes, double logit)
+{
+    double low = (double)INFINITY, high = -(double)INFINITY, x, at[3];
+    for (int l = 0; l < modes; l++) {
+        double q = m[l] + logit * exp(-s[l]);
+        if (!wf__finite(q) || !wf__finite(c[l])) return (double)NAN;
+        if (q < low) low = q;
+        if (q > high) high = q;
+    }
+    if (modes < 1) return (double)NAN;
+    x = 0.5 * (low + high);
+    for (int k = 0; k < 200 && high > low; k++) {
+        wf__law_masses(c, m, s, modes, x, at);
+        double miss = at[1] - at[2] - logit, total = at[1] > at[2] ? at[1] + log1p(exp(at[2] - at[1])) : at[2] + log1p(exp(at[1] - at[2]));
+        double next = x - miss * exp(at[1] + at[2] - at[0] - total);
+        if (miss > 0) high = x;
+        else low = x;
+        if (!(next > low && next < high)) next = 0.5 * (low + high);
+        if (!(fabs(next - x) > 1e-16 * fabs(x)) || next <= low || next >= high) return next >= low && next <= high ? next : x;
+        x = next;
+    }
+    return x;
+}
+
+/* laws: check a description */
+static int wf__law_sensible(wf_arena *A, const wf_law_desc *d)
+{
+    const char *bad = NULL;
+    if (d->dim < 1 || d->dim > 8) { wf__fail(A, WF_ERROR_ARGUMENT, "law: %d coordinates; 1 to 8 are possible", d->dim); return 0; }
+    if (d->kind != WF_LAW_FACTORISED && d->kind != WF_LAW_CHAIN) bad = "the kind is unknown";
+    else if (d->modes < 1 || d->logistics < 1 || d->reference_modes < 1) bad = "modes must be positive";
+    else if (d->width < d->dim || d->layers < 1 || d->layers > 4 || d->waves < 0 || d->waves > 64 || d->time_waves > 64 || d->knots < 0 || d->knots == 1 || d->knots > 64) bad = "width at least the number of coordinates, 1 to 4 layers, 0 to 64 waves, 2 to 64 knots or none";
+    else if (!(d->wave_low > 0) || !(d->wave_high >= d->wave_low) || !(d->time_low > 0) || !(d->time_high >= d->time_low)) bad = "frequencies must be positive and ascend";
+    else if (!(d->high > d->low) || !(d->background < 1) || !(d->background_steep > 0) || d->reference < 0 || d->reference > WF_REFERENCE_REVERSE) bad = "low < high, background < 1, and a known reference are needed";
+    else if (!d->steady && (!wf__finite(d->t0) || !wf__finite(d->t1) || !(d->t1 > d->t0))) bad = "t1 must be after t0";
+    if (bad) wf__fail(A, WF_ERROR_ARGUMENT, "law: %s", bad);
+    return !bad;
+}
+
+int wf_law_components(const wf_law_desc *desc)
+{
+    if (!desc || desc->kind == WF_LAW_CHAIN) return 1;
+    return (desc->modes ? desc->modes : 16) + !(desc->background < 0);
+}
+
+/* laws: complete a description */
+static void wf__law_default(double *x, double value) { if (!(*x < 0) && !(*x > 0)) *x = value; }
+static void wf__law_count(int *x, int value) { if (*x == 0) *x = value; }
+
+static int wf__law_complete(wf_arena *A, const wf_law_desc *from, wf_law_desc *d)
+{
+    if (!from) { wf__fail(A, WF_ERROR_ARGUMENT, "law: a description is needed"); return 0; }
+    *d = *from;
+    wf__law_count(&d->modes, 16);
+    wf__law_count(&d->logistics, 1);
+    wf__law_count(&d->width, 64);
+    wf__law_count(&d->layers, 1);
+    wf__law_count(&d->time_waves, 4);
+    wf__law_count(&d->reference_modes, 8);
+    wf__law_default(&d->wave_low, 0.1);
+    wf__law_default(&d->wave_high, 4);
+    wf__law_default(&d->time_low, 0.25);
+    wf__law_default(&d->time_high, 1);
+    wf__law_default(&d->background, 1e-3);
+    wf__law_default(&d->background_steep, 0.6);
+    if (!(d->low < 0) && !(d->low > 0)) d->low = -3;
+    if (!(d->high < 0) && !(d->high > 0)) d->high = 6;
+    if (!(d->t0 < 0) && !(d->t0 > 0) && !(d->t1 < 0) && !(d->t1 > 0)) d->t1 = 1;
+    return wf__law_sensible(A, d);
+}
+
+/* laws: straight lines between knots */
+static wf_t wf__law_hats(wf_t t, const wf_law_desc *d) /* [knots]: how near the time is to each */
+{
+    double place[64];
+    wf_graph *g = t.graph;
+    for (int k = 0; k < d->knots; k++) place[k] = k;
+    wf_t at = wf_scale(wf_shift(wf_reshape(t, 1, wf__law_one), -d->t0), (d->knots - 1) / (d->t1 - d->t0)), knot = wf_const_array(g, 1, &d->knots, place);
+    wf_t left = wf_max(wf_min(wf_floor(at), wf_const(g, d->knots - 2)), wf_const(g, 0)), rest = wf_sub(at, left);
+    wf_t up = wf_mul(wf_eq(knot, wf_shift(left, 1)), rest), down = wf_mul(wf_eq(knot, left), wf_shift(wf_neg(rest), 1));
+    return wf_add(up, down);
+}
+
+/* laws: show a number as waves */
+static wf_t wf__law_waves(wf_t x, int count, double low, double high) /* [1]: [1 + 2 count] */
+{
+    double f[64];
+    wf_t part[3];
+    if (count < 1 || wf__missing(x)) return x;
+    for (int k = 0; k < count; k++) f[k] = 6.283185307179586 * low * (count > 1 ? pow(high / low, (double)k / (count - 1)) : 1);
+    wf_t angle = wf_mul(wf_const_array(x.graph, 1, &count, f), x);
+    part[0] = x;
+    part[1] = wf_sin(angle);
+    part[2] = wf_cos(angle);
+    return wf_concat(part, 3, 0);
+}
+
+static wf_t wf__law_time(wf_t t, const wf_law_desc *d) /* no value where nothing moves */
+{
+    int one = 1;
+    if (d->steady || wf__missing(t)) return wf__none(t.graph);
+    if (d->knots && d->kind == WF_LAW_FACTORISED) return wf__law_hats(t, d);
+    wf_t unit = wf_scale(wf_shift(wf_reshape(t, 1, &one), -d->t0), 1 / (d->t1 - d->t0));
+    return wf__law_waves(unit, d->time_waves, d->time_low, d->time_high);
+}
+
+static wf_t wf__law_linear(wf_t x, const char *name, int number, const char *part, int out, double scale)
+{
+    char full[WF__NAME_ROOM];
+    if (wf__missing(x)) return x;
+    int in = wf__of(x)->d[0];
+    wf__join(x.graph, full, name, number, part);
+    return wf_matmul(wf__network_param(x.graph, full, ".weight", out, in, WF_INIT_UNIFORM, scale / sqrt((double)in)), x);
+}
+
+/* laws: climb a rung */
+typedef struct wf__ladder { const wf_law_desc *d; const char *name, *part; wf_t time, level[4][8]; wf_graph *g; int out; } wf__ladder;
+
+static wf_t wf__ladder_rung(wf__ladder *s, int i, const wf_t *seen) /* parameters [out] of coordinate i; seen: waves of those before it */
+{
+    int first = s->time.id ? 0 : 1, rungs = s->d->dim - first, inputs = 0;
+    char name[WF__NAME_ROOM], rung[WF__NAME_ROOM];
+    wf_t in[9], x;
+    wf__join(s->g, name, s->name, -1, s->part);
+    wf__join(s->g, rung, name, i, "");
+    wf_t start = wf__network_param(s->g, rung, ".start", s->out, 0, WF_INIT_NORMAL, 1);
+    if (i < first || s->g->arena->report.code < 0) return start;
+    for (int k = 0; k < i; k++) in[inputs++] = seen[k];
+    if (s->time.id) in[inputs++] = s->time;
+    x = wf_concat(in, inputs, 0);
+    for (int l = 0; l < s->d->layers; l++) {
+        int units = s->d->width / rungs + (i - first < s->d->width % rungs);
+        x = wf_add(wf__law_linear(x, rung, l, "", units, 1), wf__network_param(s->g, rung, l == 0 ? ".bias0" : l == 1 ? ".bias1" : l == 2 ? ".bias2" : ".bias3", units, 0, WF_INIT_UNIFORM, 0.5));
+        s->level[l][i] = wf_activate(x, WF_ACT_SILU);
+        x = wf_concat(&s->level[l][first], i - first + 1, 0);
+    }
+    return wf_add(start, wf__law_linear(x, rung, -1, ".out", s->out, 0.1));
+}
+
+/* laws: make modes of numbers */
+static wf_t wf__law_squash(wf_t x, double low, double high)
+{
+    double half = 0.5 * (high - low), middle = 0.5 * (high + low);
+    return wf_shift(wf_scale(wf_tanh(wf_scale(wf_shift(x, -middle), 1 / half)), half), middle);
+}
+
+static wf_t wf__law_beside(wf_t x, double value) /* one more column */
+{
+    if (wf__missing(x)) return x;
+    int d[2] = { wf__of(x)->d[0], 1 };
+    wf_t both[2];
+    both[0] = x;
+    both[1] = wf_full(x.graph, 2, d, value);
+    return wf_concat(both, 2, 1);
+}
+
+static wf_logistics wf__law_modes(wf_t weights, wf_t shapes, int modes, double low, double high, double background, double steep) /* [n, modes], [n, 2 modes] */
+{
+    wf_logistics m;
+    m.log_weight = wf_log_softmax(weights, 1);
+    m.mean = wf_slice(shapes, 1, 0, modes);
+    m.log_steep = wf__law_squash(wf_slice(shapes, 1, modes, modes), low, high);
+    if (!(background > 0)) return m;
+    m.log_weight = wf__law_beside(wf_shift(m.log_weight, log1p(-background)), log(background));
+    m.mean = wf__law_beside(m.mean, 0);
+    m.log_steep = wf__law_beside(m.log_steep, log(steep));
+    return m;
+}
+
+/* laws: the mixtures of a chain */
+typedef struct wf__chain { wf__ladder weights, shapes; int one, modes; } wf__chain; /* one: weights and shapes from the same ladder */
+
+static void wf__chain_open(wf__chain *c, wf_graph *g, wf_t time, const char *name, const wf_law_desc *d, int modes, int one, const char *a, const char *b)
+{
+    memset(c, 0, sizeof *c);
+    c->one = one || d->steady;
+    c->modes = modes;
+    c->shapes.d = c->weights.d = d;
+    c->shapes.g = c->weights.g = g;
+    c->shapes.name = c->weights.name = name;
+    c->shapes.part = a;
+    c->weights.part = b;
+    c->shapes.time = time;
+    c->shapes.out = (c->one ? 3 : 2) * modes;
+    c->weights.out = modes;
+}
+
+static void wf__chain_rung(wf__chain *c, int i, const wf_t *seen, wf_t *weights, wf_t *shapes) /* [modes], [2 modes] */
+{
+    wf_t all = wf__ladder_rung(&c->shapes, i, seen);
+    *weights = c->one ? wf_slice(all, 0, 2 * c->modes, c->modes) : wf__ladder_rung(&c->weights, i, seen);
+    *shapes = c->one ? wf_slice(all, 0, 0, 2 * c->modes) : all;
+}
+
+/* laws: the mixtures of a chain at a point */
+static wf_logistics wf__chain_at(wf__chain *c, wf_t x, int reverse, double low, double background)
+{
+    const wf_law_desc *d = c->shapes.d;
+    wf_t seen[8], w[8], s[8];
+    for (int k = 0; k < d->dim; k++) {
+        int i = reverse ? d->dim - 1 - k : k;
+        wf__chain_rung(c, k, seen, &w[i], &s[i]);
+        seen[k] = wf__law_waves(wf_slice(x, 0, i, 1), d->waves, d->wave_low, d->wave_high);
+    }
+    return wf__law_modes(wf_stack(w, d->dim), wf_stack(s, d->dim), c->modes, low, d->high, background, d->background_steep);
+}
+
+/* laws: the mixtures of a mixture */
+static wf_t wf__law_row(wf_t x, double value) /* one more component */
+{
+    if (wf__missing(x)) return x;
+    int d[2] = { 1, wf__of(x)->d[1] };
+    wf_t both[2];
+    both[0] = x;
+    both[1] = wf_full(x.graph, 2, d, value);
+    return wf_concat(both, 2, 0);
+}
+
+static wf_logistics wf__mixture(wf_graph *g, wf_t time, const char *name, const wf_law_desc *d, wf_t *share) /* [components, dim logistics] */
+{
+    int columns = d->dim * d->logistics, shape[3] = { d->modes, columns, 2 }, part[3] = { 2, d->modes, columns }, row[3] = { (d->modes) * d->dim, d->logistics, 0 };
+    wf_logistics m;
+    *share = wf_log_softmax(wf__network_param(g, name, ".share", d->modes, 0, WF_INIT_ZERO, 0), 0);
+    m.mean = wf__network_param(g, name, ".mean", d->modes, columns, WF_INIT_NORMAL, 1);
+    m.log_steep = wf__network_param(g, name, ".steep", d->modes, columns, WF_INIT_CONSTANT, 1);
+    m.log_weight = wf_full(g, 2, shape, 0);
+    if (d->logistics > 1) m.log_weight = wf_reshape(wf_log_softmax(wf_reshape(wf__network_param(g, name, ".weight", d->modes, columns, WF_INIT_NORMAL, 0.1), 2, row), 1), 2, shape);
+    if (time.id) {
+        wf_mlp_desc net = { d->layers, d->width, d->width, WF_ACT_SILU, WF_ACT_SILU };
+        char full[WF__NAME_ROOM];
+        wf_t h = d->knots ? time : wf_mlp(time, wf__join(g, full, name, -1, ".time"), &net), move = wf_reshape(wf__law_linear(h, name, -1, ".move", 2 * d->modes * columns, 0.1), 3, part);
+        m.mean = wf_add(m.mean, wf_reshape(wf_slice(move, 0, 0, 1), 2, shape));
+        m.log_steep = wf_add(m.log_steep, wf_reshape(wf_slice(move, 0, 1, 1), 2, shape));
+    }
+    m.log_steep = wf__law_squash(m.log_steep, d->low, d->high);
+    if (!(d->background > 0)) return m;
+    int one = 1;
+    wf_t both[2];
+    both[0] = wf_shift(*share, log1p(-d->background));
+    both[1] = wf_full(g, 1, &one, log(d->background));
+    *share = wf_concat(both, 2, 0);
+    m.mean = wf__law_row(m.mean, 0);
+    m.log_steep = wf__law_row(m.log_steep, log(d->background_steep));
+    m.log_weight = wf__law_row(m.log_weight, -log((double)d->logistics));
+    return m;
+}
+
+/* laws: the reference */
+static wf_logistics wf__law_reference(wf_t x, wf_t time, const char *name, const wf_law_desc *d)
+{
+    wf_graph *g = x.graph;
+    wf_logistics m;
+    double low = d->background > 0 && log(d->background_steep) > d->low && log(d->background_steep) < d->high ? log(d->background_steep) : d->low;
+    int n = d->reference_modes, all[2] = { d->dim, 3 * n }, one[2] = { d->dim, 1 };
+    if (d->reference == WF_REFERENCE_PAPER) {
+        m.log_weight = m.mean = m.log_steep = wf_full(g, 2, one, 0);
+        return m;
+    }
+    if (d->reference == WF_REFERENCE_REVERSE) {
+        wf__chain c;
+        wf__chain_open(&c, g, time, name, d, n, 1, ".reverse", "");
+        return wf__chain_at(&c, x, 1, low, 0);
+    }
+    wf_t p = wf__network_param(g, name, ".marginal", d->dim, 3 * n, WF_INIT_NORMAL, 1);
+    if (time.id) {
+        char full[WF__NAME_ROOM];
+        wf_t h = wf_activate(wf_linear(time, wf__join(g, full, name, -1, ".marginal.time"), d->width, 1), WF_ACT_SILU);
+        p = wf_add(p, wf_reshape(wf__law_linear(h, name, -1, ".marginal.move", d->dim * 3 * n, 0.1), 2, all));
+    }
+    return wf__law_modes(wf_slice(p, 1, 2 * n, n), wf_slice(p, 1, 0, 2 * n), n, low, d->high, 0, 0);
+}
+
+/* laws: derivatives of a mixture in time */
+static wf_logistics wf__law_dot(wf_logistics m, wf_t t)
+{
+    wf_t y[3], dy[3], one = wf__missing(t) ? t : wf__const_like(t, 1);
+    y[0] = m.log_weight;
+    y[1] = m.mean;
+    y[2] = m.log_steep;
+    wf_jvp_list(&t, &one, 1, y, 3, dy);
+    m.log_weight = dy[0];
+    m.mean = dy[1];
+    m.log_steep = dy[2];
+    return m;
+}
+
+/* laws: flux of a chain over density */
+static wf_t wf__law_gap(wf_logistics_at f, wf_logistics_at g) /* (G - F) / f */
+{
+    wf_t lower = wf_mul(wf__law_lower(f), wf__law_lower(g));
+    wf_t plus = wf_select(lower, g.log_below, f.log_above), minus = wf_select(lower, f.log_below, g.log_above);
+    return wf_sub(wf_exp(wf_sub(plus, f.log_density)), wf_exp(wf_sub(minus, f.log_density)));
+}
+
+static wf_t wf__chain_drift(wf_logistics m, wf_logistics_at f, wf_logistics_at g, wf_t t)
+{
+    wf_logistics dm = wf__law_dot(m, t);
+    wf_t ratio = wf_exp(wf_cumsum(wf_sub(g.log_density, f.log_density), 0, 1, 1)), before = wf_cumsum(wf_logistics_rate(m, dm, f), 0, 1, 0);
+    return wf_mul(ratio, wf_sub(wf_mul(wf__law_gap(f, g), before), wf_logistics_shift(m, dm, f)));
+}
+
+/* laws: a swirl */
+static wf_t wf__law_swirl(wf_t x, wf_t time, wf_t score, const char *name, const wf_law_desc *d)
+{
+    wf_graph *g = x.graph;
+    wf_t in[2], v[8], zero = wf_full(g, 1, wf__law_one, 0);
+    char full[WF__NAME_ROOM];
+    int pairs = d->dim * (d->dim - 1) / 2, p = 0;
+    wf_mlp_desc net = { 3, d->swirl, pairs, WF_ACT_TANH, WF_ACT_NONE };
+    in[0] = x;
+    in[1] = time;
+    wf_t b = wf_mul(wf_mlp(wf_concat(in, time.id ? 2 : 1, 0), wf__join(g, full, name, -1, ".swirl"), &net), wf__network_param(g, name, ".swirl.size", pairs, 0, WF_INIT_ZERO, 0));
+    wf_t slopes = wf_jacobian(b, x);
+    for (int i = 0; i < d->dim; i++) v[i] = zero;
+    for (int i = 0; i < d->dim; i++)
+        for (int j = i + 1; j < d->dim; j++, p++) {
+            wf_t bp = wf_slice(b, 0, p, 1), row = wf_slice(slopes, 0, p, 1);
+            wf_t di = wf_reshape(wf_slice(row, 1, i, 1), 1, wf__law_one), dj = wf_reshape(wf_slice(row, 1, j, 1), 1, wf__law_one);
+            v[i] = wf_add(v[i], wf_add(dj, wf_mul(bp, wf_slice(score, 0, j, 1))));
+            v[j] = wf_sub(v[j], wf_add(di, wf_mul(bp, wf_slice(score, 0, i, 1))));
+        }
+    return wf_concat(v, d->dim, 0);
+}
+
+/* laws: a chain at a point */
+static void wf__chain_values(wf_law_values *v, wf_t x, wf_t t, wf_t time, const char *name, const wf_law_desc *d)
+{
+    wf__chain c;
+    wf__chain_open(&c, x.graph, time, name, d, d->modes, d->moving_weights, ".chain", ".weights");
+    wf_logistics m = wf__chain_at(&c, x, 0, d->low, d->background);
+    wf_logistics_at f = wf_logistics_eval(m, x);
+    v->each = f.log_density;
+    v->below = f.log_below;
+    v->above = f.log_above;
+    v->log_density = wf_sum(f.log_density);
+    v->score = wf_grad(v->log_density, x);
+    if (!time.id) return;
+    if (d->dim == 1) { v->drift = wf_neg(wf_logistics_shift(m, wf__law_dot(m, t), f)); return; }
+    wf_logistics_at g = wf_logistics_eval(wf__law_reference(x, time, name, d), x);
+    v->drift = wf__chain_drift(m, f, g, t);
+    if (d->reference != WF_REFERENCE_PAPER) v->log_reference = wf_sum(g.log_density);
+}
+
+/* laws: a mixture at a point */
+static void wf__mixture_values(wf_law_values *v, wf_t x, wf_t t, wf_t time, const char *name, const wf_law_desc *d)
+{
+    wf_t share;
+    wf_logistics m = wf__mixture(x.graph, time, name, d, &share);
+    int k = wf_law_components(d), rows[2] = { k * d->dim, d->logistics }, table[2] = { k, d->dim };
+    m.log_weight = wf_reshape(m.log_weight, 2, rows);
+    m.mean = wf_reshape(m.mean, 2, rows);
+    m.log_steep = wf_reshape(m.log_steep, 2, rows);
+    wf_logistics_at f = wf_logistics_eval(m, wf_reshape(wf_bcast(x, 2, table), 1, rows));
+    wf_t each = wf_add(share, wf_sum_over(wf_reshape(f.log_density, 2, table), 1));
+    v->log_density = wf_logsumexp(each, 0);
+    if (wf__missing(v->log_density)) return;
+    wf_t belongs = wf__unsqueeze(wf_exp(wf_sub(each, v->log_density)), 1);
+    v->score = wf_sum_over(wf_mul(belongs, wf_reshape(f.score, 2, table)), 0);
+    if (time.id) v->drift = wf_neg(wf_sum_over(wf_mul(belongs, wf_reshape(wf_logistics_shift(m, wf__law_dot(m, t), f), 2, table)), 0));
+}
+
+/* laws: a law at a point */
+wf_law_values wf_law_at(wf_t x, wf_t t, const char *name, const wf_law_desc *desc)
+{
+    wf_law_desc d;
+    wf_law_values v;
+    memset(&v, 0, sizeof v);
+    if (wf__missing(x) || !wf__law_complete(x.graph->arena, desc, &d)) return v;
+    wf_graph *g = x.graph;
+    v.log_density = v.score = v.drift = v.each = v.below = v.above = v.log_reference = wf__none(g);
+    if (wf__of(x)->nd != 1 || wf__of(x)->d[0] != d.dim) { wf__fail(g->arena, WF_ERROR_SHAPE, "law: a point with %d coordinates is needed", d.dim); return v; }
+    if (!d.steady && (!t.graph || wf__missing(t))) { wf__fail(g->arena, WF_ERROR_ARGUMENT, "law: a law that moves needs a time"); return v; }
+    wf_t time = d.steady ? wf__none(g) : wf__law_time(t, &d);
+    if (d.kind == WF_LAW_CHAIN) wf__chain_values(&v, x, t, time, name, &d);
+    else wf__mixture_values(&v, x, t, time, name, &d);
+    if (d.steady) v.drift = wf_full(g, 1, &d.dim, 0);
+    if (d.swirl > 0 && d.dim > 1) v.drift = wf_add(v.drift, wf__law_swirl(x, time, v.score, name, &d));
+    return v;
+}
+
+/* laws: draw a coordinate */
+static wf_t wf__law_pick(wf_t log_weight, wf_t u) /* how many running sums of the weights lie below u */
+{
+    return wf_search(wf_cumsum(wf_exp(log_weight), 0, 0, 0), u);
+}
+
+static wf_t wf__law_entry(wf_t row, wf_t index) /* one entry of [1, n] */
+{
+    if (wf__missing(row)) return row;
+    return wf_take(wf_reshape(row, 1, &wf__of(row)->d[1]), index);
+}
+
+static wf_t wf__law_draw_one(wf_logistics m, wf_t choose, wf_t place) /* m [1, modes], two uniform numbers [1] */
+{
+    if (wf__missing(m.log_weight) || wf__missing(m.mean) || wf__missing(m.log_steep)) return wf__none(m.mean.graph);
+    wf_t mode = wf__law_pick(wf_reshape(m.log_weight, 1, &wf__of(m.log_weight)->d[1]), choose);
+    wf_t logit = wf_sub(wf_log(place), wf_log1p(wf_neg(place)));
+    wf_t x = wf_stop(wf_add(wf__law_entry(m.mean, mode), wf_mul(logit, wf_exp(wf_neg(wf__law_entry(m.log_steep, mode))))));
+    wf_logistics_at f = wf_logistics_eval(m, x);
+    wf_t lower = wf__law_lower(f), log_f = wf_stop(f.log_density);
+    wf_t part = wf_exp(wf_sub(wf_select(lower, f.log_below, f.log_above), log_f)), sign = wf_select(lower, wf_const(x.graph, 1), wf_const(x.graph, -1));
+    return wf_sub(x, wf_mul(sign, wf_sub(part, wf_stop(part))));
+}
+
+/* laws: draw */
+wf_t wf_law_draw(wf_graph *g, wf_t t, wf_t component, const char *name, const wf_law_desc *desc, int purpose, wf_t *shares)
+{
+    wf_law_desc d;
+    wf_t x[8], seen[8], share, w, s;
+    if (!g || !wf__law_complete(g->arena, desc, &d)) return wf__none(g);
+    if (!d.steady && (!t.graph || wf__missing(t))) { wf__fail(g->arena, WF_ERROR_ARGUMENT, "law: a law that moves needs a time"); return wf__none(g); }
+    wf_t time = d.steady ? wf__none(g) : wf__law_time(wf_stop(t), &d), choose = wf_uniform(g, 1, &d.dim, purpose), place = wf_uniform(g, 1, &d.dim, purpose + 1), first = wf_uniform(g, 1, wf__law_one, purpose + 2);
+    wf_logistics m, one;
+    wf__chain c;
+    if (d.kind == WF_LAW_CHAIN) wf__chain_open(&c, g, time, name, &d, d.modes, d.moving_weights, ".chain", ".weights");
+    else {
+        m = wf__mixture(g, time, name, &d, &share);
+        if (shares) *shares = wf_exp(share);
+        if (!component.id) component = wf__law_pick(share, first);
+        int row[2] = { d.dim, d.logistics };
+        m.log_weight = wf_reshape(wf_take(m.log_weight, component), 2, row);
+        m.mean = wf_reshape(wf_take(m.mean, component), 2, row);
+        m.log_steep = wf_reshape(wf_take(m.log_steep, component), 2, row);
+    }
+    for (int i = 0; i < d.dim; i++) {
+        if (d.kind == WF_LAW_CHAIN) {
+            wf__chain_rung(&c, i, seen, &w, &s);
+            one = wf__law_modes(wf_stack(&w, 1), wf_stack(&s, 1), d.modes, d.low, d.high, d.background, d.background_steep);
+        } else {
+            one.log_weight = wf_slice(m.log_weight, 0, i, 1);
+            one.mean = wf_slice(m.mean, 0, i, 1);
+            one.log_steep = wf_slice(m.log_steep, 0, i, 1);
+        }
+        x[i] = wf__law_draw_one(one, wf_slice(choose, 0, i, 1), wf_slice(place, 0, i, 1));
+        seen[i] = wf__law_waves(x[i], d.waves, d.wave_low, d.wave_high);
+    }
+    return wf_concat(x, d.dim, 0);
+}
+
+/* laws: define the object */
+typedef struct wf__law_run { wf_plan *plan; wf_ws *ws; wf_t x, t, g, grid, out; } wf__law_run;
+enum { WF__LAW_DENSITY, WF__LAW_DRIFT, WF__LAW_DRAW, WF__LAW_CARRY, WF__LAW_RUNS };
+
+struct wf_law {
+    wf_arena *arena;
+    wf_law_desc desc;
+    wf_params *params;
+    wf__law_run run[WF__LAW_RUNS];
+    int steps, noisy; /* of the last carriage */
+};
+
+wf_params *wf_law_params(wf_law *m) { return m ? m->params : NULL; }
+const wf_law_desc *wf_law_about(const wf_law *m) { return m ? &m->desc : NULL; }
+
+wf_law *wf_law_new(wf_arena *A, const wf_law_desc *desc)
+{
+    wf_law_desc d;
+    if (!wf__law_complete(A, desc, &d)) return NULL;
+    wf_law *m = (wf_law *)wf_alloc(A, 1, sizeof *m);
+    if (!m) return NULL;
+    m->arena = A;
+    m->desc = d;
+    m->params = wf_params_new(A, d.seed, d.type);
+    wf_graph *g = m->params ? wf_graph_new(A, m->params) : NULL;
+    if (!g) return NULL;
+    wf_t t = d.steady ? wf__none(g) : wf_input(g, "t", 1);
+    wf_law_at(wf_input(g, "x", d.dim), t, "law", &d); /* all parameters exist from now on */
+    return A->report.code < 0 ? NULL : m;
+}
+
+/* laws: carry points */
+static void wf__law_field(const wf_t *y, wf_t t, const wf_t *with, wf_t *dy, void *user)
+{
+    const wf_law *m = (const wf_law *)user;
+    (void)with;
+    dy[0] = wf_law_at(y[0], t, "law", &m->desc).drift;
+}
+
+static wf_t wf__law_walk(const wf_law *m, wf_t x, wf_t grid, wf_t g, int steps) /* [steps + 1, dim] */
+{
+    wf_loop *l = wf_loop_begin(x.graph, steps, WF_KEEP_CARRY);
+    int table[2] = { steps, 1 }, end[2] = { 1, m->desc.dim };
+    if (!l) return wf__none(x.graph);
+    wf_t time = wf_slice(grid, 0, 0, steps), width = wf_sub(wf_slice(grid, 0, 1, steps), time), both[2];
+    wf_t y = wf_loop_carry(l, wf_per_sample(x)), t = wf_loop_each(l, wf_reshape(time, 2, table)), h = wf_loop_each(l, wf_reshape(width, 2, table)), k = wf_loop_constant(l, g);
+    wf_law_values v = wf_law_at(y, t, "law", &m->desc);
+    wf_t u = wf_add(v.drift, wf_mul(wf_scale(wf_square(k), 0.5), v.score));
+    wf_t noise = wf_mul(wf_mul(k, wf_sqrt(h)), wf_normal(wf_loop_body(l), 1, &m->desc.dim, 1));
+    wf_loop_next(l, y, wf_add(wf_add(y, wf_mul(h, u)), noise));
+    if (wf_loop_end(l) < 0) return wf__none(x.graph);
+    both[0] = wf_loop_stack(l, y);
+    both[1] = wf_reshape(wf_loop_final(l, y), 2, end);
+    return wf_concat(both, 2, 0);
+}
+
+static wf_t wf__law_path(wf_law *m, wf_t x, wf_t grid, wf_t g, int steps, int noisy)
+{
+    wf_field_desc field;
+    wf_solve_desc solve;
+    wf_t path = wf__none(x.graph);
+    if (noisy) return wf__law_walk(m, x, grid, g, steps);
+    memset(&field, 0, sizeof field);
+    memset(&solve, 0, sizeof solve);
+    field.fn = wf__law_field;
+    field.user = m;
+    solve.grid = grid;
+    wf_ode_list(&x, 1, &field, &solve, &path);
+    return path;
+}
+
+/* laws: make a plan */
+static wf__law_run *wf__law_plan(wf_law *m, int what, int steps, int noisy)
+{
+    wf__law_run *r = &m->run[what];
+    if (r->ws && (what != WF__LAW_CARRY || (steps == m->steps && noisy == m->noisy))) return r;
+    memset(r, 0, sizeof *r);
+    wf_graph *g = wf_graph_new(m->arena, m->params);
+    wf_law_values v;
+    wf_plan_desc d;
+    int one = 1, grid = steps + 1;
+    if (!g) return NULL;
+    memset(&d, 0, sizeof d);
+    if (what != WF__LAW_DRAW) r->x = wf_input(g, "x", m->desc.dim);
+    if (what != WF__LAW_CARRY && !m->desc.steady) r->t = wf_input(g, "t", 1);
+    if (what == WF__LAW_DRIFT || (what == WF__LAW_CARRY && noisy)) r->g = wf_shared_nd(g, "g", 1, &one);
+    if (what == WF__LAW_CARRY) {
+        r->grid = wf_shared_nd(g, "grid", 1, &grid);
+        r->out = wf__law_path(m, r->x, r->grid, r->g, steps, noisy);
+        m->steps = steps;
+        m->noisy = noisy;
+    } else if (what == WF__LAW_DRAW) r->out = wf_law_draw(g, r->t, wf__none(g), "law", &m->desc, 1, NULL);
+    else {
+        v = wf_law_at(r->x, r->t, "law", &m->desc);
+        r->out = what == WF__LAW_DENSITY ? v.log_density : wf_add(v.drift, wf_mul(wf_scale(wf_square(r->g), 0.5), v.score));
+    }
+    d.out[0] = r->out;
+    d.type = m->desc.type;
+    r->plan = wf_compile(m->arena, &d);
+    r->ws = r->plan ? wf_ws_new(m->arena, r->plan, m->desc.threads, m->desc.parallel) : NULL;
+    return r->ws ? r : NULL;
+}
+
+/* laws: ask */
+static void wf__law_put(void *p, int type, size_t i, double v)
+{
+    if (type == WF_F64) ((double *)p)[i] = v;
+    else ((float *)p)[i] = (float)v;
+}
+static double wf__law_get(const void *p, int type, size_t i) { return type == WF_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
+
+typedef struct wf__law_question { const double *x, *t, *grid; double g, *out; size_t n, width; uint64_t seed; } wf__law_question;
+
+static wf_result wf__law_ask(wf_law *m, const wf__law_run *r, const wf__law_question *q)
+{
+    size_t dim = (size_t)m->desc.dim, rows = 1 + 262144 / q->width, grid = (size_t)m->steps + 1, size = m->desc.type == WF_F64 ? 8 : 4;
+    int type = m->desc.type;
+    if (!r) return m->arena->report.code < 0 ? m->arena->report.code : WF_ERROR_MEMORY;
+    if (rows > 1024) rows = 1024;
+    wf_mark mark = wf_arena_mark(m->arena);
+    void *x = wf_alloc(m->arena, rows * dim, size), *t = wf_alloc(m->arena, rows, size), *g = wf_alloc(m->arena, 1, size), *times = wf_alloc(m->arena, grid, size), *out = wf_alloc(m->arena, rows * q->width, size);
+    wf_result code = x && t && g && times && out ? WF_OK : WF_ERROR_MEMORY;
+    if (code == WF_OK) wf__law_put(g, type, 0, q->g);
+    for (size_t i = 0; code == WF_OK && q->grid && i < grid; i++) wf__law_put(times, type, i, q->grid[i]);
+    for (size_t at = 0, block = 0; code == WF_OK && at < q->n; at += rows, block++) {
+        size_t n = q->n - at < rows ? q->n - at : rows;
+        wf_feed f[5];
+        int feeds = 0;
+        if (r->x.id) { for (size_t i = 0; i < n * dim; i++) wf__law_put(x, type, i, q->x[at * dim + i]); f[feeds++] = wf_in(r->x, x, 0); }
+        if (r->t.id) { for (size_t i = 0; i < n; i++) wf__law_put(t, type, i, q->t[at + i]); f[feeds++] = wf_in(r->t, t, 0); }
+        if (r->g.id) f[feeds++] = wf_in(r->g, g, 0);
+        if (r->grid.id) f[feeds++] = wf_in(r->grid, times, 0);
+        f[feeds++] = wf_out(r->out, out, 0);
+        wf_ws_noise(r->ws, q->seed, (uint32_t)block);
+        code = wf_run(r->plan, r->ws, f, feeds, n);
+        if (code < 0) wf__fail(m->arena, code, "law: %s", wf_ws_report(r->ws)->text);
+        for (size_t i = 0; code == WF_OK && i < n * q->width; i++) q->out[at * q->width + i] = wf__law_get(out, type, i);
+    }
+    wf_arena_reset(m->arena, mark);
+    return code;
+}
+
+/* laws: check points */
+static wf_result wf__law_check_points(const wf_law *m, const char *what, const double *x, size_t n)
+{
+    size_t dim = (size_t)m->desc.dim;
+    if (!n || !x) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "law: there is no %s", what);
+    for (size_t i = 0; i < n * dim; i++)
+        if (!wf__finite(x[i])) return wf__fail(m->arena, WF_ERROR_DATA, "law: %s %z, coordinate %z is not a finite number", what, i / dim, i % dim);
+    return WF_OK;
+}
+
+static wf_result wf__law_check_times(const wf_law *m, const char *what, const double *t, size_t n)
+{
+    if (m->desc.steady) return WF_OK;
+    if (!t) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "law: the times are missing");
+    for (size_t i = 0; i < n; i++)
+        if (!(t[i] >= m->desc.t0 && t[i] <= m->desc.t1)) return wf__fail(m->arena, WF_ERROR_DATA, "law: %s %z has the time %g, outside the range of the law, %g to %g", what, i, t[i], m->desc.t0, m->desc.t1);
+    return WF_OK;
+}
+
+/* laws: answer */
+static wf_result wf__law_answer(wf_law *m, int what, const double *x, const double *t, size_t n, double g, uint64_t seed, double *out)
+{
+    wf__law_question q;
+    if (!m) return WF_ERROR_ARGUMENT;
+    if ((what != WF__LAW_DRAW && wf__law_check_points(m, "point", x, n) < 0) || wf__law_check_times(m, "point", t, n) < 0) return m->arena->report.code;
+    memset(&q, 0, sizeof q);
+    q.x = x;
+    q.t = t;
+    q.g = g;
+    q.out = out;
+    q.n = n;
+    q.seed = seed;
+    q.width = what == WF__LAW_DENSITY ? 1 : (size_t)m->desc.dim;
+    return wf__law_ask(m, wf__law_plan(m, what, 0, 0), &q);
+}
+
+wf_result wf_law_log_density(wf_law *m, const double *x, const double *t, size_t n, double *out) { return wf__law_answer(m, WF__LAW_DENSITY, x, t, n, 0, 0, out); }
+wf_result wf_law_drift(wf_law *m, const double *x, const double *t, size_t n, double g, double *out) { return wf__law_answer(m, WF__LAW_DRIFT, x, t, n, g, 0, out); }
+wf_result wf_law_sample(wf_law *m, const double *t, size_t n, uint64_t seed, double *out) { return wf__law_answer(m, WF__LAW_DRAW, NULL, t, n, 0, seed, out); }
+
+wf_result wf_law_transport(wf_law *m, const double *x, size_t n, const double *times, int count, int substeps, double g, uint64_t seed, double *out)
+{
+    wf__law_question q;
+    if (!m) return WF_ERROR_ARGUMENT;
+    wf_arena *A = m->arena;
+    int noisy = g < 0 || g > 0, steps = (count - 1) * substeps;
+    size_t dim = (size_t)m->desc.dim;
+    if (m->desc.steady || count < 2 || substeps < 1 || !times) return wf__fail(A, WF_ERROR_ARGUMENT, "law: to carry points a law that moves, two times and one step between them are needed");
+    if (wf__law_check_times(m, "time", times, (size_t)count) < 0 || wf__law_check_points(m, "point", x, n) < 0) return A->report.code;
+    for (int i = 1; noisy && i < count; i++) if (!(times[i] > times[i - 1])) return wf__fail(A, WF_ERROR_ARGUMENT, "law: with noise, times must ascend");
+    wf__law_run *r = wf__law_plan(m, WF__LAW_CARRY, steps, noisy);
+    wf_mark mark = wf_arena_mark(A);
+    double *grid = (double *)wf_alloc(A, (size_t)steps + 1, sizeof *grid), *path = (double *)wf_alloc(A, n * ((size_t)steps + 1) * dim, sizeof *path);
+    if (!r || !grid || !path) return A->report.code;
+    for (int i = 0; i <= steps; i++) grid[i] = i == steps ? times[count - 1] : times[i / substeps] + (times[i / substeps + 1] - times[i / substeps]) * (i % substeps) / substeps;
+    memset(&q, 0, sizeof q);
+    q.x = x;
+    q.grid = grid;
+    q.g = g;
+    q.out = path;
+    q.n = n;
+    q.seed = seed;
+    q.width = ((size_t)steps + 1) * dim;
+    wf_result code = wf__law_ask(m, r, &q);
+    for (size_t i = 0; code == WF_OK && i < n; i++)
+        for (size_t k = 0; k < (size_t)count; k++) memcpy(out + (i * (size_t)count + k) * dim, path + i * q.width + k * (size_t)substeps * dim, dim * sizeof *out);
+    wf_arena_reset(A, mark);
+    return code;
+}
+
+/* header: optimise from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1,expensive-optimizations,gcse")
+#endif
+
+/* laws: find the nearest */
+typedef struct wf__law_near { const double *x, *centre; double *out; int32_t *member; size_t n, k, dim, want; } wf__law_near;
+enum { WF__LAW_TASKS = 64 };
+
+static double wf__law_apart(const double *a, const double *b, size_t dim)
+{
+    double sum = 0;
+    for (size_t j = 0; j < dim; j++) sum += (a[j] - b[j]) * (a[j] - b[j]);
+    return sum;
+}
+
+static void wf__law_join(void *user, int task) /* member[i]: the nearest centre */
+{
+    wf__law_near *s = (wf__law_near *)user;
+    for (size_t i = s->n * (size_t)task / WF__LAW_TASKS; i < s->n * ((size_t)task + 1) / WF__LAW_TASKS; i++) {
+        double best = (double)INFINITY;
+        for (size_t k = 0; k < s->k; k++) {
+            double far = wf__law_apart(s->x + i * s->dim, s->centre + k * s->dim, s->dim);
+            if (far < best) { best = far; s->member[i] = (int32_t)k; }
+        }
+    }
+}
+
+static void wf__law_rank(void *user, int task) /* out[i]: distance to the want-th nearest other point */
+{
+    wf__law_near *s = (wf__law_near *)user;
+    for (size_t i = s->n * (size_t)task / WF__LAW_TASKS; i < s->n * ((size_t)task + 1) / WF__LAW_TASKS; i++) {
+        double near[64];
+        for (size_t k = 0; k < s->want; k++) near[k] = (double)INFINITY;
+        for (size_t k = 0; k < s->n; k++) {
+            double far = wf__law_apart(s->x + i * s->dim, s->x + k * s->dim, s->dim);
+            size_t at = s->want;
+            if (!(far < near[at - 1]) || !(far > 0)) continue;
+            for (at--; at > 0 && far < near[at - 1]; at--) near[at] = near[at - 1];
+            near[at] = far;
+        }
+        s->out[i] = wf__finite(near[s->want - 1]) ? sqrt(near[s->want - 1]) : 0;
+    }
+}
+
+/* laws: find clusters */
+static int wf__law_clusters(wf_law *m, const double *x, const double *weight, size_t n, double *centre, double *spread, double *mass) /* [K][dim], [K][dim], [K] */
+{
+    size_t dim = (size_t)m->desc.dim, K = (size_t)m->desc.modes;
+    wf_rng rng;
+    wf__law_near s;
+    int *order = (int *)wf_alloc(m->arena, n, sizeof *order);
+    memset(&s, 0, sizeof s);
+    s.x = x;
+    s.centre = centre;
+    s.n = n;
+    s.k = K;
+    s.dim = dim;
+    s.member = (int32_t *)wf_alloc(m->arena, n, sizeof *s.member);
+    if (!order || !s.member) return 0;
+    for (size_t i = 0; i < n; i++) order[i] = (int)i;
+    wf_rng_init(&rng, m->desc.seed, WF__PURPOSE_INIT);
+    wf_rng_shuffle(&rng, order, n);
+    for (size_t k = 0; k < K; k++) memcpy(centre + k * dim, x + (size_t)order[k] * dim, dim * sizeof *x);
+    for (int round = 0; round <= 12; round++) {
+        wf__parallel_for(m->desc.parallel, m->desc.threads, WF__LAW_TASKS, wf__law_join, &s);
+        memset(mass, 0, K * sizeof *mass);
+        memset(spread, 0, K * dim * sizeof *spread);
+        for (size_t i = 0; i < n; i++) {
+            size_t k = (size_t)s.member[i];
+            mass[k] += weight ? weight[i] : 1;
+            for (size_t j = 0; j < dim; j++) {
+                double off = x[i * dim + j] - centre[k * dim + j];
+                spread[k * dim + j] += (weight ? weight[i] : 1) * (round < 12 ? x[i * dim + j] : off * off);
+            }
+        }
+        for (size_t k = 0; k < K; k++)
+            for (size_t j = 0; j < dim && mass[k] > 0; j++) {
+                if (round < 12) centre[k * dim + j] = spread[k * dim + j] / mass[k];
+                else spread[k * dim + j] /= mass[k];
+            }
+    }
+    return 1;
+}
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+
+/* laws: measure neighbours */
+wf_result wf_nearest_distance(wf_arena *A, const double *x, size_t n, int dim, int k, int threads, double *out)
+{
+    wf__law_near s;
+    memset(&s, 0, sizeof s);
+    if (!x || !n || dim < 1 || k < 1 || k > 64) return wf__fail(A, WF_ERROR_ARGUMENT, "nearest distance: points, and a rank of 1 to 64 are needed");
+    for (size_t i = 0; i < n * (size_t)dim; i++) if (!wf__finite(x[i])) return wf__fail(A, WF_ERROR_DATA, "nearest distance: point %z is not finite", i / (size_t)dim);
+    s.x = x;
+    s.n = n;
+    s.dim = (size_t)dim;
+    s.want = (size_t)k;
+    s.out = out;
+    wf__parallel_for(NULL, threads, WF__LAW_TASKS, wf__law_rank, &s);
+    return WF_OK;
+}
+
+/* laws: start a chain */
+static double wf__law_unsquash(const wf_law_desc *d, double v)
+{
+    double half = 0.5 * (d->high - d->low), middle = 0.5 * (d->high + d->low), u = (v - middle) / half;
+    u = u > 0.99 ? 0.99 : u < -0.99 ? -0.99 : u;
+    return middle + half * 0.5 * log((1 + u) / (1 - u));
+}
+
+static int wf__law_ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void wf__law_quantiles(const wf_law *m, const double *sorted, size_t n, int modes, double *out) /* means, then steeps */
+{
+    double sd = 0, mean = 0;
+    for (size_t i = 0; i < n; i++) mean += sorted[i] / (double)n;
+    for (size_t i = 0; i < n; i++) sd += (sorted[i] - mean) * (sorted[i] - mean) / (double)n;
+    sd = sqrt(sd) + 1e-6;
+    for (int l = 0; l < modes; l++) {
+        out[l] = sorted[(size_t)((l + 0.5) / modes * (double)n)];
+        out[modes + l] = wf__law_unsquash(&m->desc, log(1.8 * sqrt((double)modes) / sd));
+    }
+}
+
+static wf_result wf__law_start_chain(wf_law *m, const double *x, size_t n)
+{
+    static const char *const part[3] = { "law.chain", "law.reverse", "law.marginal" };
+    int dim = m->desc.dim, most = m->desc.modes > m->desc.reference_modes ? m->desc.modes : m->desc.reference_modes;
+    double *sorted = (double *)wf_alloc(m->arena, n, sizeof *sorted), *now = (double *)wf_alloc(m->arena, (size_t)(3 * most * dim), sizeof *now);
+    char rung[WF__NAME_ROOM];
+    if (!sorted || !now) return m->arena->report.code;
+    for (int i = 0; i < dim; i++) {
+        for (size_t k = 0; k < n; k++) sorted[k] = x[k * (size_t)dim + (size_t)i];
+        qsort(sorted, n, sizeof *sorted, wf__law_ascending);
+        for (int p = 0; p < 3; p++) {
+            wf__join(NULL, rung, part[p], p == 2 ? -1 : p == 1 ? dim - 1 - i : i, p == 2 ? "" : ".start");
+            int at = wf_params_find(m->params, rung);
+            if (at < 0) continue;
+            size_t count = wf_params_entry(m->params, at)->count;
+            wf_params_get(m->params, rung, now, count);
+            wf__law_quantiles(m, sorted, n, p ? m->desc.reference_modes : m->desc.modes, p == 2 ? now + 3 * m->desc.reference_modes * i : now);
+            wf_params_set(m->params, rung, now, count);
+        }
+    }
+    return WF_OK;
+}
+
+/* laws: start a mixture */
+static wf_result wf__law_start_mixture(wf_law *m, const double *x, const double *weight, size_t n)
+{
+    size_t dim = (size_t)m->desc.dim, K = (size_t)m->desc.modes, L = (size_t)m->desc.logistics, size = K * dim * L;
+    wf_arena *A = m->arena;
+    double total = 0, *centre = (double *)wf_alloc(A, K * dim, sizeof *centre), *spread = (double *)wf_alloc(A, K * dim, sizeof *spread), *mass = (double *)wf_alloc(A, K, sizeof *mass);
+    double *mean = (double *)wf_alloc(A, size, sizeof *mean), *steep = (double *)wf_alloc(A, size, sizeof *steep), *far = (double *)wf_alloc(A, K, sizeof *far);
+    if (!centre || !spread || !mass || !mean || !steep || !far) return A->report.code;
+    if (n < K) return wf__fail(A, WF_ERROR_DATA, "law: %z points cannot start %z components", n, K);
+    if (!wf__law_clusters(m, x, weight, n, centre, spread, mass)) return A->report.code;
+    if (K > 16 && wf_nearest_distance(A, centre, K, m->desc.dim, 4, m->desc.threads, far) < 0) return A->report.code;
+    for (size_t k = 0; k < K; k++) total += mass[k] + 1e-3;
+    for (size_t i = 0; i < size; i++) {
+        size_t k = i / (dim * L), j = i / L % dim, l = i % L;
+        double scale = sqrt(0.3 * spread[k * dim + j] + 0.5 * 0.0625 * far[k] * far[k] + 1.6e-5);
+        mean[i] = centre[k * dim + j] + (L > 1 ? scale * ((double)l - 0.5 * (double)(L - 1)) : 0);
+        steep[i] = wf__law_unsquash(&m->desc, -log(scale));
+    }
+    for (size_t k = 0; k < K; k++) mass[k] = log((mass[k] + 1e-3) / total);
+    wf_params_set(m->params, "law.share", mass, K);
+    wf_params_set(m->params, "law.mean", mean, size);
+    return wf_params_set(m->params, "law.steep", steep, size);
+}
+
+/* laws: begin with data */
+wf_result wf_law_start(wf_law *m, const double *x, const double *weight, size_t n)
+{
+    double total = 0;
+    if (!m) return WF_ERROR_ARGUMENT;
+    if (wf__law_check_points(m, "point", x, n) < 0) return m->arena->report.code;
+    for (size_t i = 0; weight && i < n; i++) {
+        if (!(weight[i] >= 0) || !wf__finite(weight[i])) return wf__fail(m->arena, WF_ERROR_DATA, "law: weight %z is negative or not finite", i);
+        total += weight[i];
+    }
+    if (weight && !(total > 0)) return wf__fail(m->arena, WF_ERROR_DATA, "law: all weights are zero");
+    wf_mark mark = wf_arena_mark(m->arena);
+    wf_result r = m->desc.kind == WF_LAW_CHAIN ? wf__law_start_chain(m, x, n) : wf__law_start_mixture(m, x, weight, n);
+    wf_arena_reset(m->arena, mark);
+    return r;
+}
+
+/* laws: begin with paths */
+wf_result wf_law_start_paths(wf_law *m, const double *path, const double *spread, const double *share)
+{
+    if (!m) return WF_ERROR_ARGUMENT;
+    const wf_law_desc *d = &m->desc;
+    size_t K = (size_t)d->modes, knots = (size_t)d->knots, dim = (size_t)d->dim, n = K * knots * dim;
+    if (d->kind != WF_LAW_FACTORISED || !d->knots || d->steady || d->logistics != 1) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "law: paths are for a factorised law that moves, with knots and one logistic");
+    if (wf__law_check_points(m, "path", path, K * knots) < 0 || wf__law_check_points(m, "spread", spread, K * knots) < 0) return m->arena->report.code;
+    for (size_t i = 0; i < n; i++) if (!(spread[i] > 0)) return wf__fail(m->arena, WF_ERROR_DATA, "law: the spread of component %z is not positive", i / (knots * dim));
+    for (size_t k = 0; share && k < K; k++) if (!(share[k] > 0) || !wf__finite(share[k])) return wf__fail(m->arena, WF_ERROR_DATA, "law: the share of component %z is not positive", k);
+    wf_mark mark = wf_arena_mark(m->arena);
+    double *zero = (double *)wf_alloc(m->arena, K * dim, sizeof *zero), *move = (double *)wf_alloc(m->arena, 2 * n, sizeof *move), *logs = (double *)wf_alloc(m->arena, K, sizeof *logs);
+    wf_result r = zero && move && logs ? WF_OK : WF_ERROR_MEMORY;
+    for (size_t i = 0; r == WF_OK && i < n; i++) {
+        size_t k = i / (knots * dim), at = i / dim % knots, j = i % dim; /* move: [2][modes][dim] rows, a column for each knot */
+        move[(k * dim + j) * knots + at] = path[i];
+        move[n + (k * dim + j) * knots + at] = wf__law_unsquash(d, -log(spread[i]));
+    }
+    for (size_t k = 0; r == WF_OK && k < K; k++) logs[k] = share ? log(share[k]) : 0;
+    if (r == WF_OK) r = wf_params_set(m->params, "law.move.weight", move, 2 * n);
+    if (r == WF_OK) r = wf_params_set(m->params, "law.mean", zero, K * dim);
+    if (r == WF_OK) r = wf_params_set(m->params, "law.steep", zero, K * dim);
+    if (r == WF_OK) r = wf_params_set(m->params, "law.share", logs, K);
+    wf_arena_reset(m->arena, mark);
+    return r;
+}
+
+/* laws: the loss of a draw */
+static wf_t wf__law_running(const wf_law *m, const wf_law_fit_desc *h, wf_t x, wf_t t, wf_law_values v)
+{
+    wf_graph *g = x.graph;
+    wf_t u = wf_add(v.drift, wf_scale(v.score, 0.5 * h->g * h->g)), sum = wf_const(g, 0);
+    double sharp = h->sharpness > 0 ? h->sharpness : 1, weight = h->obstacle_weight > 0 ? h->obstacle_weight : 1;
+    if (h->kinetic > 0) sum = wf_add(sum, wf_scale(wf_sumsq(h->base ? wf_sub(u, h->base(x, t, h->user)) : u), h->kinetic));
+    if (h->spread < 0 || h->spread > 0) sum = wf_add(sum, wf_scale(v.log_density, h->spread));
+    for (int i = 0; i < h->obstacles; i++) {
+        const wf_obstacle *o = &h->obstacle[i];
+        wf_t far = wf_sumsq(wf_sub(x, wf_const_array(g, 1, &m->desc.dim, o->centre)));
+        sum = wf_add(sum, wf_scale(wf_softplus(wf_scale(wf_shift(wf_neg(far), o->radius * o->radius), sharp)), weight / sharp));
+    }
+    return h->cost ? wf_add(sum, h->cost(x, t, v, u, h->user)) : sum;
+}
+
+typedef struct wf__law_fit { wf_t x, t, weight, jitter, slot, component, loss; int draws; } wf__law_fit;
+
+static wf_t wf__law_loss_drawn(const wf_law *m, const wf_law_fit_desc *h, wf__law_fit *f, wf_graph *g, size_t batch)
+{
+    const wf_law_desc *d = &m->desc;
+    int k = wf_law_components(d);
+    wf_t share = wf__none(g), t = wf__none(g), own = wf_const(g, 1);
+    f->slot = wf_input(g, "slot", 1);
+    if (k > 1) f->component = wf_input(g, "component", 1);
+    if (!d->steady) t = wf_shift(wf_scale(wf_add(f->slot, wf_scale(wf_uniform(g, 1, wf__law_one, 4), 1 / (double)batch)), d->t1 - d->t0), d->t0);
+    wf_t x = wf_law_draw(g, t, f->component, "law", d, 1, &share);
+    wf_law_values v = wf_law_at(x, t, "law", d);
+    if (k > 1) own = wf_sum(wf_scale(wf_take(share, f->component), k));
+    wf_t loss = wf_scale(wf_mean(wf_mul(own, wf__law_running(m, h, x, t, v))), d->steady ? 1 : d->t1 - d->t0);
+    if (v.log_reference.id) loss = wf_sub(loss, wf_mean(wf_law_at(wf_stop(x), t, "law", d).log_reference));
+    return loss;
+}
+
+/* laws: the whole loss */
+static int wf__law_loss(const wf_law *m, const wf_law_fit_desc *h, wf__law_fit *f, wf_graph *g, size_t batch)
+{
+    const wf_law_desc *d = &m->desc;
+    double likelihood = h->likelihood > 0 ? h->likelihood : h->likelihood < 0 ? 0 : 1;
+    memset(f, 0, sizeof *f);
+    f->draws = h->kinetic > 0 || h->spread < 0 || h->spread > 0 || h->obstacles > 0 || h->cost != NULL;
+    f->x = wf_input(g, "x", d->dim);
+    if (!d->steady) f->t = wf_input(g, "t", 1);
+    f->loss = wf_const(g, 0);
+    if (likelihood > 0) {
+        wf_t x = f->x, w;
+        if (h->jitter) {
+            wf_t u = wf_uniform(g, 1, &d->dim, 5);
+            f->jitter = wf_input(g, "jitter", 1);
+            x = wf_add(x, wf_mul(f->jitter, wf_sub(wf_log(u), wf_log1p(wf_neg(u)))));
+        }
+        if (h->weight) f->weight = wf_input(g, "weight", 1);
+        w = h->weight ? wf_sum(f->weight) : wf_const(g, 1);
+        wf_law_values v = wf_law_at(x, f->t, "law", d);
+        f->loss = wf_scale(wf_mean(wf_mul(w, v.log_density)), -likelihood);
+        if (v.log_reference.id && !f->draws) f->loss = wf_sub(f->loss, wf_mean(wf_mul(w, v.log_reference)));
+    }
+    if (f->draws) f->loss = wf_add(f->loss, wf__law_loss_drawn(m, h, f, g, batch));
+    return g->arena->report.code >= 0;
+}
+
+/* laws: check the data of a training */
+static wf_result wf__law_check_fit(const wf_law *m, const wf_law_fit_desc *h)
+{
+    wf_arena *A = m->arena;
+    size_t dim = (size_t)m->desc.dim, inside, all, moving = 0;
+    if (!h || !h->x || (h->steps <= 0 && h->epochs <= 0)) return wf__fail(A, WF_ERROR_ARGUMENT, "law: data, and a number of steps or epochs are needed");
+    if (wf__law_check_points(m, "point", h->x, h->n) < 0 || wf__law_check_times(m, "point", h->t, h->n) < 0) return A->report.code;
+    if (h->checks && (wf__law_check_points(m, "check point", h->check_x, h->checks) < 0 || wf__law_check_times(m, "check point", h->check_t, h->checks) < 0)) return A->report.code;
+    for (size_t i = 0; i < h->n; i++) {
+        if ((h->weight && (!wf__finite(h->weight[i]) || h->weight[i] < 0)) || (h->jitter && (!wf__finite(h->jitter[i]) || h->jitter[i] < 0))) return wf__fail(A, WF_ERROR_DATA, "law: the weight or jitter of point %z is negative or not finite", i);
+        if (!m->desc.steady) moving += h->t[i] < h->t[0] || h->t[i] > h->t[0];
+    }
+    if (!m->desc.steady && !moving) return wf__fail(A, WF_ERROR_DATA, "law: all points have the time %g; one snapshot says nothing of a motion: give two, or make the law steady", h->t[0]);
+    for (int k = 0; k < h->obstacles; k++) {
+        const wf_obstacle *o = &h->obstacle[k];
+        if (!(o->radius > 0) || !wf__finite(o->radius)) return wf__fail(A, WF_ERROR_DATA, "law: obstacle %d has the radius %g", k, o->radius);
+        for (int end = 0; end < 2 && !m->desc.steady; end++) {
+            double time = h->t[0];
+            for (size_t i = 0; i < h->n; i++) if (end ? h->t[i] > time : h->t[i] < time) time = h->t[i];
+            inside = all = 0;
+            for (size_t i = 0; i < h->n; i++) {
+                if (h->t[i] < time || h->t[i] > time) continue;
+                all++;
+                inside += wf__law_apart(h->x + i * dim, o->centre, dim) < o->radius * o->radius;
+            }
+            if (2 * inside > all) return wf__fail(A, WF_ERROR_DATA, "law: obstacle %d covers the %s: %z of %z points lie inside", k, end ? "goal" : "start", inside, all);
+        }
+    }
+    return WF_OK;
+}
+
+/* laws: fill a minibatch */
+typedef struct wf__law_batch { void *x, *t, *weight, *jitter, *slot, *component; int *order; size_t at, size; wf_rng rng; } wf__law_batch;
+
+static int wf__law_batch_new(wf_arena *A, wf__law_batch *b, const wf_law *m, const wf_law_fit_desc *h, size_t size)
+{
+    size_t bytes = m->desc.type == WF_F64 ? 8 : 4;
+    memset(b, 0, sizeof *b);
+    b->size = size;
+    b->x = wf_alloc(A, size * (size_t)m->desc.dim, bytes);
+    b->t = wf_alloc(A, 5 * size, bytes);
+    b->order = (int *)wf_alloc(A, h->n, sizeof *b->order);
+    if (!b->x || !b->t || !b->order) return 0;
+    b->weight = (char *)b->t + size * bytes;
+    b->jitter = (char *)b->t + 2 * size * bytes;
+    b->slot = (char *)b->t + 3 * size * bytes;
+    b->component = (char *)b->t + 4 * size * bytes;
+    for (size_t i = 0; i < h->n; i++) b->order[i] = (int)i;
+    wf_rng_init(&b->rng, h->seed, WF__PURPOSE_SHUFFLE);
+    wf_rng_shuffle(&b->rng, b->order, h->n);
+    for (size_t i = 0; i < size; i++) wf__law_put(b->slot, m->desc.type, i, (double)i / (double)size);
+    return 1;
+}
+
+static void wf__law_batch_fill(wf__law_batch *b, const wf_law *m, const wf_law_fit_desc *h, int64_t step)
+{
+    size_t dim = (size_t)m->desc.dim;
+    int type = m->desc.type, k = wf_law_components(&m->desc);
+    for (size_t i = 0; i < b->size; i++, b->at++) {
+        if (b->at == h->n) { b->at = 0; wf_rng_shuffle(&b->rng, b->order, h->n); }
+        size_t row = (size_t)b->order[b->at];
+        for (size_t j = 0; j < dim; j++) wf__law_put(b->x, type, i * dim + j, h->x[row * dim + j]);
+        if (h->t) wf__law_put(b->t, type, i, h->t[row]);
+        if (h->weight) wf__law_put(b->weight, type, i, h->weight[row]);
+        if (h->jitter) wf__law_put(b->jitter, type, i, h->jitter[row]);
+        wf__law_put(b->component, type, i, (double)((i + (size_t)step) % (size_t)k));
+    }
+}
+
+/* laws: look at the check points */
+static wf_result wf__law_look(wf_law *m, const wf_law_fit_desc *h, wf_opt *opt, double *scores, void *best, wf_law_report *r)
+{
+    double sum = 0;
+    size_t bytes = wf_params_size(m->params) * (m->desc.type == WF_F64 ? 8 : 4);
+    if (h->ema > 0) wf_opt_swap(opt);
+    wf_result code = wf_law_log_density(m, h->check_x, h->check_t, h->checks, scores);
+    for (size_t i = 0; i < h->checks; i++) sum -= scores[i] / (double)h->checks;
+    if (code == WF_OK && wf__finite(sum) && (!(r->best_step) || sum < r->best)) {
+        r->best = sum;
+        r->best_step = r->steps;
+        memcpy(best, wf_params_data(m->params), bytes);
+    }
+    if (h->ema > 0) wf_opt_swap(opt);
+    return code;
+}
+
+/* laws: train */
+static wf_result wf__law_train(wf_law *m, const wf_law_fit_desc *h, wf_law_report *r, wf_plan *plan, wf_ws *ws, const wf__law_fit *f, wf__law_batch *b, int64_t steps, wf_opt *opt, double *scores, void *best)
+{
+    wf_result code = WF_OK;
+    int64_t epoch = (int64_t)(h->n / b->size) + (h->n % b->size != 0), every = epoch * (h->check_every > 0 ? h->check_every : 1);
+    double value[1], tail = 0;
+    wf_feed feed[7];
+    int feeds = 0;
+    if (f->x.id && !(h->likelihood < 0)) feed[feeds++] = wf_in(f->x, b->x, 0);
+    if (f->t.id && !(h->likelihood < 0)) feed[feeds++] = wf_in(f->t, b->t, 0);
+    if (f->weight.id) feed[feeds++] = wf_in(f->weight, b->weight, 0);
+    if (f->jitter.id) feed[feeds++] = wf_in(f->jitter, b->jitter, 0);
+    if (f->draws && f->slot.id && !m->desc.steady) feed[feeds++] = wf_in(f->slot, b->slot, 0);
+    if (f->component.id) feed[feeds++] = wf_in(f->component, b->component, 0);
+    feed[feeds++] = wf_out(f->loss, value, 0);
+    for (int64_t step = 0; step < steps && code == WF_OK; step++) {
+        wf__law_batch_fill(b, m, h, step);
+        wf_ws_noise(ws, h->seed, (uint32_t)step);
+        code = wf_run(plan, ws, feed, feeds, b->size);
+        if (code < 0) return wf__fail(m->arena, code, "law: step %I: %s", step, wf_ws_report(ws)->text);
+        if ((code = wf_opt_step(opt, ws)) < 0) return wf__fail(m->arena, code, "law: step %I: %s", step, wf_opt_report(opt)->text);
+        r->steps = step + 1;
+        r->loss = wf__law_get(value, m->desc.type, 0);
+        if (step >= steps - (steps + 9) / 10) tail += r->loss / (double)((steps + 9) / 10);
+        if (h->checks && ((step + 1) % every == 0 || step + 1 == steps)) code = wf__law_look(m, h, opt, scores, best, r);
+        if (code == WF_OK && h->progress && h->progress(h->progress_user, "law", (double)(step + 1), (double)steps)) code = WF_CANCELLED;
+    }
+    if (code == WF_OK) r->loss = tail;
+    return code;
+}
+
+/* laws: set the optimiser */
+static void wf__law_optimiser(const wf_law_fit_desc *h, wf_opt_desc *o, int64_t steps)
+{
+    memset(o, 0, sizeof *o);
+    o->rate = h->rate > 0 ? h->rate : 1e-3;
+    o->clip = h->clip;
+    o->ema = h->ema;
+    o->beta2 = h->beta2;
+    o->warmup = (int)(h->warmup < steps / 2 ? h->warmup : steps / 2);
+    o->schedule = WF_RATE_COSINE;
+    o->steps = (int)steps;
+}
+
+/* laws: fit */
+wf_result wf_law_fit(wf_law *m, const wf_law_fit_desc *h, wf_law_report *report)
+{
+    wf_law_report own, *r = report ? report : &own;
+    wf__law_fit f;
+    wf__law_batch b;
+    wf_opt_desc o;
+    wf_plan_desc p;
+    memset(r, 0, sizeof *r);
+    if (!m) return WF_ERROR_ARGUMENT;
+    wf_arena *A = m->arena;
+    if (wf__law_check_fit(m, h) < 0) return A->report.code;
+    if (h->checks && !wf__law_plan(m, WF__LAW_DENSITY, 0, 0)) return A->report.code;
+    size_t batch = h->batch ? h->batch : 256, bytes = wf_params_size(m->params) * (m->desc.type == WF_F64 ? 8 : 4);
+    int64_t steps = h->epochs > 0 ? (int64_t)((double)h->epochs * (double)h->n / (double)batch + 0.999) : h->steps;
+    if (h->steps > 0 && h->steps < steps) steps = h->steps;
+    wf_mark mark = wf_arena_mark(A);
+    wf_graph *g = wf_graph_new(A, m->params);
+    wf_result code = WF_ERROR_MEMORY;
+    if (g && wf__law_loss(m, h, &f, g, batch) && wf__law_batch_new(A, &b, m, h, batch)) {
+        wf__law_optimiser(h, &o, steps);
+        memset(&p, 0, sizeof p);
+        p.out[0] = p.grad_of = f.loss;
+        p.type = m->desc.type;
+        wf_plan *plan = wf_compile(A, &p);
+        wf_ws *ws = plan ? wf_ws_new(A, plan, m->desc.threads, m->desc.parallel) : NULL;
+        wf_opt *opt = ws ? wf_opt_new(A, m->params, &o) : NULL;
+        double *scores = (double *)wf_alloc(A, h->checks + 1, sizeof *scores);
+        void *best = wf_alloc(A, bytes + 8, 1);
+        if (opt && scores && best) {
+            code = wf__law_train(m, h, r, plan, ws, &f, &b, steps, opt, scores, best);
+            if (r->best_step) memcpy(wf_params_data(m->params), best, bytes);
+            else if (h->ema > 0 && r->steps) wf_opt_swap(opt);
+        }
+    }
+    if (code == WF_ERROR_MEMORY && A->report.code < 0) code = A->report.code;
+    wf_arena_reset(A, mark);
+    return code;
+}
+
+/* laws: settings as numbers */
+enum { WF__LAW_SETTINGS = 24 };
+
+static void wf__law_settings(wf_law_desc *d, double *v, int read)
+{
+    int *whole[] = { &d->dim, &d->kind, &d->modes, &d->logistics, &d->width, &d->layers, &d->waves, &d->steady, &d->time_waves, &d->moving_weights, &d->reference, &d->reference_modes, &d->swirl, &d->type, &d->knots };
+    double *part[] = { &d->wave_low, &d->wave_high, &d->t0, &d->t1, &d->time_low, &d->time_high, &d->low, &d->high, &d->background };
+    for (int i = 0; i < 15; i++) {
+        if (!read) v[i] = *whole[i];
+        else *whole[i] = v[i] > -1e6 && v[i] < 1e6 ? (int)v[i] : -1;
+    }
+    for (int i = 0; i < 9; i++) {
+        if (read) *part[i] = v[15 + i];
+        else v[15 + i] = *part[i];
+    }
+}
+
+/* laws: save and load */
+#ifndef WF_NO_STDIO
+wf_result wf_law_save(wf_law *m, const char *path)
+{
+    double v[WF__LAW_SETTINGS + 1];
+    size_t count = WF__LAW_SETTINGS + 1;
+    if (!m) return WF_ERROR_ARGUMENT;
+    wf_mark mark = wf_arena_mark(m->arena);
+    wf_tensors *t = wf_tensors_new(m->arena);
+    wf__law_settings(&m->desc, v, 0);
+    v[WF__LAW_SETTINGS] = m->desc.background_steep;
+    wf_array a = wf_array_of(v, WF_DTYPE_F64, 1, &count);
+    wf_result r = t ? wf_params_store(m->params, t) : WF_ERROR_MEMORY;
+    if (r >= 0) r = wf_tensors_add(t, "law.settings", &a);
+    if (r >= 0) r = wf_tensors_note(t, "weightflow", "law 1");
+    if (r >= 0) r = wf_tensors_save(t, path);
+    wf_arena_reset(m->arena, mark);
+    return r;
+}
+
+wf_law *wf_law_load(wf_arena *A, const char *path)
+{
+    wf_law_desc d;
+    wf_tensors *t = wf_tensors_read(A, path);
+    const wf_array *a = t ? wf_tensors_find(t, "law.settings") : NULL;
+    double *v = a ? wf_array_f64(A, a) : NULL;
+    if (!t) return NULL;
+    if (!v || a->count != WF__LAW_SETTINGS + 1) { wf__fail(A, WF_ERROR_FORMAT, "law: %s holds no law", path); return NULL; }
+    memset(&d, 0, sizeof d);
+    wf__law_settings(&d, v, 1);
+    d.background_steep = v[WF__LAW_SETTINGS];
+    wf_law *m = wf_law_new(A, &d);
+    return m && wf_params_take(m->params, t) >= 0 ? m : NULL;
+}
+#endif
+#endif /* WF_NO_CONSERVATION */
 
 /* ---- Weight graphs ---- */
 #ifndef WF_NO_WEIGHTFLOW
@@ -14891,9 +19302,9 @@ static wf_opt *wf__flow_optimiser(wf_weightflow *m, int updates)
     memset(&o, 0, sizeof o);
     o.rate = 1e-3;
     o.decay = 1e-4;
+    o.clip = 1;
     if (!m->desc.as_published) {
         o.rate = 2e-3;
-        o.clip = 1;
         o.schedule = WF_RATE_COSINE;
         o.steps = updates;
         o.warmup = updates > 100 ? 20 : 0;
@@ -15310,6 +19721,4945 @@ wf_weightflow *wf_weightflow_load(wf_arena *A, const char *path, const wf_weight
 #endif
 #endif /* WF_NO_WEIGHTFLOW */
 
+/* ---- Paths of gradient flows ---- */
+#ifndef WF_NO_PATHS
+
+/* paths: build a radial energy */
+wf_t wf_radial(wf_t z, double power, double eps)
+{
+    if (wf__missing(z)) return wf__none(z.graph);
+    if (wf__of(z)->nd != 2) return wf__unfit(z, "radial", "is not [dim, n]");
+    double half = 0.5 * power;
+    int even = power > 0 && half <= 8 && !(half < floor(half)) && half >= 1;
+    if (!wf__finite(power) || !wf__finite(eps)) { wf__fail(z.graph->arena, WF_ERROR_ARGUMENT, "radial: power %g, eps %g", power, eps); return wf__none(z.graph); }
+    if (!even && !(fabs(eps) >= 1e-6)) eps = 1e-6;
+    wf_t q = wf_shift(wf_sum_over(wf_square(z), 0), eps * eps), y = q;
+    if (even) {
+        for (int i = 1; i < (int)half; i++) y = wf_mul(y, q);
+        return wf_scale(y, 1 / power);
+    }
+    if (!(power > 0) && !(power < 0)) return wf_scale(wf_log(q), 0.5);
+    return wf_scale(wf_exp(wf_scale(wf_log(q), half)), 1 / power);
+}
+
+/* paths: define a normal start */
+enum { WF__PURPOSE_START = 96 };
+typedef struct wf__normal_start { int dim; double *mean, *root, *work, log_norm; } wf__normal_start; /* root: lower, [dim][dim] */
+
+static wf_result wf__normal_draw(void *user, uint64_t seed, size_t first, size_t n, double *x)
+{
+    const wf__normal_start *s = (const wf__normal_start *)user;
+    size_t d = (size_t)s->dim;
+    for (size_t i = 0; i < n; i++) {
+        size_t slot = first + i;
+        for (size_t j = 0; j < d; j++) s->work[j] = wf_normal_at(seed, slot / 2, 0, (uint32_t)j, WF__PURPOSE_START);
+        for (size_t j = 0; j < d; j++) {
+            double sum = 0;
+            for (size_t k = 0; k <= j; k++) { double t = s->root[j * d + k] * s->work[k]; sum += t; }
+            x[i * d + j] = slot % 2 ? s->mean[j] - sum : s->mean[j] + sum;
+        }
+    }
+    return WF_OK;
+}
+
+/* paths: evaluate a normal start */
+static wf_result wf__normal_density(void *user, size_t n, const double *x, double *log_density, double *score)
+{
+    const wf__normal_start *s = (const wf__normal_start *)user;
+    size_t d = (size_t)s->dim;
+    double *z = s->work;
+    for (size_t i = 0; i < n; i++) {
+        double square = 0;
+        for (size_t j = 0; j < d; j++) {
+            double sum = x[i * d + j] - s->mean[j];
+            for (size_t k = 0; k < j; k++) { double t = s->root[j * d + k] * z[k]; sum -= t; }
+            z[j] = sum / s->root[j * d + j];
+            double t = z[j] * z[j];
+            square += t;
+        }
+        if (log_density) log_density[i] = s->log_norm - 0.5 * square;
+        for (size_t j = d; score && j-- > 0;) {
+            double sum = z[j];
+            for (size_t k = j + 1; k < d; k++) { double t = s->root[k * d + j] * z[k]; sum -= t; }
+            z[j] = sum / s->root[j * d + j];
+            score[i * d + j] = -z[j];
+        }
+    }
+    return WF_OK;
+}
+
+/* paths: factor a covariance */
+static int wf__normal_root(wf__normal_start *s)
+{
+    size_t d = (size_t)s->dim;
+    s->log_norm = -0.91893853320467274178 * (double)d;
+    for (size_t j = 0; j < d; j++)
+        for (size_t i = j; i < d; i++) {
+            double sum = s->root[i * d + j];
+            for (size_t k = 0; k < j; k++) { double t = s->root[i * d + k] * s->root[j * d + k]; sum -= t; }
+            if (i == j && !(sum > 0 && wf__finite(sum))) return 0;
+            s->root[i * d + j] = i == j ? sqrt(sum) : sum / s->root[j * d + j];
+            if (i == j) s->log_norm -= log(s->root[j * d + j]);
+        }
+    return 1;
+}
+
+/* paths: make a normal start */
+static wf_start wf__start_none(void) { wf_start s = { NULL, NULL, NULL }; return s; }
+
+wf_start wf_start_covariance(wf_arena *A, int dim, const double *mean, const double *covariance)
+{
+    if (dim < 1 || dim > 1 << 14 || !covariance) { wf__fail(A, WF_ERROR_ARGUMENT, "start: %d coordinates, or no covariance", dim); return wf__start_none(); }
+    size_t d = (size_t)dim;
+    wf__normal_start *s = (wf__normal_start *)wf_alloc(A, 1, sizeof *s);
+    double *room = (double *)wf_alloc(A, d * (d + 2), sizeof *room);
+    if (!s || !room) return wf__start_none();
+    s->dim = dim;
+    s->mean = room;
+    s->work = room + d;
+    s->root = room + 2 * d;
+    memcpy(s->root, covariance, d * d * sizeof *room);
+    if (mean) memcpy(s->mean, mean, d * sizeof *room);
+    for (size_t j = 0; j < d; j++) if (!wf__finite(s->mean[j])) { wf__fail(A, WF_ERROR_DATA, "start: mean %z is not finite", j); return wf__start_none(); }
+    if (!wf__normal_root(s)) { wf__fail(A, WF_ERROR_DATA, "start: the covariance is not positive definite"); return wf__start_none(); }
+    wf_start r = { wf__normal_draw, wf__normal_density, s };
+    return r;
+}
+
+/* paths: make a diagonal normal start */
+wf_start wf_start_normal(wf_arena *A, int dim, const double *mean, const double *deviation)
+{
+    wf_mark mark = wf_arena_mark(A);
+    size_t d = dim > 0 && dim <= 1 << 14 ? (size_t)dim : 0;
+    double *c = d ? (double *)wf_alloc(A, d * d, sizeof *c) : NULL;
+    if (d && !c) return wf__start_none();
+    for (size_t j = 0; j < d; j++) {
+        double s = deviation ? deviation[j] : 1;
+        c[j * d + j] = s * s;
+    }
+    wf_start r = wf_start_covariance(A, dim, mean, c);
+    (void)mark;
+    return r;
+}
+
+/* paths: compute the constants of Barenblatt */
+typedef struct wf__dome { int dim; double power, c, k, scale, radius, time_factor, *table, *work; } wf__dome;
+enum { WF__DOME_TABLE = 2048 };
+
+static void wf__dome_constants(wf__dome *s, int dim, double m, double t)
+{
+    double d = dim, alpha = d / (d * (m - 1) + 2), b = alpha / d, p = 1 / (m - 1), k = b * (m - 1) / (2 * m);
+    double log_c = (-0.5 * d * log(3.14159265358979323846) + lgamma(p + 1 + 0.5 * d) - lgamma(p + 1) + 0.5 * d * log(k)) / (p + 0.5 * d);
+    s->dim = dim;
+    s->power = m;
+    s->c = exp(log_c);
+    s->k = k;
+    s->scale = exp(b * log(t));           /* t^b: lengths */
+    s->time_factor = -alpha * log(t);     /* log t^-alpha */
+    s->radius = sqrt(s->c / k) * s->scale;
+}
+
+/* paths: tell the moments of Barenblatt */
+void wf_barenblatt(int dim, double m, double t, double *radius, double *second, double *energy)
+{
+    wf__dome s;
+    double bad = 0;
+    int ok = dim > 0 && m > 1 && t > 0 && wf__finite(m) && wf__finite(t);
+    if (!ok) bad /= bad; /* not a number */
+    if (ok) wf__dome_constants(&s, dim, m, t);
+    double d = dim, p = ok ? 1 / (m - 1) : 0, r2 = ok ? s.radius * s.radius : bad, m2 = d * r2 / (d + 2 * p + 2);
+    if (radius) *radius = ok ? s.radius : bad;
+    if (second) *second = m2;
+    if (energy) *energy = ok ? exp((m - 1) * s.time_factor) * (s.c - s.k * m2 / (s.scale * s.scale)) / (m - 1) : bad;
+}
+
+/* paths: tabulate the radius */
+static void wf__dome_table(wf__dome *s)
+{
+    double p = 1 / (s->power - 1), sum = 0;
+    enum { FINE = 8 };
+    s->table[0] = 0;
+    for (int i = 0; i < WF__DOME_TABLE; i++) {
+        for (int j = 0; j < FINE; j++) { /* midpoints */
+            double u = (i + (j + 0.5) / (int)FINE) / (int)WF__DOME_TABLE;
+            sum += exp((s->dim - 1) * log(u) + p * log1p(-u * u));
+        }
+        s->table[i + 1] = sum;
+    }
+    for (int i = 0; i <= WF__DOME_TABLE; i++) s->table[i] /= sum;
+}
+
+static double wf__dome_radius(const wf__dome *s, double level)
+{
+    int low = 0, high = WF__DOME_TABLE;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (s->table[middle] <= level) low = middle;
+        else high = middle;
+    }
+    double u = (low + (level - s->table[low]) / (s->table[high] - s->table[low])) / (int)WF__DOME_TABLE;
+    return u < 1 - 1e-6 ? u : 1 - 1e-6;
+}
+
+/* paths: draw from Barenblatt */
+static wf_result wf__dome_draw(void *user, uint64_t seed, size_t first, size_t n, double *x)
+{
+    const wf__dome *s = (const wf__dome *)user;
+    size_t d = (size_t)s->dim;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t slot = (first + i) / 2;
+        double square = 0, r = s->radius * wf__dome_radius(s, wf_uniform_at(seed, slot, 0, 0, WF__PURPOSE_START + 1));
+        for (size_t j = 0; j < d; j++) {
+            x[i * d + j] = wf_normal_at(seed, slot, 0, (uint32_t)j, WF__PURPOSE_START);
+            double t = x[i * d + j] * x[i * d + j];
+            square += t;
+        }
+        for (size_t j = 0; j < d; j++) x[i * d + j] *= ((first + i) % 2 ? -r : r) / sqrt(square);
+    }
+    return WF_OK;
+}
+
+/* paths: evaluate Barenblatt */
+static wf_result wf__dome_density(void *user, size_t n, const double *x, double *log_density, double *score)
+{
+    const wf__dome *s = (const wf__dome *)user;
+    size_t d = (size_t)s->dim;
+    double p = 1 / (s->power - 1), k = s->k / (s->scale * s->scale);
+    for (size_t i = 0; i < n; i++) {
+        double square = 0;
+        for (size_t j = 0; j < d; j++) { double t = x[i * d + j] * x[i * d + j]; square += t; }
+        double q = s->c - k * square; /* outside: not a number, and no density */
+        if (log_density) log_density[i] = q > 0 ? s->time_factor + p * log(q) : -HUGE_VAL;
+        for (size_t j = 0; score && j < d; j++) score[i * d + j] = q > 0 ? -2 * k * p * x[i * d + j] / q : 0;
+    }
+    return WF_OK;
+}
+
+/* paths: make a Barenblatt start */
+wf_start wf_start_barenblatt(wf_arena *A, int dim, double power, double t)
+{
+    if (dim < 1 || !(power > 1 && power < 100) || !(t > 0) || !wf__finite(t)) { wf__fail(A, WF_ERROR_ARGUMENT, "start: Barenblatt in %d coordinates, power %g (above 1), time %g", dim, power, t); return wf__start_none(); }
+    wf__dome *s = (wf__dome *)wf_alloc(A, 1, sizeof *s);
+    double *table = (double *)wf_alloc(A, WF__DOME_TABLE + 1, sizeof *table);
+    if (!s || !table) return wf__start_none();
+    wf__dome_constants(s, dim, power, t);
+    s->table = table;
+    wf__dome_table(s);
+    wf_start r = { wf__dome_draw, wf__dome_density, s };
+    return r;
+}
+
+/* paths: define a path */
+enum { WF__PATH_X = 0, WF__PATH_S, WF__PATH_L, WF__PATH_H, WF__PATH_PARTS };
+typedef struct wf__stage { wf_plan *plan; wf_ws *ws; wf_feed feed[12]; int feeds; } wf__stage;
+
+struct wf_path {
+    wf_arena *arena;
+    wf_path_desc d;
+    wf_energy energy;
+    wf_start start;
+    wf_flow *flow;
+    wf_params *params;
+    wf_opt *opt;
+    int carried;                   /* 1: scores and densities are needed for training */
+    size_t es, stats;
+    wf__stage forward, full, backward, back, loss, look, field, turned, pairs;
+    wf_t pair_x[3], pair_others[3], pair_mask[3], pair_scale[3], pair_u[3], pair_others_u[3], pair_out[3];
+    char *first[3], *value[WF__PATH_PARTS], *slope[WF__PATH_PARTS], *stat, *knob, *others, *others_u, *mask, *scale, *energy_out, *surrogate, *switches;
+    double *drawn, *log_drawn, *score_drawn; /* a block of the start in double precision */
+    double loss_now, weight_now, align;
+    double pair_self;              /* W(0) */
+    wf_mark mark;
+};
+
+static int wf__path_points(const wf_path *p) { return p->d.points + 1; }
+static size_t wf__path_row(const wf_path *p, int part) { return (size_t)wf__path_points(p) * (part == WF__PATH_L ? 1 : (size_t)p->d.dim); }
+
+/* paths: compile a stage */
+static int wf__stage_make(wf_path *p, wf__stage *s, const wf_t *out, int n, wf_t grad_of, const wf_feed *feeds, int count)
+{
+    wf_plan_desc d;
+    memset(&d, 0, sizeof d);
+    for (int i = 0; i < n; i++) d.out[i] = out[i];
+    d.grad_of = grad_of;
+    d.type = p->d.type;
+    s->plan = p->arena->report.code < 0 ? NULL : wf_compile(p->arena, &d);
+    s->ws = s->plan ? wf_ws_new(p->arena, s->plan, p->d.threads, p->d.parallel) : NULL;
+    for (int i = 0; i < count; i++) s->feed[i] = feeds[i];
+    s->feeds = count;
+    return s->ws != NULL;
+}
+
+static wf_result wf__stage_run(wf_path *p, wf__stage *s, const char *what, size_t n)
+{
+    wf_result r = wf_run(s->plan, s->ws, s->feed, s->feeds, n);
+    return r < 0 ? wf__fail(p->arena, r, "path: step %I: %s: %s", p->opt ? wf_opt_steps(p->opt) : 0, what, wf_ws_report(s->ws)->text) : r;
+}
+
+/* paths: build the points */
+static void wf__path_build(const wf_path *p, wf_graph *g, int carried, wf_t value[3], wf_t first[3])
+{
+    enum { MANY = WF_PATH_MOST + 1 };
+    wf_t x[3][MANY], none = { NULL, 0 };
+    int K = p->d.points, L = wf_flow_about(p->flow)->count / K;
+    wf_flow_state at = { none, none, none };
+    first[WF__PATH_X] = at.x = wf_input(g, "x0", p->d.dim);
+    first[WF__PATH_S] = first[WF__PATH_L] = value[WF__PATH_S] = value[WF__PATH_L] = none;
+    if (carried) {
+        first[WF__PATH_S] = at.score = wf_input(g, "s0", p->d.dim);
+        first[WF__PATH_L] = at.log_p = wf_input_nd(g, "l0", 0, NULL);
+    }
+    for (int k = 0; k <= K; k++) {
+        if (k) at = wf_flow_push(p->flow, at, none, (k - 1) * L, L);
+        x[WF__PATH_X][k] = at.x;
+        x[WF__PATH_S][k] = at.score;
+        x[WF__PATH_L][k] = at.log_p;
+    }
+    for (int i = 0; i < (carried ? 3 : 1); i++) value[i] = wf_stack(x[i], K + 1);
+}
+
+/* paths: prepare forward and backward */
+static int wf__path_forward(wf_path *p, wf__stage *s, int carried)
+{
+    wf_t value[3], first[3], none = { NULL, 0 };
+    wf_feed feed[6];
+    int n = 0, parts = carried ? 3 : 1;
+    wf_graph *g = wf_graph_new(p->arena, p->params);
+    if (!g) return 0;
+    wf__path_build(p, g, carried, value, first);
+    for (int i = 0; i < parts; i++) feed[n++] = wf_in(first[i], p->first[i], 0);
+    for (int i = 0; i < parts; i++) feed[n++] = wf_out(value[i], p->value[i], 0);
+    return wf__stage_make(p, s, value, parts, none, feed, n);
+}
+
+/* paths: prepare backward */
+static int wf__path_backward(wf_path *p)
+{
+    static const char *const name[3] = { "dx", "ds", "dl" };
+    wf_t value[3], first[3], total = { NULL, 0 };
+    wf_feed feed[8];
+    int n = 0, parts = p->carried ? 3 : 1, d[2] = { wf__path_points(p), p->d.dim };
+    wf_graph *g = wf_graph_new(p->arena, p->params);
+    if (!g) return 0;
+    wf__path_build(p, g, p->carried, value, first);
+    for (int i = 0; i < parts; i++) {
+        wf_t c = wf_input_nd(g, name[i], i == WF__PATH_L ? 1 : 2, d), t = wf_dot(value[i], c);
+        total = i ? wf_add(total, t) : t;
+        feed[n++] = wf_in(first[i], p->first[i], 0);
+        feed[n++] = wf_in(c, p->slope[i], 0);
+    }
+    total = wf_batch_sum(total);
+    feed[n++] = wf_out(total, p->surrogate, 0);
+    return wf__stage_make(p, &p->backward, &total, 1, total, feed, n);
+}
+
+/* paths: prepare the way back */
+static int wf__path_back(wf_path *p)
+{
+    int K = p->d.points, L = wf_flow_about(p->flow)->count / K;
+    wf_t none = { NULL, 0 }, out[2];
+    wf_graph *g = wf_graph_new(p->arena, p->params);
+    if (!g) return 0;
+    wf_t y = wf_input(g, "y", p->d.dim), on = wf_shared_nd(g, "on", 1, &K);
+    wf_flow_state at = { y, wf_per_sample(wf_const(g, 0)), none };
+    for (int k = K; k-- > 0;) {
+        wf_flow_state to = wf_flow_pull(p->flow, at, none, k * L, L);
+        wf_t here = wf_slice(on, 0, k, 1);
+        at.x = wf_select(here, to.x, at.x);
+        at.log_p = wf_select(wf_reshape(here, 0, NULL), to.log_p, at.log_p);
+    }
+    out[0] = at.x;
+    out[1] = at.log_p;
+    wf_feed feed[4] = { wf_in(y, p->value[WF__PATH_X], 0), wf_in(on, p->switches, 0), wf_out(at.x, p->first[WF__PATH_X], 0), wf_out(at.log_p, p->first[WF__PATH_L], 0) };
+    return wf__stage_make(p, &p->back, out, 2, none, feed, 4);
+}
+
+/* paths: build the field of crowding */
+typedef struct wf__path_values { wf_t x, s, l, h, g, e; } wf__path_values; /* inputs [K+1, ...]; the field [d, K+1]; energy of a particle [K+1] */
+
+static void wf__path_internal(const wf_energy *E, wf__path_values *v, wf_t score)
+{
+    double strength = E->strength > 0 ? E->strength : 1;
+    if (E->diffusion > 0) {
+        v->e = wf_add(v->e, wf_scale(v->l, E->diffusion));
+        v->g = wf_add(v->g, wf_scale(score, E->diffusion));
+    }
+    if (E->power > 0) {
+        wf_t q = wf_exp(wf_scale(v->l, E->power - 1)); /* rho^(m-1) */
+        v->e = wf_add(v->e, wf_scale(q, strength / (E->power - 1)));
+        v->g = wf_add(v->g, wf_scale(wf_mul(q, score), strength * E->power));
+    }
+}
+
+/* paths: build the field */
+static wf_t wf__path_mean(wf_t x) { return wf__missing(x) ? x : wf_div(wf_batch_sum(x), wf_samples(x.graph)); }
+
+static void wf__path_field(const wf_path *p, wf_graph *graph, wf__path_values *v)
+{
+    const wf_energy *E = &p->energy;
+    int d[2] = { wf__path_points(p), p->d.dim };
+    wf_t none = { NULL, 0 }, st = none;
+    v->x = wf_input_nd(graph, "x", 2, d);
+    v->s = v->l = v->h = none;
+    if (p->carried) {
+        v->s = wf_input_nd(graph, "s", 2, d);
+        v->l = wf_input_nd(graph, "l", 1, d);
+        st = wf_transpose(v->s);
+    }
+    wf_t xt = wf_transpose(v->x), zero = wf_scale(v->x, 0);
+    v->g = wf_transpose(zero);
+    v->e = wf_sum_over(zero, 1);
+    if (E->potential) {
+        wf_t value = E->potential(xt, E->user);
+        if (wf__missing(value)) { v->g = value; return; }
+        if (wf__of(value)->nd != 1 || wf__of(value)->d[0] != d[0]) { v->g = wf__unfit(value, "potential", "must be [n] for x [dim, n]"); return; }
+        v->e = wf_add(v->e, value);
+        v->g = wf_add(v->g, wf_grad(value, xt));
+    }
+    if (p->carried) wf__path_internal(E, v, st);
+    if (E->pair) {
+        v->h = wf_input_nd(graph, "h", 2, d);
+        v->g = wf_add(v->g, wf_transpose(v->h));
+    }
+}
+
+/* paths: build the statistics */
+static void wf__path_stats(const wf_path *p, const wf__path_values *v, wf_t stat[5])
+{
+    int K = p->d.points;
+    wf_t xt = wf_transpose(v->x), step = wf_sub(wf_slice(xt, 1, 1, K), wf_slice(xt, 1, 0, K)), left = wf_slice(v->g, 1, 0, K), right = wf_slice(v->g, 1, 1, K), g;
+    g = p->d.quadrature == WF_PATH_LEFT ? left : p->d.quadrature == WF_PATH_RIGHT ? right : wf_scale(wf_add(left, right), 0.5);
+    stat[0] = wf__path_mean(wf_sum_over(wf_square(step), 0));
+    stat[1] = wf__path_mean(wf_sum_over(wf_square(g), 0));
+    stat[2] = wf__path_mean(wf_sum_over(wf_mul(step, g), 0));
+    stat[3] = wf__path_mean(v->e);
+    stat[4] = wf__path_mean(wf_sum_over(wf_square(v->g), 0));
+}
+
+/* paths: build the loss */
+static wf_t wf__path_loss(const wf_path *p, const wf__path_values *v, const wf_t stat[5], wf_t knob)
+{
+    int K = p->d.points, last = K;
+    double dt = p->d.horizon / K, small = 1e-12;
+    wf_t end = wf_slice(knob, 0, 0, 1), loss, length = wf_sqrt(wf_shift(stat[0], small));
+    if (p->d.action == WF_PATH_TIME) loss = wf_sum(wf_add(wf_add(wf_scale(stat[0], 1 / dt), wf_scale(stat[2], 2)), wf_scale(stat[1], dt)));
+    else loss = wf_scale(wf_sum(wf_add(wf_mul(length, wf_sqrt(wf_shift(stat[1], small))), stat[2])), 2);
+    loss = wf_scale(loss, p->d.unit);
+    if (p->d.arc > 0) {
+        wf_t share = wf_shift(wf_div(length, wf_sum(length)), -1.0 / K);
+        wf_t worth = wf_stop(wf_min(wf_const(knob.graph, 1), wf_sum(wf_mul(length, wf_sqrt(wf_shift(stat[1], small)))))); /* of the energy at stake */
+        loss = wf_add(loss, wf_mul(worth, wf_scale(wf_sumsq(share), p->d.arc * K)));
+    }
+    if (p->d.end == WF_PATH_END_ENERGY) {
+        wf_t f = wf_sum(wf_slice(stat[3], 0, last, 1));
+        if (p->energy.pair) {
+            wf_t pull = wf__path_mean(wf_dot(wf_slice(v->x, 0, last, 1), wf_stop(wf_slice(v->h, 0, last, 1))));
+            f = wf_add(f, wf_sub(pull, wf_stop(pull)));
+        }
+        loss = wf_add(loss, wf_mul(wf_sum(end), f));
+    }
+    if (p->d.end == WF_PATH_END_FIELD) loss = wf_add(loss, wf_mul(wf_sum(end), wf_sum(wf_slice(stat[4], 0, last, 1))));
+    return wf_scale(loss, 1.0 / p->d.dim);
+}
+
+/* paths: prepare the loss */
+static int wf__path_losses(wf_path *p)
+{
+    wf__path_values v;
+    wf_t none = { NULL, 0 }, stat[5], out[8], x[4], slope[4], one;
+    wf_feed feed[12], look[6];
+    int n = 0, m = 0, parts = 0, two = 2;
+    wf_graph *g = wf_graph_new(p->arena, NULL);
+    if (!g) return 0;
+    wf__path_field(p, g, &v);
+    wf__path_stats(p, &v, stat);
+    wf_t knob = wf_shared_nd(g, "knob", 1, &two), loss = wf__path_loss(p, &v, stat, knob), all = wf_concat(stat, 5, 0);
+    wf_t in[4] = { v.x, v.s, v.l, v.h };
+    int which[4] = { 0, 0, 0, 0 };
+    for (int i = 0; i < WF__PATH_PARTS; i++) if (in[i].graph) { which[parts] = i; x[parts++] = in[i]; }
+    one = wf_const(g, 1);
+    if (p->arena->report.code < 0 || wf_vjp(&loss, &one, 1, x, parts, slope) < 0) return 0;
+    out[0] = loss;
+    out[1] = all;
+    feed[n++] = wf_out(loss, p->surrogate, 0);
+    feed[n++] = wf_out(all, p->stat, 0);
+    look[m++] = feed[1];
+    feed[n++] = wf_in(knob, p->knob, 0);
+    for (int i = 0; i < parts; i++) {
+        if (!wf_is_batch(slope[i])) slope[i] = wf_per_sample(slope[i]); /* the same for all particles, but one row for each */
+        out[2 + i] = slope[i];
+        feed[n++] = look[m++] = wf_in(x[i], p->value[which[i]], 0);
+        feed[n++] = wf_out(slope[i], p->slope[which[i]], 0);
+    }
+    return wf__stage_make(p, &p->loss, out, 2 + parts, none, feed, n) && wf__stage_make(p, &p->look, &all, 1, none, look, m);
+}
+
+/* paths: build the sum over pairs */
+enum { WF__PAIR_FIELD = 0, WF__PAIR_TURNED, WF__PAIR_ENERGY, WF__PAIR_BLOCK = 64 };
+
+static wf_t wf__pair_build(wf_path *p, wf_graph *g, int what)
+{
+    int d = p->d.dim, blocks = (p->d.batch + WF__PAIR_BLOCK - 1) / WF__PAIR_BLOCK, one = 1, column[2] = { d, 1 }, rows[3] = { blocks, d, WF__PAIR_BLOCK }, marks[2] = { blocks, WF__PAIR_BLOCK };
+    wf_t x = p->pair_x[what] = wf_input(g, "x", d), others = p->pair_others[what] = wf_shared_nd(g, "others", 3, rows), mask = p->pair_mask[what] = wf_shared_nd(g, "mask", 2, marks), result;
+    wf_t u = { NULL, 0 }, others_u = u, scale = p->pair_scale[what] = wf_shared_nd(g, "scale", 1, &one);
+    if (what == WF__PAIR_TURNED) {
+        u = p->pair_u[what] = wf_input(g, "u", d);
+        others_u = p->pair_others_u[what] = wf_shared_nd(g, "others_u", 3, rows);
+    }
+    wf_loop *l = wf_loop_begin(g, blocks, WF_KEEP_CARRY);
+    wf_t z = wf_sub(wf_reshape(wf_loop_constant(l, x), 2, column), wf_loop_each(l, others)), m = wf_loop_each(l, mask), w = wf__missing(z) ? z : p->energy.pair(z, p->energy.user);
+    if (wf__missing(w)) return w;
+    if (wf__of(w)->nd != 1 || wf__of(w)->d[0] != WF__PAIR_BLOCK) return wf__unfit(w, "pair", "must be [n] for z [dim, n]");
+    w = wf_mul(w, m);
+    if (what == WF__PAIR_ENERGY) result = wf_sum(w);
+    else {
+        wf_t slope = wf_grad(w, z);
+        if (what == WF__PAIR_TURNED) slope = wf_jvp(slope, z, wf_sub(wf_reshape(wf_loop_constant(l, u), 2, column), wf_loop_each(l, others_u)));
+        result = wf_sum_over(slope, 1);
+    }
+    if (wf__missing(result) || wf_loop_end(l) < 0) return wf__none(g);
+    result = wf_loop_total(l, result);
+    return wf_mul(what == WF__PAIR_ENERGY ? wf_batch_sum(result) : result, what == WF__PAIR_ENERGY ? wf_reshape(scale, 0, NULL) : scale);
+}
+
+/* paths: prepare the pairs */
+static int wf__path_pairs(wf_path *p)
+{
+    wf__stage *stage[3] = { &p->field, &p->turned, &p->pairs };
+    wf_t none = { NULL, 0 };
+    for (int what = 0; what < 3; what++) {
+        wf_graph *g = wf_graph_new(p->arena, NULL);
+        if (!g) return 0;
+        p->pair_out[what] = wf__pair_build(p, g, what);
+        if (!p->pair_out[what].id || !wf__stage_make(p, stage[what], &p->pair_out[what], 1, none, NULL, 0)) return 0;
+    }
+    return 1;
+}
+
+/* paths: turn particles into blocks */
+static void wf__pair_blocks(const wf_path *p, char *to, const char *from, size_t stride, size_t n)
+{
+    size_t d = (size_t)p->d.dim, all = ((size_t)p->d.batch + WF__PAIR_BLOCK - 1) / WF__PAIR_BLOCK * WF__PAIR_BLOCK;
+    for (size_t i = 0; i < all; i++)
+        for (size_t j = 0; j < d; j++)
+            wf__put_value(to, p->d.type, (i / WF__PAIR_BLOCK * d + j) * WF__PAIR_BLOCK + i % WF__PAIR_BLOCK, i < n ? wf__get(from, p->d.type, i * stride + j) : 0);
+}
+
+static void wf__pair_mask(const wf_path *p, size_t n, double scale)
+{
+    size_t all = ((size_t)p->d.batch + WF__PAIR_BLOCK - 1) / WF__PAIR_BLOCK * WF__PAIR_BLOCK;
+    for (size_t i = 0; i < all; i++) wf__put_value(p->mask, p->d.type, i, i < n);
+    wf__put_value(p->scale, p->d.type, 0, scale);
+}
+
+/* paths: run over pairs */
+static wf_result wf__pair_run(wf_path *p, int what, const char *x, const char *u, char *out, size_t stride, size_t n)
+{
+    wf__stage *s = what == WF__PAIR_FIELD ? &p->field : what == WF__PAIR_TURNED ? &p->turned : &p->pairs;
+    int k = 0;
+    wf__pair_blocks(p, p->others, x, stride, n);
+    wf__pair_mask(p, n, what == WF__PAIR_ENERGY ? 1 : 1.0 / ((double)n - 1));
+    s->feed[k++] = wf_in(p->pair_x[what], x, stride);
+    s->feed[k++] = wf_in(p->pair_others[what], p->others, 0);
+    s->feed[k++] = wf_in(p->pair_mask[what], p->mask, 0);
+    s->feed[k++] = wf_in(p->pair_scale[what], p->scale, 0);
+    if (what == WF__PAIR_TURNED) {
+        wf__pair_blocks(p, p->others_u, u, stride, n);
+        s->feed[k++] = wf_in(p->pair_u[what], u, stride);
+        s->feed[k++] = wf_in(p->pair_others_u[what], p->others_u, 0);
+    }
+    s->feed[k++] = wf_out(p->pair_out[what], out, what == WF__PAIR_ENERGY ? 0 : stride);
+    s->feeds = k;
+    return wf__stage_run(p, s, "pairs", n);
+}
+
+/* paths: run over the pairs of all points */
+static wf_result wf__path_fields(wf_path *p, size_t n)
+{
+    size_t row = wf__path_row(p, WF__PATH_X), d = (size_t)p->d.dim;
+    wf_result r = WF_OK;
+    for (size_t k = 0; p->energy.pair && r == WF_OK && k < (size_t)wf__path_points(p); k++)
+        r = wf__pair_run(p, WF__PAIR_FIELD, p->value[WF__PATH_X] + k * d * p->es, NULL, p->value[WF__PATH_H] + k * d * p->es, row, n);
+    return r;
+}
+
+static wf_result wf__path_turned(wf_path *p, size_t n)
+{
+    size_t row = wf__path_row(p, WF__PATH_X), d = (size_t)p->d.dim;
+    wf_result r = WF_OK;
+    if (!p->energy.pair) return r;
+    for (size_t k = 0; r == WF_OK && k < (size_t)wf__path_points(p); k++) /* into the place of the fields, which have been used */
+        r = wf__pair_run(p, WF__PAIR_TURNED, p->value[WF__PATH_X] + k * d * p->es, p->slope[WF__PATH_H] + k * d * p->es, p->value[WF__PATH_H] + k * d * p->es, row, n);
+    for (size_t i = 0; r == WF_OK && i < n * row; i++)
+        wf__put_value(p->slope[WF__PATH_X], p->d.type, i, wf__get(p->slope[WF__PATH_X], p->d.type, i) + wf__get(p->value[WF__PATH_H], p->d.type, i));
+    return r;
+}
+
+/* paths: choose the layers */
+static int wf__path_layers(const wf_path *p, wf_flow_layer layer[8])
+{
+    int n = 0, d = p->d.dim;
+    memset(layer, 0, 8 * sizeof *layer);
+    if (d == 1) {
+        for (; n < 2; n++) { layer[n].kind = WF_FLOW_ELEMENTWISE; layer[n].map = WF_MAP_SMOOTH; }
+        return n;
+    }
+    if (d > 2) layer[n++].kind = WF_FLOW_LINEAR;
+    for (int i = 0; i < 4; i++, n++) {
+        layer[n].kind = WF_FLOW_COUPLING;
+        layer[n].map = WF_MAP_AFFINE;
+        layer[n].part = i % 2;
+    }
+    return n;
+}
+
+/* paths: make the flow */
+static int wf__path_flow(wf_path *p)
+{
+    wf_flow_layer own[8];
+    wf_flow_desc f;
+    int n = p->d.block ? p->d.block_layers : wf__path_layers(p, own), K = p->d.points;
+    if (n < 1 || n > 64) { wf__fail(p->arena, WF_ERROR_ARGUMENT, "path: %d layers in a step (1..64)", n); return 0; }
+    const wf_flow_layer *block = p->d.block ? p->d.block : own;
+    wf_flow_layer *all = (wf_flow_layer *)wf_alloc(p->arena, (size_t)(n * K), sizeof *all);
+    if (!all) return 0;
+    memset(&f, 0, sizeof f);
+    for (int i = 0; i < n * K; i++) all[i] = block[i % n];
+    f.dim = p->d.dim;
+    f.layers = all;
+    f.count = n * K;
+    p->flow = wf_flow_new(p->arena, "path", &f);
+    return p->flow != NULL;
+}
+
+/* paths: fill in defaults */
+static double wf__path_or(double x, double otherwise) { return x > 0 || x < 0 ? x : otherwise; } /* and not a number: otherwise */
+
+static void wf__path_defaults(wf_path_desc *d)
+{
+    if (!d->points) d->points = 12;
+    if (d->end == WF_PATH_END_DEFAULT) d->end = d->action == WF_PATH_TIME ? WF_PATH_END_NONE : WF_PATH_END_ENERGY;
+    d->horizon = wf__path_or(d->horizon, 1);
+    d->arc = wf__path_or(d->arc, d->action == WF_PATH_TIME ? -1 : 10);
+    d->end_weight = wf__path_or(d->end_weight, 1);
+    d->end_start = wf__path_or(d->end_start, d->action == WF_PATH_TIME ? d->end_weight : 20);
+    d->end_share = wf__path_or(d->end_share, 0.6);
+    d->unit = wf__path_or(d->unit, 1);
+    if (!d->batch) d->batch = 512;
+    if (!d->steps) d->steps = 1000;
+    d->rate = wf__path_or(d->rate, d->dim <= 2 ? 5e-3 : 2e-3);
+    d->rate_end = wf__path_or(d->rate_end, 1e-5);
+    d->clip = wf__path_or(d->clip, 5);
+    d->spread = wf__path_or(d->spread, 3);
+}
+
+/* paths: check what is asked for */
+static int wf__path_check(wf_arena *A, const wf_energy *E, const wf_start *s, const wf_path_desc *d)
+{
+    int inner = E->diffusion > 0 || E->power > 0;
+    const char *why = NULL;
+    if (!s->draw || !s->density) why = "the start has no callbacks (its own failure is reported first)";
+    else if (d->dim < 1 || d->dim > 1 << 12) why = "dim must be 1 to 4096";
+    else if (d->points < 1 || d->points > WF_PATH_MOST) why = "points must be 1 to 64";
+    else if (d->batch < 2 || d->batch % 2 || d->batch > 1 << 20) why = "batch must be even";
+    else if (d->steps < 1 || d->end_share > 1 || d->end_share < 0) why = "steps must be positive, end_share between 0 and 1";
+    else if (d->action < WF_PATH_GEOMETRIC || d->action > WF_PATH_TIME || d->quadrature < WF_PATH_MID || d->quadrature > WF_PATH_RIGHT || d->end < 0 || d->end > WF_PATH_END_NONE) why = "there is no such action, quadrature or end";
+    else if (!(d->horizon > 0) || !wf__finite(d->horizon)) why = "the horizon must be positive";
+    else if (d->action == WF_PATH_GEOMETRIC && d->end == WF_PATH_END_NONE) why = "the geometric action needs an end condition: standing still costs nothing";
+    else if (!(E->diffusion >= 0) || !wf__finite(E->diffusion)) why = "diffusion must not be negative";
+    else if (!(E->power >= 0) || !wf__finite(E->power) || (E->power >= 1 && E->power <= 1)) why = "power must be positive and not 1 (which is diffusion)";
+    else if (!(E->strength >= 0) || !wf__finite(E->strength)) why = "strength must not be negative";
+    else if (!inner && !E->potential && !E->pair) why = "the energy has no terms";
+    else if (d->type != WF_F32 && d->type != WF_F64) why = "type must be WF_F32 or WF_F64";
+    if (why) wf__fail(A, WF_ERROR_ARGUMENT, "path: %s", why);
+    return !why;
+}
+
+/* paths: take memory */
+static int wf__path_memory(wf_path *p)
+{
+    wf_arena *A = p->arena;
+    size_t n = (size_t)p->d.batch, d = (size_t)p->d.dim, K = (size_t)p->d.points, es = p->es = wf__type_size(p->d.type), blocks = (n + WF__PAIR_BLOCK - 1) / WF__PAIR_BLOCK * WF__PAIR_BLOCK;
+    int ok = 1;
+    p->stats = 3 * K + 2 * (K + 1);
+    for (int i = 0; i < 3; i++) ok &= (p->first[i] = (char *)wf_alloc(A, n * (i == WF__PATH_L ? 1 : d), es)) != NULL;
+    for (int i = 0; i < WF__PATH_PARTS; i++) {
+        ok &= (p->value[i] = (char *)wf_alloc(A, n * wf__path_row(p, i), es)) != NULL;
+        ok &= (p->slope[i] = (char *)wf_alloc(A, n * wf__path_row(p, i), es)) != NULL;
+    }
+    p->others = (char *)wf_alloc(A, blocks * d, es);
+    p->others_u = (char *)wf_alloc(A, blocks * d, es);
+    p->mask = (char *)wf_alloc(A, blocks, es);
+    p->stat = (char *)wf_alloc(A, p->stats + 8, es);
+    p->knob = (char *)wf_alloc(A, 2, es);
+    p->scale = (char *)wf_alloc(A, 1, es);
+    p->energy_out = (char *)wf_alloc(A, 1, es);
+    p->surrogate = (char *)wf_alloc(A, 1, es);
+    p->switches = (char *)wf_alloc(A, K, es);
+    p->drawn = (double *)wf_alloc(A, n * d, sizeof(double));
+    p->score_drawn = (double *)wf_alloc(A, n * d, sizeof(double));
+    p->log_drawn = (double *)wf_alloc(A, n, sizeof(double));
+    return ok && p->others && p->others_u && p->mask && p->stat && p->knob && p->scale && p->energy_out && p->surrogate && p->switches && p->drawn && p->score_drawn && p->log_drawn;
+}
+
+/* paths: bend the networks */
+static double wf__path_extent(wf_path *p)
+{
+    size_t n = (size_t)p->d.batch, d = (size_t)p->d.dim;
+    double sum = 0;
+    if (p->start.draw(p->start.user, p->d.seed, 0, n, p->drawn) < 0) return -1;
+    for (size_t i = 0; i < n * d; i++) { double t = p->drawn[i] * p->drawn[i]; sum += t; }
+    double e = sqrt(sum / (double)(n * d));
+    return e > 1e-6 && e < 1e6 ? e : 1; /* what is not finite is found at the first step */
+}
+
+static void wf__path_bend(wf_path *p)
+{
+    const wf_flow_desc *f = wf_flow_about(p->flow);
+    double extent = wf__path_extent(p);
+    for (int k = 0; extent > 0 && p->d.spread > 0 && k < f->count; k++)
+        for (int i = 0; f->layers[k].kind == WF_FLOW_COUPLING && i < 2 * f->layers[k].layers; i++) {
+            char part[WF__NAME_ROOM], name[WF__NAME_ROOM];
+            int at = wf_params_find(p->params, wf__join(NULL, name, wf__join(NULL, part, "path", k, ""), i / 2, i % 2 ? ".bias" : ".weight"));
+            const wf_param_info *e = wf_params_entry(p->params, at);
+            double factor = i ? p->d.spread : p->d.spread / extent;
+            for (size_t j = 0; at >= 0 && j < e->count; j++) wf__put_value(p->params->data, p->d.type, e->offset + j, factor * wf__get(p->params->data, p->d.type, e->offset + j));
+        }
+}
+
+/* paths: prepare the optimiser */
+static int wf__path_optimiser(wf_path *p)
+{
+    wf_opt_desc o;
+    memset(&o, 0, sizeof o);
+    o.rate = p->d.rate;
+    o.rate_end = p->d.rate_end;
+    o.clip = p->d.clip > 0 ? p->d.clip : 0;
+    o.schedule = WF_RATE_COSINE;
+    o.steps = p->d.steps;
+    p->opt = wf_opt_new(p->arena, p->params, &o);
+    return p->opt != NULL;
+}
+
+static int wf__path_self(wf_path *p)
+{
+    if (!p->energy.pair) return 1;
+    memset(p->value[WF__PATH_X], 0, (size_t)p->d.dim * p->es);
+    if (wf__pair_run(p, WF__PAIR_ENERGY, p->value[WF__PATH_X], NULL, p->energy_out, (size_t)p->d.dim, 1) < 0) return 0;
+    p->pair_self = wf__get(p->energy_out, p->d.type, 0);
+    return 1;
+}
+
+/* paths: make a path */
+wf_path *wf_path_new(wf_arena *A, const wf_energy *energy, const wf_start *start, const wf_path_desc *desc)
+{
+    wf_path_desc d;
+    if (!energy || !start || !desc) { wf__fail(A, WF_ERROR_ARGUMENT, "path: energy, start or description is missing"); return NULL; }
+    d = *desc;
+    wf__path_defaults(&d);
+    if (!wf__path_check(A, energy, start, &d)) return NULL;
+    wf_path *p = (wf_path *)wf_alloc(A, 1, sizeof *p);
+    if (!p) return NULL;
+    p->arena = A;
+    p->d = d;
+    p->energy = *energy;
+    p->start = *start;
+    p->carried = energy->diffusion > 0 || energy->power > 0;
+    p->params = wf_params_new(A, d.seed, d.type);
+    if (!p->params || !wf__path_flow(p) || !wf__path_memory(p) || !wf__path_forward(p, &p->forward, p->carried) || !wf__path_backward(p) || !wf__path_losses(p) || !wf__path_back(p)) return NULL;
+    if (p->carried) p->full = p->forward;
+    else if (!wf__path_forward(p, &p->full, 1)) return NULL;
+    if (energy->pair && !wf__path_pairs(p)) return NULL;
+    wf__path_bend(p);
+    p->weight_now = d.end_start;
+    p->d.block = NULL; /* the user's array need not live longer */
+    return wf__path_self(p) && wf__path_optimiser(p) ? p : NULL;
+}
+
+/* paths: put particles at the start */
+static wf_result wf__path_put(wf_path *p, size_t n, int density)
+{
+    size_t d = (size_t)p->d.dim;
+    if (density) {
+        wf_result r = p->start.density(p->start.user, n, p->drawn, p->log_drawn, p->score_drawn);
+        if (r < 0) return wf__fail(p->arena, r, "path: the density of the start failed");
+    }
+    for (size_t i = 0; i < n * d; i++) {
+        if (!wf__finite(p->drawn[i]) || (density && !wf__finite(p->score_drawn[i]))) return wf__fail(p->arena, WF_ERROR_DATA, "path: the start has a draw or a score that is not finite (draw %z, coordinate %z)", i / d, i % d);
+        wf__put_value(p->first[WF__PATH_X], p->d.type, i, p->drawn[i]);
+        if (density) wf__put_value(p->first[WF__PATH_S], p->d.type, i, p->score_drawn[i]);
+    }
+    for (size_t i = 0; density && i < n; i++) {
+        if (!wf__finite(p->log_drawn[i])) return wf__fail(p->arena, WF_ERROR_DATA, "path: the log-density of the start at draw %z is not finite", i);
+        wf__put_value(p->first[WF__PATH_L], p->d.type, i, p->log_drawn[i]);
+    }
+    return WF_OK;
+}
+
+static wf_result wf__path_draw(wf_path *p, uint64_t seed, size_t first, size_t n, int density)
+{
+    wf_result r = p->start.draw(p->start.user, seed, first, n, p->drawn);
+    return r < 0 ? wf__fail(p->arena, r, "path: drawing from the start failed") : wf__path_put(p, n, density);
+}
+
+/* paths: choose the weight of the end */
+static double wf__path_weight(const wf_path *p, int64_t step)
+{
+    double share = p->d.end_share > 0 ? (double)step / (p->d.end_share * p->d.steps) : 1, a = p->d.end_start, b = p->d.end_weight;
+    if (!(a > 0 && b > 0)) return b > 0 ? b : 0;
+    double w = share < 1 ? a * exp(share * log(b / a)) : b;
+    if (p->d.no_rule || p->d.action != WF_PATH_GEOMETRIC || !(a > w)) return w;
+    double least = p->align > 0.05 ? 3 * (1 - p->align) / p->align : a;
+    return least > a ? a : least > w ? least : w;
+}
+
+static void wf__path_align(wf_path *p)
+{
+    double cross = 0, product = 0;
+    size_t K = (size_t)p->d.points;
+    for (size_t k = 0; k < K; k++) {
+        double l2 = wf__get(p->stat, p->d.type, k), n2 = wf__get(p->stat, p->d.type, K + k);
+        cross -= wf__get(p->stat, p->d.type, 2 * K + k);
+        product += sqrt(l2 * n2);
+    }
+    double c = product > 0 ? cross / product : 0;
+    p->align += (wf_opt_steps(p->opt) ? 0.05 : 1) * (c - p->align);
+}
+
+/* paths: make one step */
+static wf_result wf__path_step(wf_path *p)
+{
+    size_t n = (size_t)p->d.batch;
+    int64_t step = wf_opt_steps(p->opt);
+    wf_result r = wf__path_draw(p, p->d.seed ^ 0x9E3779B97F4A7C15u, (size_t)step * n, n, p->carried);
+    if (r == WF_OK) r = wf__stage_run(p, &p->forward, "the way forward", n);
+    if (r == WF_OK) r = wf__path_fields(p, n);
+    p->weight_now = wf__path_weight(p, step);
+    wf__put_value(p->knob, p->d.type, 0, p->weight_now);
+    if (r == WF_OK) r = wf__stage_run(p, &p->loss, "the loss", n);
+    if (r == WF_OK) r = wf__path_turned(p, n);
+    if (r == WF_OK) r = wf__stage_run(p, &p->backward, "the gradient", n);
+    if (r != WF_OK) return r;
+    wf__path_align(p);
+    r = wf_opt_step(p->opt, p->backward.ws);
+    return r < 0 ? wf__fail(p->arena, r, "path: step %I: %s", step, wf_opt_report(p->opt)->text) : r;
+}
+
+/* paths: train */
+wf_result wf_path_train(wf_path *p, int64_t steps)
+{
+    wf_result r = WF_OK;
+    if (!p) return WF_ERROR_ARGUMENT;
+    if (steps <= 0) steps = p->d.steps;
+    while (r == WF_OK && wf_opt_steps(p->opt) < steps) {
+        r = wf__path_step(p);
+        if (r == WF_OK && p->d.progress && p->d.progress(p->d.user, "path", (double)wf_opt_steps(p->opt), (double)steps)) r = WF_CANCELLED;
+    }
+    return r;
+}
+
+/* paths: measure a block */
+static wf_result wf__path_look(wf_path *p, uint64_t seed, size_t first, size_t n, double weight, double *sum, wf_path_report *report)
+{
+    size_t K = (size_t)p->d.points, d = (size_t)p->d.dim, row = wf__path_row(p, WF__PATH_X);
+    wf_result r = wf__path_draw(p, seed, first, n, p->carried);
+    if (r == WF_OK) r = wf__stage_run(p, &p->forward, "the way forward", n);
+    if (r == WF_OK) r = wf__path_fields(p, n);
+    if (r == WF_OK) r = wf__stage_run(p, &p->look, "the statistics", n);
+    for (size_t i = 0; r == WF_OK && i < p->stats; i++) { double t = weight * wf__get(p->stat, p->d.type, i); sum[i] += t; }
+    for (size_t k = 0; p->energy.pair && r == WF_OK && k <= K; k++) {
+        r = wf__pair_run(p, WF__PAIR_ENERGY, p->value[WF__PATH_X] + k * d * p->es, NULL, p->energy_out, row, n);
+        double all = wf__get(p->energy_out, p->d.type, 0), m = (double)n;
+        double t = weight * (all - m * p->pair_self) / (2 * m * (m - 1));
+        sum[3 * K + k] += t;
+    }
+    for (size_t i = 0; p->carried && r == WF_OK && i < n; i++)
+        for (size_t k = 0; k < K; k++) {
+            size_t at = i * (K + 1) + k;
+            double t = fabs(wf__get(p->value[WF__PATH_L], p->d.type, at + 1) - wf__get(p->value[WF__PATH_L], p->d.type, at));
+            if (t > report->stretch) report->stretch = t;
+        }
+    return r;
+}
+
+/* paths: draw conclusions */
+static void wf__path_steps_of(const wf_path *p, const double *sum, wf_path_report *r)
+{
+    int K = p->d.points, time = p->d.action == WF_PATH_TIME;
+    double cross = 0, dt = p->d.horizon / K;
+    for (int k = 0; k < K; k++) {
+        double l = r->length[k] = sqrt(sum[k]), n = r->field[k] = sqrt(sum[K + k]), c = sum[2 * K + k];
+        r->cosine[k] = l * n > 0 ? -c / (l * n) : 0;
+        r->tau[k] = time ? dt : n > 0 ? l / n : 0;
+        r->time[k + 1] = r->time[k] + r->tau[k];
+        r->action += p->d.unit * (time ? l * l / dt + 2 * c + n * n * dt : 2 * (l * n + c));
+        r->total_length += l;
+        cross += c;
+    }
+    for (int k = 0; k <= K; k++) {
+        r->energy[k] = sum[3 * K + k];
+        r->dissipation[k] = sum[4 * K + 1 + k];
+    }
+    r->cross_defect = fabs(cross - (r->energy[K] - r->energy[0]));
+    r->end_field = r->dissipation[K];
+}
+
+/* paths: summarise */
+static void wf__path_summary(const wf_path *p, wf_path_report *r)
+{
+    int K = p->d.points;
+    double mean = r->total_length / K, fall = 0, variance = 0;
+    r->largest_rise = -HUGE_VAL;
+    r->least_cosine = 1;
+    for (int k = 0; k < K; k++) {
+        double rise = r->energy[k + 1] - r->energy[k], off = r->length[k] - mean;
+        if (rise > r->largest_rise) r->largest_rise = rise;
+        variance += off * off / K;
+        fall += r->length[k] * r->field[k];
+    }
+    for (int k = 0; k < K; k++)
+        if (r->length[k] * r->field[k] >= 1e-3 * fall && r->cosine[k] < r->least_cosine) r->least_cosine = r->cosine[k];
+    r->spread = mean > 0 ? sqrt(variance) / mean : 0;
+    r->threshold = r->least_cosine > 0 ? 2 * (1 - r->least_cosine) / r->least_cosine : HUGE_VAL;
+    r->end_weight = p->weight_now;
+    r->steps = wf_opt_steps(p->opt);
+}
+
+/* paths: measure */
+wf_result wf_path_measure(wf_path *p, size_t samples, uint64_t seed, wf_path_report *report)
+{
+    double sum[5 * (WF_PATH_MOST + 1)];
+    wf_result r = WF_OK;
+    if (!p || !report) return WF_ERROR_ARGUMENT;
+    if (!samples) samples = 20000;
+    samples += samples % 2;
+    memset(sum, 0, sizeof sum);
+    memset(report, 0, sizeof *report);
+    report->points = p->d.points + 1;
+    report->samples = samples;
+    for (size_t at = 0; r == WF_OK && at < samples; at += (size_t)p->d.batch) {
+        size_t n = samples - at < (size_t)p->d.batch ? samples - at : (size_t)p->d.batch;
+        r = wf__path_look(p, seed, at, n, (double)n / (double)samples, sum, report);
+    }
+    if (r != WF_OK) return r;
+    wf__path_steps_of(p, sum, report);
+    wf__path_summary(p, report);
+    return r;
+}
+
+/* paths: write a report */
+static void wf__put_column(wf__text *t, double x, int width)
+{
+    char digits[40];
+    wf__text own;
+    own.at = digits;
+    own.end = digits + sizeof digits - 1;
+    wf__put_number(&own, x);
+    wf__put(t, " ");
+    for (int n = (int)strlen(digits) + 1; n < width; n++) wf__put(t, " ");
+    wf__put(t, digits);
+}
+
+/* paths: write the table */
+const char *wf_path_text(const wf_path_report *r, char *text, size_t size)
+{
+    wf__text t;
+    if (!text || !size) return text;
+    t.at = text;
+    t.end = text + size - 1;
+    *text = 0;
+    if (!r) return text;
+    wf__put(&t, "point        time      energy       |g|^2      length      cosine\n");
+    for (int k = 0; k < r->points; k++) {
+        wf__put_column(&t, k, 5);
+        wf__put_column(&t, r->time[k], 12);
+        wf__put_column(&t, r->energy[k], 12);
+        wf__put_column(&t, r->dissipation[k], 12);
+        if (k + 1 < r->points) { wf__put_column(&t, r->length[k], 12); wf__put_column(&t, r->cosine[k], 12); }
+        wf__put(&t, "\n");
+    }
+    struct { const char *name; double value; } line[8] = { { "action", r->action }, { "length", r->total_length }, { "spread of lengths", r->spread }, { "defect of the cross term", r->cross_defect },
+        { "largest rise of the energy", r->largest_rise }, { "least cosine", r->least_cosine }, { "threshold of collapse", r->threshold }, { "weight of the end", r->end_weight } };
+    for (int i = 0; i < 8; i++) { wf__put(&t, line[i].name); wf__put(&t, " "); wf__put_number(&t, line[i].value); wf__put(&t, "\n"); }
+    *t.at = 0;
+    return text;
+}
+
+/* paths: draw from a point */
+static void wf__path_take(const wf_path *p, int point, size_t n, double *x, double *log_density, double *score)
+{
+    size_t d = (size_t)p->d.dim, K1 = (size_t)wf__path_points(p), k = (size_t)point;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; x && j < d; j++) x[i * d + j] = wf__get(p->value[WF__PATH_X], p->d.type, (i * K1 + k) * d + j);
+        for (size_t j = 0; score && j < d; j++) score[i * d + j] = wf__get(p->value[WF__PATH_S], p->d.type, (i * K1 + k) * d + j);
+        if (log_density) log_density[i] = wf__get(p->value[WF__PATH_L], p->d.type, i * K1 + k);
+    }
+}
+
+wf_result wf_path_sample(wf_path *p, int point, size_t n, uint64_t seed, size_t first, double *x, double *log_density, double *score)
+{
+    wf_result r = WF_OK;
+    if (!p) return WF_ERROR_ARGUMENT;
+    if (point < 0 || point > p->d.points) return wf__fail(p->arena, WF_ERROR_ARGUMENT, "path: there is no point %d, only 0 to %d", point, p->d.points);
+    int density = log_density || score;
+    size_t d = (size_t)p->d.dim, B = (size_t)p->d.batch;
+    wf__stage *s = density || p->carried ? &p->full : &p->forward;
+    for (size_t at = 0; r == WF_OK && at < n; at += B) {
+        size_t m = n - at < B ? n - at : B;
+        r = wf__path_draw(p, seed, first + at, m, s == &p->full);
+        if (r == WF_OK) r = wf__stage_run(p, s, "the way forward", m);
+        if (r == WF_OK) wf__path_take(p, point, m, x ? x + at * d : NULL, log_density ? log_density + at : NULL, score ? score + at * d : NULL);
+    }
+    return r;
+}
+
+/* paths: evaluate a point */
+static wf_result wf__path_evaluate(wf_path *p, int point, size_t n, const double *x, double *log_density, double *score)
+{
+    size_t d = (size_t)p->d.dim;
+    for (size_t i = 0; i < n * d; i++) {
+        if (!wf__finite(x[i])) return wf__fail(p->arena, WF_ERROR_DATA, "path: coordinate %z of place %z is not finite", i % d, i / d);
+        wf__put_value(p->value[WF__PATH_X], p->d.type, i, x[i]);
+    }
+    for (int k = 0; k < p->d.points; k++) wf__put_value(p->switches, p->d.type, (size_t)k, k < point);
+    wf_result r = wf__stage_run(p, &p->back, "the way back", n);
+    if (r != WF_OK) return r;
+    for (size_t i = 0; i < n * d; i++) p->drawn[i] = wf__get(p->first[WF__PATH_X], p->d.type, i);
+    r = p->start.density(p->start.user, n, p->drawn, p->log_drawn, score ? p->score_drawn : NULL);
+    if (r < 0) return wf__fail(p->arena, r, "path: the density of the start failed");
+    for (size_t i = 0; log_density && i < n; i++) log_density[i] = p->log_drawn[i] - wf__get(p->first[WF__PATH_L], p->d.type, i);
+    if (!score) return WF_OK;
+    for (size_t i = 0; i < n; i++) if (!wf__finite(p->log_drawn[i])) p->log_drawn[i] = 0; /* outside of the start's support: the score there is whatever the start says */
+    for (size_t i = 0; i < n; i++) wf__put_value(p->first[WF__PATH_L], p->d.type, i, p->log_drawn[i]);
+    for (size_t i = 0; i < n * d; i++) wf__put_value(p->first[WF__PATH_S], p->d.type, i, p->score_drawn[i]);
+    r = wf__stage_run(p, &p->full, "the way forward", n);
+    if (r == WF_OK) wf__path_take(p, point, n, NULL, NULL, score);
+    return r;
+}
+
+/* paths: evaluate a point in blocks */
+wf_result wf_path_log_prob(wf_path *p, int point, size_t n, const double *x, double *log_density, double *score)
+{
+    wf_result r = WF_OK;
+    if (!p) return WF_ERROR_ARGUMENT;
+    if (point < 0 || point > p->d.points || !x) return wf__fail(p->arena, WF_ERROR_ARGUMENT, "path: there is no point %d, only 0 to %d, or no place is given", point, p->d.points);
+    size_t d = (size_t)p->d.dim, B = (size_t)p->d.batch;
+    for (size_t at = 0; r == WF_OK && at < n; at += B)
+        r = wf__path_evaluate(p, point, n - at < B ? n - at : B, x + at * d, log_density ? log_density + at : NULL, score ? score + at * d : NULL);
+    return r;
+}
+
+/* paths: turn a point into a start */
+typedef struct wf__path_point { wf_path *path; int point; } wf__path_point;
+
+static wf_result wf__point_draw(void *user, uint64_t seed, size_t first, size_t n, double *x)
+{
+    const wf__path_point *q = (const wf__path_point *)user;
+    return wf_path_sample(q->path, q->point, n, seed, first, x, NULL, NULL);
+}
+
+static wf_result wf__point_density(void *user, size_t n, const double *x, double *log_density, double *score)
+{
+    const wf__path_point *q = (const wf__path_point *)user;
+    return wf_path_log_prob(q->path, q->point, n, x, log_density, score);
+}
+
+wf_start wf_path_start(wf_path *p, int point)
+{
+    wf__path_point *q = p ? (wf__path_point *)wf_alloc(p->arena, 1, sizeof *q) : NULL;
+    wf_start s = wf__start_none();
+    if (!q) return s;
+    if (point < 0 || point > p->d.points) { wf__fail(p->arena, WF_ERROR_ARGUMENT, "path: there is no point %d, only 0 to %d", point, p->d.points); return s; }
+    q->path = p;
+    q->point = point;
+    s.draw = wf__point_draw;
+    s.density = wf__point_density;
+    s.user = q;
+    return s;
+}
+
+/* paths: pairs alone, and what is learned */
+wf_result wf_path_pair(wf_path *p, size_t n, const double *x, double *field, double *energy)
+{
+    if (!p) return WF_ERROR_ARGUMENT;
+    if (!p->energy.pair || n < 2 || n > (size_t)p->d.batch || !x) return wf__fail(p->arena, WF_ERROR_ARGUMENT, "path: no pair energy, or %z particles (2 to %d)", n, p->d.batch);
+    size_t d = (size_t)p->d.dim;
+    double m = (double)n;
+    for (size_t i = 0; i < n * d; i++) wf__put_value(p->value[WF__PATH_X], p->d.type, i, x[i]);
+    wf_result r = field ? wf__pair_run(p, WF__PAIR_FIELD, p->value[WF__PATH_X], NULL, p->value[WF__PATH_H], d, n) : WF_OK;
+    for (size_t i = 0; field && r == WF_OK && i < n * d; i++) field[i] = wf__get(p->value[WF__PATH_H], p->d.type, i);
+    if (energy && r == WF_OK) r = wf__pair_run(p, WF__PAIR_ENERGY, p->value[WF__PATH_X], NULL, p->energy_out, d, n);
+    if (energy && r == WF_OK) *energy = (wf__get(p->energy_out, p->d.type, 0) - m * p->pair_self) / (2 * m * (m - 1));
+    return r;
+}
+
+wf_params *wf_path_params(wf_path *p) { return p ? p->params : NULL; }
+const wf_flow *wf_path_flow(const wf_path *p) { return p ? p->flow : NULL; }
+#ifndef WF_NO_STDIO
+wf_result wf_path_save(wf_path *p, const char *file) { return p ? wf_flow_save(p->flow, p->params, file) : WF_ERROR_ARGUMENT; }
+wf_result wf_path_load(wf_path *p, const char *file) { return p ? wf_params_load(p->params, file) : WF_ERROR_ARGUMENT; }
+#endif
+#endif /* WF_NO_PATHS */
+
+/* ---- Particles ---- */
+#ifndef WF_NO_PARTICLES
+
+/* particles: sum weights */
+enum { WF__PT_NOISE = 251, WF__PT_MOMENTUM = 250, WF__PT_ACCEPT = 249, WF__PT_RESAMPLE = 248, WF__PT_START = 247 };
+
+typedef struct wf__pt_sums { double max, w, ww, wlog; size_t positive; } wf__pt_sums;
+
+static double wf__pt_weight(double a) { return a < HUGE_VAL ? a : -HUGE_VAL; }
+
+static void wf__pt_merge(wf__pt_sums *a, const wf__pt_sums *b)
+{
+    if (!b->positive) return;
+    if (!a->positive) { *a = *b; return; }
+    wf__pt_sums high = a->max >= b->max ? *a : *b, low = a->max >= b->max ? *b : *a;
+    double d = low.max - high.max, e = exp(d);
+    high.wlog += e * (low.wlog + d * low.w);
+    high.w += e * low.w;
+    high.ww += e * e * low.ww;
+    high.positive += low.positive;
+    *a = high;
+}
+
+static wf__pt_sums wf__pt_sum_tile(const double *a, const double *more, size_t n)
+{
+    wf__pt_sums s = { -HUGE_VAL, 0, 0, 0, 0 };
+    double v[WF_LANES];
+    for (size_t i = 0; i < n; i++) {
+        v[i] = wf__pt_weight(more ? wf__pt_weight(a ? a[i] : 0) + more[i] : a ? a[i] : 0);
+        if (v[i] > s.max) s.max = v[i];
+    }
+    for (size_t i = 0; i < n && s.max > -HUGE_VAL; i++) {
+        if (!(v[i] > -HUGE_VAL)) continue;
+        double d = v[i] - s.max, e = exp(d);
+        s.w += e;
+        s.ww += e * e;
+        s.wlog += e * d;
+        s.positive++;
+    }
+    return s;
+}
+
+static wf__pt_sums wf__pt_sum(const double *a, const double *more, size_t n)
+{
+    wf__pt_sums s = { -HUGE_VAL, 0, 0, 0, 0 };
+    for (size_t i = 0; i < n; i += WF_LANES) {
+        wf__pt_sums tile = wf__pt_sum_tile(a ? a + i : NULL, more ? more + i : NULL, n - i < WF_LANES ? n - i : (size_t)WF_LANES);
+        wf__pt_merge(&s, &tile);
+    }
+    return s;
+}
+
+/* particles: judge weights */
+double wf_log_mean_exp(const double *a, size_t n)
+{
+    wf__pt_sums s = wf__pt_sum(a, NULL, n);
+    return s.positive ? s.max + log(s.w / (double)n) : -HUGE_VAL;
+}
+
+double wf_ess(const double *a, size_t n)
+{
+    wf__pt_sums s = wf__pt_sum(a, NULL, n);
+    return s.positive ? s.w * s.w / s.ww : 0;
+}
+
+double wf_cess(const double *a, const double *v, size_t n)
+{
+    double top = -HUGE_VAL, max = -HUGE_VAL, w = 0, wv = 0, wvv = 0;
+    for (size_t i = 0; i < n; i++) {
+        double c = a ? wf__pt_weight(a[i]) : 0;
+        if (c > max) max = c;
+        if (c > -HUGE_VAL && wf__pt_weight(v[i]) > top) top = v[i];
+    }
+    if (!(max > -HUGE_VAL) || !(top > -HUGE_VAL)) return 0;
+    for (size_t i = 0; i < n; i++) {
+        double c = exp((a ? wf__pt_weight(a[i]) : 0) - max), e = exp(wf__pt_weight(v[i]) - top);
+        w += c;
+        wv += c * e;
+        wvv += c * e * e;
+    }
+    return (double)n * wv * wv / (w * wvv);
+}
+
+/* particles: sort numbers */
+/* Sort indices by their keys, ascending; equal keys keep the order of their indices. */
+static int wf__pt_after(const double *key, uint32_t a, uint32_t b) { return key[a] > key[b] || (!(key[a] < key[b]) && a > b); }
+
+static void wf__pt_sink(const double *key, uint32_t *v, size_t i, size_t n)
+{
+    for (uint32_t x = v[i];;) {
+        size_t child = 2 * i + 1;
+        if (child + 1 < n && wf__pt_after(key, v[child + 1], v[child])) child++;
+        if (child >= n || !wf__pt_after(key, v[child], x)) { v[i] = x; return; }
+        v[i] = v[child];
+        i = child;
+    }
+}
+
+static void wf__pt_sort(const double *key, uint32_t *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) v[i] = (uint32_t)i;
+    for (size_t i = n / 2; i-- > 0;) wf__pt_sink(key, v, i, n);
+    for (size_t end = n; end-- > 1;) {
+        uint32_t swap = v[0];
+        v[0] = v[end];
+        v[end] = swap;
+        wf__pt_sink(key, v, 0, end);
+    }
+}
+
+/* particles: fit a Pareto tail */
+static double wf__pt_pareto(const double *y, size_t m)   /* excesses, ascending */
+{
+    enum { MOST = 256 };
+    double b[MOST], l[MOST], top = -HUGE_VAL, sum = 0, mean = 0, quartile = y[(size_t)((double)m / 4 + 0.5) - 1];
+    size_t grid = 30 + (size_t)sqrt((double)m);
+    if (grid > MOST) grid = MOST;
+    if (!(y[m - 1] > 0) || !(quartile > 0)) return 0.0 * HUGE_VAL;
+    for (size_t j = 0; j < grid; j++) {
+        double k = 0;
+        b[j] = 1 / y[m - 1] + (1 - sqrt((double)grid / ((double)j + 0.5))) / (3 * quartile);
+        for (size_t i = 0; i < m; i++) k += log1p(-b[j] * y[i]);
+        k /= (double)m;
+        l[j] = (double)m * (log(-b[j] / k) - k - 1);
+        if (l[j] > top) top = l[j];
+    }
+    for (size_t j = 0; j < grid; j++)
+        if (l[j] > -HUGE_VAL) { sum += exp(l[j] - top); mean += b[j] * exp(l[j] - top); }
+    double k = 0;
+    for (size_t i = 0; i < m; i++) k += log1p(-mean / sum * y[i]);
+    return (k + 5) / ((double)m + 10);   /* k is m times the shape here; the prior is 10 observations of 1/2 */
+}
+
+/* order [n], key [2 n]: scratch. */
+static double wf__pt_pareto_k(const double *a, size_t n, uint32_t *order, double *key)
+{
+    size_t m = (size_t)(3 * sqrt((double)n));
+    if (m > n / 5) m = n / 5;
+    if (m < 5 || wf__pt_sum(a, NULL, n).positive <= m) return 0.0 * HUGE_VAL;
+    for (size_t i = 0; i < n; i++) key[i] = wf__pt_weight(a[i]);
+    wf__pt_sort(key, order, n);
+    double top = key[order[n - 1]], cut = exp(key[order[n - 1 - m]] - top);
+    for (size_t i = 0; i < m; i++) key[n + i] = exp(key[order[n - m + i]] - top) - cut;
+    return wf__pt_pareto(key + n, m);
+}
+
+double wf_pareto_k(wf_arena *A, const double *a, size_t n)
+{
+    wf_mark mark = wf_arena_mark(A);
+    uint32_t *order = (uint32_t *)wf_alloc(A, n + 1, sizeof *order);
+    double *key = (double *)wf_alloc(A, 2 * n + 1, sizeof *key), k = order && key ? wf__pt_pareto_k(a, n, order, key) : 0.0 * HUGE_VAL;
+    wf_arena_reset(A, mark);
+    return k;
+}
+
+/* particles: combine two directions */
+static double wf__pt_fermi(const double *w, size_t n, double shift, double *square)
+{
+    double sum = 0, more = 0;
+    for (size_t i = 0; i < n; i++) {
+        double f = 1 / (1 + exp(shift - wf__pt_weight(w[i])));
+        sum += f;
+        more += f * f;
+    }
+    if (square) *square = more;
+    return sum;
+}
+
+double wf_bar(const double *f, size_t nf, const double *r, size_t nr, double *error)
+{
+    double m = log((double)nf / (double)nr), low = 0, high = 0, a2, b2;
+    double start = -wf_log_mean_exp(f, nf), back = wf_log_mean_exp(r, nr);
+    if (!(start < HUGE_VAL) || !(back > -HUGE_VAL)) { if (error) *error = HUGE_VAL; return 0.0 * HUGE_VAL; }
+    low = (start < back ? start : back) - 1;
+    high = (start < back ? back : start) + 1;
+    for (double width = 1; wf__pt_fermi(f, nf, m - low, NULL) > wf__pt_fermi(r, nr, low - m, NULL) && width < 1e9; width *= 2) low -= width;
+    for (double width = 1; wf__pt_fermi(f, nf, m - high, NULL) < wf__pt_fermi(r, nr, high - m, NULL) && width < 1e9; width *= 2) high += width;
+    for (int i = 0; i < 200 && high > low; i++) {
+        double middle = 0.5 * (low + high);
+        if (!(middle > low && middle < high)) break;
+        if (wf__pt_fermi(f, nf, m - middle, NULL) < wf__pt_fermi(r, nr, middle - m, NULL)) low = middle;
+        else high = middle;
+    }
+    double a = wf__pt_fermi(f, nf, m - low, &a2), b = wf__pt_fermi(r, nr, low - m, &b2);
+    double variance = a2 / (a * a) - 1 / (double)nf + b2 / (b * b) - 1 / (double)nr;
+    if (error) *error = sqrt(variance > 0 ? variance : 0);
+    return -low;
+}
+
+/* particles: weights as whole numbers */
+/* Weights w (not below 0) to whole numbers q in proportion, in place; their sum, at most 2^52. sum: that of the weights. */
+static double wf__pt_shares(double *w, size_t n, double sum)
+{
+    double total = 0, unit = 4503599627370496.0 / sum;
+    for (size_t i = 0; i < n; i++) total += w[i] = (double)(int64_t)(w[i] * unit);
+    return total;
+}
+
+/* exp(a - max); their sum. */
+static double wf__pt_weights_of(const double *a, size_t n, double *w)
+{
+    double max = -HUGE_VAL, sum = 0;
+    for (size_t i = 0; i < n; i++) if (wf__pt_weight(a[i]) > max) max = a[i];
+    for (size_t i = 0; i < n; i++) sum += w[i] = wf__pt_weight(a[i]) > -HUGE_VAL ? exp(a[i] - max) : 0;
+    return sum;
+}
+
+/* particles: resample by one pass */
+typedef struct wf__pt_draw { int scheme; uint64_t seed; uint32_t step; double n, total, u, sum, spacing; uint64_t k; } wf__pt_draw;
+
+static double wf__pt_uniform(const wf__pt_draw *d, uint64_t k) { return wf_uniform_at(d->seed, k, d->step, 0, WF__PT_RESAMPLE); }
+
+/* Offspring among the particles whose weights come to c of d->total. */
+static double wf__pt_count(wf__pt_draw *d, double c)
+{
+    double y = d->n * c / d->total, k = (double)(int64_t)y;
+    if (d->scheme == WF_RESAMPLE_SYSTEMATIC) {
+        y -= d->u;
+        k = (double)(int64_t)y;
+        return y > k ? k + 1 : k > 0 ? k : 0;
+    }
+    if (d->scheme == WF_RESAMPLE_STRATIFIED) return k < d->n && wf__pt_uniform(d, (uint64_t)k) < y - k ? k + 1 : k;
+    while ((double)d->k < d->n && d->sum < c / d->total * d->spacing) { /* multinomial: the spacings add up to d->spacing */
+        d->k++;
+        d->sum -= log(wf__pt_uniform(d, d->k));
+    }
+    return (double)d->k;
+}
+
+static void wf__pt_draw_start(wf__pt_draw *d, int scheme, uint64_t seed, uint32_t step, double total, double n)
+{
+    memset(d, 0, sizeof *d);
+    d->scheme = scheme;
+    d->seed = seed;
+    d->step = step;
+    d->n = n;
+    d->total = total;
+    d->u = wf__pt_uniform(d, 0);
+    if (scheme != WF_RESAMPLE_MULTINOMIAL) return;
+    for (uint64_t k = 0; (double)k <= n; k++) d->spacing -= log(wf__pt_uniform(d, k));
+    d->sum = -log(wf__pt_uniform(d, 0));
+}
+
+/* particles: walk along the weights */
+/* Adds to count. order NULL: as they lie. partition: first those below the mean, then the others. */
+static void wf__pt_walk(wf__pt_draw *d, const double *q, size_t n, const uint32_t *order, int partition, uint32_t *count)
+{
+    double c = 0, before = 0, mean = d->total / (double)n;
+    size_t last = n;
+    for (int pass = 0; pass <= partition; pass++) {
+        double low = pass ? mean : 0, high = partition && !pass ? mean : HUGE_VAL;
+        for (size_t j = 0; j < n; j++) {
+            size_t i = order ? order[j] : j;
+            c += q[i] >= low && q[i] < high ? q[i] : 0;   /* who is not meant, or has no weight, leaves c and thus the number of offspring as it is */
+            double k = wf__pt_count(d, c);
+            count[i] += (uint32_t)(k - before);
+            before = k;
+        }
+    }
+    for (size_t i = 0; i < n && before < d->n; i++) if (q[i] > 0) last = i;
+    if (last < n) count[last] += (uint32_t)(d->n - before);
+}
+
+/* particles: resample in two parts */
+static void wf__pt_residual(double *q, double total, size_t n, uint64_t seed, uint32_t step, uint32_t *count, size_t m)
+{
+    double rest = 0, missing = (double)m;
+    for (size_t i = 0; i < n; i++) {
+        double share = q[i] * (double)m / total, k = (double)(int64_t)share;
+        count[i] += (uint32_t)k;
+        missing -= k;
+        q[i] = (double)(int64_t)((share - k) * 4294967296.0);
+        rest += q[i];
+    }
+    wf__pt_draw d;
+    if (!(missing > 0)) return;
+    wf__pt_draw_start(&d, WF_RESAMPLE_MULTINOMIAL, seed, step, rest, missing);
+    wf__pt_walk(&d, q, n, NULL, 0, count);
+}
+
+static void wf__pt_killing(const double *q, double total, size_t n, uint64_t seed, uint32_t step, uint32_t *count)
+{
+    double max = 0, dead = 0;
+    wf__pt_draw d;
+    for (size_t i = 0; i < n; i++) if (q[i] > max) max = q[i];
+    for (size_t i = 0; i < n; i++) {
+        if (q[i] > 0 && wf_uniform_at(seed, i, step, 1, WF__PT_RESAMPLE) * max < q[i]) count[i]++;
+        else dead++;
+    }
+    if (!(dead > 0)) return;
+    wf__pt_draw_start(&d, WF_RESAMPLE_MULTINOMIAL, seed, step, total, dead);
+    wf__pt_walk(&d, q, n, NULL, 0, count);
+}
+
+/* particles: resample by play */
+static void wf__pt_ssp(double *q, double total, size_t n, uint64_t seed, uint32_t step, uint32_t *count, size_t m)
+{
+    size_t given = 0, a = 0, last = n;
+    for (size_t i = 0; i < n; i++) {
+        double share = q[i] * (double)m / total, k = (double)(int64_t)share;
+        if (q[i] > 0) last = i;
+        count[i] = (uint32_t)k;
+        q[i] = share - k;
+        given += count[i];
+    }
+    for (size_t b = 1; b < n; b++) {
+        double up = q[b] < 1 - q[a] ? q[b] : 1 - q[a], down = q[a] < 1 - q[b] ? q[a] : 1 - q[b];   /* what a may win, what it may lose */
+        if (q[b] <= 0) continue;
+        if (q[a] <= 0) { a = b; continue; }
+        double won = wf_uniform_at(seed, b, step, 0, WF__PT_RESAMPLE) * (up + down) < down ? up : -down;
+        int whole_a = won > 0 ? !(q[b] < 1 - q[a]) : !(q[a] >= 1 - q[b]);   /* which of the two becomes whole */
+        q[a] += won;
+        q[b] -= won;
+        if (won > 0 ? whole_a : !whole_a) { count[won > 0 ? a : b]++; given++; }
+        if (whole_a) a = b;
+    }
+    if (given < m && a < n && q[a] > 0.5) { count[a]++; given++; }   /* rounding may have left the last fraction a hair below 1 */
+    if (given < m && last < n) count[last] += (uint32_t)(m - given);
+}
+
+/* particles: place on a Hilbert curve */
+static double wf__pt_hilbert(uint32_t *x, int n, int bits)
+{
+    uint32_t top = 1u << (bits - 1), t = 0;
+    for (uint32_t q = top; q > 1; q >>= 1)
+        for (int i = 0; i < n; i++) {
+            if (x[i] & q) x[0] ^= q - 1;
+            else { t = (x[0] ^ x[i]) & (q - 1); x[0] ^= t; x[i] ^= t; }
+        }
+    for (int i = 1; i < n; i++) x[i] ^= x[i - 1];
+    t = 0;
+    for (uint32_t q = top; q > 1; q >>= 1) if (x[n - 1] & q) t ^= q - 1;
+    for (int i = 0; i < n; i++) x[i] ^= t;
+    double key = 0;
+    for (int b = bits - 1; b >= 0; b--)
+        for (int i = 0; i < n; i++) key = 2 * key + (double)(x[i] >> b & 1);
+    return key;
+}
+
+static void wf__pt_hilbert_order(const double *x, size_t n, int dim, double *key, uint32_t *order)
+{
+    int used = dim < 13 ? dim : 13, bits = 52 / used < 26 ? 52 / used : 26;
+    double low[13], high[13];
+    uint32_t place[13];
+    for (int k = 0; k < used; k++) {
+        low[k] = HUGE_VAL;
+        high[k] = -HUGE_VAL;
+        for (size_t i = 0; i < n; i++) {
+            double v = x[i * (size_t)dim + (size_t)k];
+            if (v < low[k]) low[k] = v;
+            if (v > high[k]) high[k] = v;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (int k = 0; k < used; k++) {
+            double v = (x[i * (size_t)dim + (size_t)k] - low[k]) / (high[k] - low[k]) * ((double)(1u << bits) - 1);
+            place[k] = v >= 0 && v < 4294967295.0 ? (uint32_t)v : 0;
+        }
+        key[i] = wf__pt_hilbert(place, used, bits);
+    }
+    wf__pt_sort(key, order, n);
+}
+
+/* particles: count offspring */
+/* w [n]: weights, which are destroyed, and their sum; count [n]. order: the way to walk, for HILBERT. */
+static void wf__pt_offspring(int scheme, double *w, size_t n, double sum, uint64_t seed, uint32_t step, const uint32_t *order, uint32_t *count, size_t m)
+{
+    wf__pt_draw d;
+    double total = wf__pt_shares(w, n, sum);
+    memset(count, 0, n * sizeof *count);
+    if (scheme == WF_RESAMPLE_RESIDUAL) wf__pt_residual(w, total, n, seed, step, count, m);
+    else if (scheme == WF_RESAMPLE_KILLING) wf__pt_killing(w, total, n, seed, step, count);
+    else if (scheme == WF_RESAMPLE_SSP) wf__pt_ssp(w, total, n, seed, step, count, m);
+    else {
+        wf__pt_draw_start(&d, scheme == WF_RESAMPLE_HILBERT ? WF_RESAMPLE_SYSTEMATIC : scheme, seed, step, total, (double)m);
+        wf__pt_walk(&d, w, n, scheme == WF_RESAMPLE_HILBERT ? order : NULL, scheme == WF_RESAMPLE_SYSTEMATIC, count);
+    }
+}
+
+/* Offspring to ancestors, each particle that has any being the first of its own; a list of (to, from) for the others. Returns how many are copied. */
+static size_t wf__pt_places(const uint32_t *count, size_t n, uint32_t *to, uint32_t *from)
+{
+    size_t copies = 0, dead = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!count[i]) to[dead++] = (uint32_t)i;
+        for (uint32_t k = 1; k < count[i]; k++) from[copies++] = (uint32_t)i;
+    }
+    return copies;
+}
+
+/* particles: resample for the user */
+wf_result wf_resample(wf_arena *A, int scheme, const double *a, size_t n, uint64_t seed, uint32_t step, const double *x, int dim, uint32_t *ancestor, size_t m)
+{
+    static const char *const unfit = "resample: ";
+    if (!a || !ancestor || !n || !m || n > 0x7FFFFFFF || m > 0x7FFFFFFF) return wf__fail(A, WF_ERROR_ARGUMENT, "%s%z weights to %z ancestors; 1 to 2^31 of each", unfit, n, m);
+    if (scheme < 0 || scheme > WF_RESAMPLE_HILBERT) return wf__fail(A, WF_ERROR_ARGUMENT, "%sscheme %d is not one", unfit, scheme);
+    if (scheme == WF_RESAMPLE_HILBERT && (!x || dim < 1)) return wf__fail(A, WF_ERROR_ARGUMENT, "%sa Hilbert curve needs the particles themselves, and their dimension", unfit);
+    if (scheme == WF_RESAMPLE_KILLING && m != n) return wf__fail(A, WF_ERROR_ARGUMENT, "%skilling keeps the number of particles: %z are not %z", unfit, m, n);
+    wf_mark mark = wf_arena_mark(A);
+    double *q = (double *)wf_alloc(A, n, sizeof *q);
+    uint32_t *count = (uint32_t *)wf_alloc(A, 2 * n, sizeof *count);
+    wf_result r = !q || !count ? WF_ERROR_MEMORY : WF_OK;
+    if (r == WF_OK && scheme == WF_RESAMPLE_HILBERT) wf__pt_hilbert_order(x, n, dim, q, count + n);
+    double sum = r == WF_OK ? wf__pt_weights_of(a, n, q) : 0;
+    if (r == WF_OK && !(sum > 0)) r = wf__fail(A, WF_ERROR_NUMERIC, "%sall %z weights are 0", unfit, n);
+    if (r == WF_OK) wf__pt_offspring(scheme, q, n, sum, seed, step, count + n, count, m);
+    for (size_t i = 0, k = 0; r == WF_OK && i < n; i++)
+        for (uint32_t j = 0; j < count[i] && k < m; j++) ancestor[k++] = (uint32_t)i;
+    wf_arena_reset(A, mark);
+    return r;
+}
+
+wf_result wf_resample_in_place(wf_arena *A, uint32_t *ancestor, size_t n)
+{
+    wf_mark mark = wf_arena_mark(A);
+    uint32_t *count = (uint32_t *)wf_alloc(A, 3 * n + 1, sizeof *count);
+    if (!count) return WF_ERROR_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        if (ancestor[i] >= n) { wf_arena_reset(A, mark); return wf__fail(A, WF_ERROR_ARGUMENT, "resample: ancestor %z is %z, of %z", i, (size_t)ancestor[i], n); }
+        count[ancestor[i]]++;
+    }
+    size_t copies = wf__pt_places(count, n, count + n, count + 2 * n);
+    for (size_t i = 0; i < n; i++) if (count[i]) ancestor[i] = (uint32_t)i;
+    for (size_t k = 0; k < copies; k++) ancestor[count[n + k]] = count[2 * n + k];
+    wf_arena_reset(A, mark);
+    return WF_OK;
+}
+
+/* particles: transport in one dimension */
+wf_result wf_resample_transport(wf_arena *A, const double *x, const double *a, size_t n, double *out)
+{
+    wf_mark mark = wf_arena_mark(A);
+    uint32_t *order = (uint32_t *)wf_alloc(A, n + 1, sizeof *order);
+    wf__pt_sums s = wf__pt_sum(a, NULL, n);
+    if (!order || !s.positive) { wf_arena_reset(A, mark); return order ? wf__fail(A, WF_ERROR_NUMERIC, "transport: all %z weights are 0", n) : WF_ERROR_MEMORY; }
+    wf__pt_sort(x, order, n);
+    size_t j = 0, place = 0;
+    double left = 0;
+    for (size_t i = 0; i < n; i++) {
+        double room = 1, sum = 0;   /* in units of 1/n */
+        while (room > 0) {
+            for (; !(left > 0) && j < n; j++) {
+                double v = wf__pt_weight(a[order[j]]);
+                if (v > -HUGE_VAL) { left = exp(v - s.max) / s.w * (double)n; place = j; }
+            }
+            double part = left > 0 && left < room ? left : room;   /* the last place takes what rounding left over */
+            sum += part * x[order[place]];
+            room -= part;
+            left -= part;
+        }
+        out[order[i]] = sum;
+    }
+    wf_arena_reset(A, mark);
+    return WF_OK;
+}
+
+/* particles: transport by Sinkhorn's iteration */
+static double wf__pt_square(const double *x, const double *y, int dim)
+{
+    double s = 0;
+    for (int k = 0; k < dim; k++) s += (x[k] - y[k]) * (x[k] - y[k]);
+    return s;
+}
+
+/* log sum_j exp(v[j] - |x_i - x_j|^2 / eps); with out: also the mean of x_j */
+static double wf__pt_row(const double *x, int dim, size_t n, size_t i, const double *v, double eps, double *out)
+{
+    double top = -HUGE_VAL, sum = 0;
+    for (size_t j = 0; j < n; j++) {
+        double e = v[j] - wf__pt_square(x + i * (size_t)dim, x + j * (size_t)dim, dim) / eps;
+        if (e > top) {
+            double f = top > -HUGE_VAL ? exp(top - e) : 0;
+            sum *= f;
+            for (int k = 0; out && k < dim; k++) out[k] *= f;
+            top = e;
+        }
+        double f = e > -HUGE_VAL ? exp(e - top) : 0;
+        sum += f;
+        for (int k = 0; out && k < dim; k++) out[k] += f * x[j * (size_t)dim + (size_t)k];
+    }
+    for (int k = 0; out && k < dim; k++) out[k] /= sum;
+    return top + log(sum);
+}
+
+wf_result wf_resample_sinkhorn(wf_arena *A, const double *x, int dim, const double *a, size_t n, double eps, int iterations, double *out)
+{
+    wf_mark mark = wf_arena_mark(A);
+    wf__pt_sums s = wf__pt_sum(a, NULL, n);
+    double *u = (double *)wf_alloc(A, 2 * n + 1, sizeof *u), *v = u + n, far = 0;
+    if (!u) return WF_ERROR_MEMORY;
+    wf_result r = !s.positive ? wf__fail(A, WF_ERROR_NUMERIC, "transport: all %z weights are 0", n) : !(eps > 0) || dim < 1 || iterations < 1 ? wf__fail(A, WF_ERROR_ARGUMENT, "transport: regularisation %g, dimension %d, %d iterations", eps, dim, iterations) : WF_OK;
+    for (size_t i = 1; i < n; i++) { double d = wf__pt_square(x, x + i * (size_t)dim, dim); if (d > far) far = d; }
+    eps *= far > 0 ? far : 1;
+    for (int k = 0; r == WF_OK && k < iterations; k++) {
+        for (size_t j = 0; j < n; j++) v[j] = wf__pt_weight(a[j]) > -HUGE_VAL ? a[j] - s.max - log(s.w) - wf__pt_row(x, dim, n, j, u, eps, NULL) : -HUGE_VAL;
+        for (size_t i = 0; i < n; i++) u[i] = -log((double)n) - wf__pt_row(x, dim, n, i, v, eps, NULL);
+    }
+    for (size_t i = 0; r == WF_OK && i < n; i++) {
+        memset(out + i * (size_t)dim, 0, (size_t)dim * sizeof *out);
+        wf__pt_row(x, dim, n, i, v, eps, out + i * (size_t)dim);
+    }
+    wf_arena_reset(A, mark);
+    return r;
+}
+#endif
+
+/* ---- Particles that move ---- */
+#ifndef WF_NO_PARTICLES
+
+/* moves: what a mixture is */
+/* out = d + a x + b y + z, row by row (a row of an array is WF_LANES numbers, of a coefficient one; a NULL `a` is 1, a NULL array 0); then, with v = out + p, q[l] = sum of v (w v + c noise). */
+typedef struct wf__pt_mix_t {
+    int rows;
+    const float *x, *y, *z, *p, *noise;
+    const float *a, *b, *d, *w, *c;
+    float *out, *q;
+} wf__pt_mix_t;
+
+/* Which of them are there; and three sums that are worth a copy of the code: a step, an energy of a normal law, and the way back. */
+enum { WF__PT_X = 1, WF__PT_Y = 2, WF__PT_Z = 4, WF__PT_P = 8, WF__PT_A = 16, WF__PT_D = 32, WF__PT_W = 64, WF__PT_C = 128, WF__PT_OUT = 256, WF__PT_Q = 512 };
+enum { WF__PT_JUMP = WF__PT_X | WF__PT_Y | WF__PT_Z | WF__PT_OUT, WF__PT_BASE = WF__PT_X | WF__PT_A | WF__PT_D | WF__PT_Q,
+       WF__PT_BACK = WF__PT_X | WF__PT_Y | WF__PT_A | WF__PT_D | WF__PT_OUT | WF__PT_P | WF__PT_W | WF__PT_C | WF__PT_Q };
+
+static int wf__pt_mix_has(const wf__pt_mix_t *m)
+{
+    return (m->x ? WF__PT_X : 0) | (m->y ? WF__PT_Y : 0) | (m->z ? WF__PT_Z : 0) | (m->p ? WF__PT_P : 0) | (m->a ? WF__PT_A : 0) | (m->d ? WF__PT_D : 0)
+         | (m->w ? WF__PT_W : 0) | (m->noise ? WF__PT_C : 0) | (m->out ? WF__PT_OUT : 0) | (m->q ? WF__PT_Q : 0);
+}
+
+static void wf__pt_mix_scalar(const wf__pt_mix_t *m, int has)
+{
+    (void)has;
+    for (int l = 0; m->q && l < WF_LANES; l++) m->q[l] = 0;
+    for (int i = 0; i < m->rows; i++)
+        for (int l = 0; l < WF_LANES; l++) {
+            int at = i * WF_LANES + l;
+            float v = m->d ? m->d[i] : 0.0f;
+            if (m->z) v = v + m->z[at];
+            if (m->x) v = v + (m->a ? m->a[i] * m->x[at] : m->x[at]);
+            if (m->y) v = v + m->b[i] * m->y[at];
+            if (m->out) m->out[at] = v;
+            if (!m->q) continue;
+            if (m->p) v = v + m->p[at];
+            float t = (m->w ? m->w[i] : 1.0f) * v;
+            if (m->noise) t = t + m->c[i] * m->noise[at];
+            m->q[l] = m->q[l] + v * t;
+        }
+}
+
+/* moves: mix (sse2) */
+#if defined(WF__ISA_SSE2)
+/* `has` is a constant wherever this is inlined: what is not there costs nothing. */
+WF__INLINE_sse2 WF__SSE2_F wf__pt_mix_one_sse2(const wf__pt_mix_t *m, int has, int i, int at, WF__SSE2_F q)
+{
+    WF__SSE2_F v = has & WF__PT_D ? WF__SSE2_SET1(m->d[i]) : WF__SSE2_ZERO;
+    if (has & WF__PT_Z) v = has & WF__PT_D ? WF__SSE2_ADD(v, WF__SSE2_LD(m->z + at)) : WF__SSE2_LD(m->z + at);
+    if (has & WF__PT_X) v = has & WF__PT_A ? WF__SSE2_FMA(WF__SSE2_SET1(m->a[i]), WF__SSE2_LD(m->x + at), v) : WF__SSE2_ADD(v, WF__SSE2_LD(m->x + at));
+    if (has & WF__PT_Y) v = WF__SSE2_FMA(WF__SSE2_SET1(m->b[i]), WF__SSE2_LD(m->y + at), v);
+    if (has & WF__PT_OUT) WF__SSE2_ST(m->out + at, v);
+    if (!(has & WF__PT_Q)) return q;
+    if (has & WF__PT_P) v = WF__SSE2_ADD(v, WF__SSE2_LD(m->p + at));
+    WF__SSE2_F t = has & WF__PT_W ? WF__SSE2_MUL(WF__SSE2_SET1(m->w[i]), v) : v;
+    if (has & WF__PT_C) t = WF__SSE2_FMA(WF__SSE2_SET1(m->c[i]), WF__SSE2_LD(m->noise + at), t);
+    return WF__SSE2_FMA(v, t, q);
+}
+
+WF__INLINE_sse2 void wf__pt_mix_rows_sse2(const wf__pt_mix_t *all, int has)
+{
+    wf__pt_mix_t s = *all, *m = &s;   /* a copy that no store can touch stays in registers */
+    for (int l = 0; l < WF_LANES; l += 4 * WF__SSE2_W) {
+        WF__SSE2_F q0 = WF__SSE2_ZERO, q1 = WF__SSE2_ZERO, q2 = WF__SSE2_ZERO, q3 = WF__SSE2_ZERO;
+        for (int i = 0, at = l; i < s.rows; i++, at += WF_LANES) {
+            q0 = wf__pt_mix_one_sse2(m, has, i, at, q0);
+            q1 = wf__pt_mix_one_sse2(m, has, i, at + WF__SSE2_W, q1);
+            q2 = wf__pt_mix_one_sse2(m, has, i, at + 2 * WF__SSE2_W, q2);
+            q3 = wf__pt_mix_one_sse2(m, has, i, at + 3 * WF__SSE2_W, q3);
+        }
+        if (!(has & WF__PT_Q)) continue;
+        WF__SSE2_ST(s.q + l, q0);
+        WF__SSE2_ST(s.q + l + WF__SSE2_W, q1);
+        WF__SSE2_ST(s.q + l + 2 * WF__SSE2_W, q2);
+        WF__SSE2_ST(s.q + l + 3 * WF__SSE2_W, q3);
+    }
+}
+
+WF__KERNEL_sse2 void wf__pt_mix_sse2(const wf__pt_mix_t *m, int has)
+{
+    switch (has) {
+    case WF__PT_JUMP: wf__pt_mix_rows_sse2(m, WF__PT_JUMP); break;
+    case WF__PT_BASE: wf__pt_mix_rows_sse2(m, WF__PT_BASE); break;
+    case WF__PT_BACK: wf__pt_mix_rows_sse2(m, WF__PT_BACK); break;
+    default: wf__pt_mix_rows_sse2(m, has); break;
+    }
+}
+#endif
+
+/* moves: mix (avx2) */
+#if defined(WF__ISA_AVX2)
+/* `has` is a constant wherever this is inlined: what is not there costs nothing. */
+WF__INLINE_avx2 WF__AVX2_F wf__pt_mix_one_avx2(const wf__pt_mix_t *m, int has, int i, int at, WF__AVX2_F q)
+{
+    WF__AVX2_F v = has & WF__PT_D ? WF__AVX2_SET1(m->d[i]) : WF__AVX2_ZERO;
+    if (has & WF__PT_Z) v = has & WF__PT_D ? WF__AVX2_ADD(v, WF__AVX2_LD(m->z + at)) : WF__AVX2_LD(m->z + at);
+    if (has & WF__PT_X) v = has & WF__PT_A ? WF__AVX2_FMA(WF__AVX2_SET1(m->a[i]), WF__AVX2_LD(m->x + at), v) : WF__AVX2_ADD(v, WF__AVX2_LD(m->x + at));
+    if (has & WF__PT_Y) v = WF__AVX2_FMA(WF__AVX2_SET1(m->b[i]), WF__AVX2_LD(m->y + at), v);
+    if (has & WF__PT_OUT) WF__AVX2_ST(m->out + at, v);
+    if (!(has & WF__PT_Q)) return q;
+    if (has & WF__PT_P) v = WF__AVX2_ADD(v, WF__AVX2_LD(m->p + at));
+    WF__AVX2_F t = has & WF__PT_W ? WF__AVX2_MUL(WF__AVX2_SET1(m->w[i]), v) : v;
+    if (has & WF__PT_C) t = WF__AVX2_FMA(WF__AVX2_SET1(m->c[i]), WF__AVX2_LD(m->noise + at), t);
+    return WF__AVX2_FMA(v, t, q);
+}
+
+WF__INLINE_avx2 void wf__pt_mix_rows_avx2(const wf__pt_mix_t *all, int has)
+{
+    wf__pt_mix_t s = *all, *m = &s;   /* a copy that no store can touch stays in registers */
+    for (int l = 0; l < WF_LANES; l += 4 * WF__AVX2_W) {
+        WF__AVX2_F q0 = WF__AVX2_ZERO, q1 = WF__AVX2_ZERO, q2 = WF__AVX2_ZERO, q3 = WF__AVX2_ZERO;
+        for (int i = 0, at = l; i < s.rows; i++, at += WF_LANES) {
+            q0 = wf__pt_mix_one_avx2(m, has, i, at, q0);
+            q1 = wf__pt_mix_one_avx2(m, has, i, at + WF__AVX2_W, q1);
+            q2 = wf__pt_mix_one_avx2(m, has, i, at + 2 * WF__AVX2_W, q2);
+            q3 = wf__pt_mix_one_avx2(m, has, i, at + 3 * WF__AVX2_W, q3);
+        }
+        if (!(has & WF__PT_Q)) continue;
+        WF__AVX2_ST(s.q + l, q0);
+        WF__AVX2_ST(s.q + l + WF__AVX2_W, q1);
+        WF__AVX2_ST(s.q + l + 2 * WF__AVX2_W, q2);
+        WF__AVX2_ST(s.q + l + 3 * WF__AVX2_W, q3);
+    }
+}
+
+WF__KERNEL_avx2 void wf__pt_mix_avx2(const wf__pt_mix_t *m, int has)
+{
+    switch (has) {
+    case WF__PT_JUMP: wf__pt_mix_rows_avx2(m, WF__PT_JUMP); break;
+    case WF__PT_BASE: wf__pt_mix_rows_avx2(m, WF__PT_BASE); break;
+    case WF__PT_BACK: wf__pt_mix_rows_avx2(m, WF__PT_BACK); break;
+    default: wf__pt_mix_rows_avx2(m, has); break;
+    }
+}
+#endif
+
+/* moves: mix (avx512) */
+#if defined(WF__ISA_AVX512)
+/* `has` is a constant wherever this is inlined: what is not there costs nothing. */
+WF__INLINE_avx512 WF__AVX512_F wf__pt_mix_one_avx512(const wf__pt_mix_t *m, int has, int i, int at, WF__AVX512_F q)
+{
+    WF__AVX512_F v = has & WF__PT_D ? WF__AVX512_SET1(m->d[i]) : WF__AVX512_ZERO;
+    if (has & WF__PT_Z) v = has & WF__PT_D ? WF__AVX512_ADD(v, WF__AVX512_LD(m->z + at)) : WF__AVX512_LD(m->z + at);
+    if (has & WF__PT_X) v = has & WF__PT_A ? WF__AVX512_FMA(WF__AVX512_SET1(m->a[i]), WF__AVX512_LD(m->x + at), v) : WF__AVX512_ADD(v, WF__AVX512_LD(m->x + at));
+    if (has & WF__PT_Y) v = WF__AVX512_FMA(WF__AVX512_SET1(m->b[i]), WF__AVX512_LD(m->y + at), v);
+    if (has & WF__PT_OUT) WF__AVX512_ST(m->out + at, v);
+    if (!(has & WF__PT_Q)) return q;
+    if (has & WF__PT_P) v = WF__AVX512_ADD(v, WF__AVX512_LD(m->p + at));
+    WF__AVX512_F t = has & WF__PT_W ? WF__AVX512_MUL(WF__AVX512_SET1(m->w[i]), v) : v;
+    if (has & WF__PT_C) t = WF__AVX512_FMA(WF__AVX512_SET1(m->c[i]), WF__AVX512_LD(m->noise + at), t);
+    return WF__AVX512_FMA(v, t, q);
+}
+
+WF__INLINE_avx512 void wf__pt_mix_rows_avx512(const wf__pt_mix_t *all, int has)
+{
+    wf__pt_mix_t s = *all, *m = &s;   /* a copy that no store can touch stays in registers */
+    for (int l = 0; l < WF_LANES; l += 4 * WF__AVX512_W) {
+        WF__AVX512_F q0 = WF__AVX512_ZERO, q1 = WF__AVX512_ZERO, q2 = WF__AVX512_ZERO, q3 = WF__AVX512_ZERO;
+        for (int i = 0, at = l; i < s.rows; i++, at += WF_LANES) {
+            q0 = wf__pt_mix_one_avx512(m, has, i, at, q0);
+            q1 = wf__pt_mix_one_avx512(m, has, i, at + WF__AVX512_W, q1);
+            q2 = wf__pt_mix_one_avx512(m, has, i, at + 2 * WF__AVX512_W, q2);
+            q3 = wf__pt_mix_one_avx512(m, has, i, at + 3 * WF__AVX512_W, q3);
+        }
+        if (!(has & WF__PT_Q)) continue;
+        WF__AVX512_ST(s.q + l, q0);
+        WF__AVX512_ST(s.q + l + WF__AVX512_W, q1);
+        WF__AVX512_ST(s.q + l + 2 * WF__AVX512_W, q2);
+        WF__AVX512_ST(s.q + l + 3 * WF__AVX512_W, q3);
+    }
+}
+
+WF__KERNEL_avx512 void wf__pt_mix_avx512(const wf__pt_mix_t *m, int has)
+{
+    switch (has) {
+    case WF__PT_JUMP: wf__pt_mix_rows_avx512(m, WF__PT_JUMP); break;
+    case WF__PT_BASE: wf__pt_mix_rows_avx512(m, WF__PT_BASE); break;
+    case WF__PT_BACK: wf__pt_mix_rows_avx512(m, WF__PT_BACK); break;
+    default: wf__pt_mix_rows_avx512(m, has); break;
+    }
+}
+#endif
+
+/* moves: mix (neon) */
+#if defined(WF__ISA_NEON)
+/* `has` is a constant wherever this is inlined: what is not there costs nothing. */
+WF__INLINE_neon WF__NEON_F wf__pt_mix_one_neon(const wf__pt_mix_t *m, int has, int i, int at, WF__NEON_F q)
+{
+    WF__NEON_F v = has & WF__PT_D ? WF__NEON_SET1(m->d[i]) : WF__NEON_ZERO;
+    if (has & WF__PT_Z) v = has & WF__PT_D ? WF__NEON_ADD(v, WF__NEON_LD(m->z + at)) : WF__NEON_LD(m->z + at);
+    if (has & WF__PT_X) v = has & WF__PT_A ? WF__NEON_FMA(WF__NEON_SET1(m->a[i]), WF__NEON_LD(m->x + at), v) : WF__NEON_ADD(v, WF__NEON_LD(m->x + at));
+    if (has & WF__PT_Y) v = WF__NEON_FMA(WF__NEON_SET1(m->b[i]), WF__NEON_LD(m->y + at), v);
+    if (has & WF__PT_OUT) WF__NEON_ST(m->out + at, v);
+    if (!(has & WF__PT_Q)) return q;
+    if (has & WF__PT_P) v = WF__NEON_ADD(v, WF__NEON_LD(m->p + at));
+    WF__NEON_F t = has & WF__PT_W ? WF__NEON_MUL(WF__NEON_SET1(m->w[i]), v) : v;
+    if (has & WF__PT_C) t = WF__NEON_FMA(WF__NEON_SET1(m->c[i]), WF__NEON_LD(m->noise + at), t);
+    return WF__NEON_FMA(v, t, q);
+}
+
+WF__INLINE_neon void wf__pt_mix_rows_neon(const wf__pt_mix_t *all, int has)
+{
+    wf__pt_mix_t s = *all, *m = &s;   /* a copy that no store can touch stays in registers */
+    for (int l = 0; l < WF_LANES; l += 4 * WF__NEON_W) {
+        WF__NEON_F q0 = WF__NEON_ZERO, q1 = WF__NEON_ZERO, q2 = WF__NEON_ZERO, q3 = WF__NEON_ZERO;
+        for (int i = 0, at = l; i < s.rows; i++, at += WF_LANES) {
+            q0 = wf__pt_mix_one_neon(m, has, i, at, q0);
+            q1 = wf__pt_mix_one_neon(m, has, i, at + WF__NEON_W, q1);
+            q2 = wf__pt_mix_one_neon(m, has, i, at + 2 * WF__NEON_W, q2);
+            q3 = wf__pt_mix_one_neon(m, has, i, at + 3 * WF__NEON_W, q3);
+        }
+        if (!(has & WF__PT_Q)) continue;
+        WF__NEON_ST(s.q + l, q0);
+        WF__NEON_ST(s.q + l + WF__NEON_W, q1);
+        WF__NEON_ST(s.q + l + 2 * WF__NEON_W, q2);
+        WF__NEON_ST(s.q + l + 3 * WF__NEON_W, q3);
+    }
+}
+
+WF__KERNEL_neon void wf__pt_mix_neon(const wf__pt_mix_t *m, int has)
+{
+    switch (has) {
+    case WF__PT_JUMP: wf__pt_mix_rows_neon(m, WF__PT_JUMP); break;
+    case WF__PT_BASE: wf__pt_mix_rows_neon(m, WF__PT_BASE); break;
+    case WF__PT_BACK: wf__pt_mix_rows_neon(m, WF__PT_BACK); break;
+    default: wf__pt_mix_rows_neon(m, has); break;
+    }
+}
+#endif
+
+/* moves: mix (wasm) */
+#if defined(WF__ISA_WASM)
+/* `has` is a constant wherever this is inlined: what is not there costs nothing. */
+WF__INLINE_wasm WF__WASM_F wf__pt_mix_one_wasm(const wf__pt_mix_t *m, int has, int i, int at, WF__WASM_F q)
+{
+    WF__WASM_F v = has & WF__PT_D ? WF__WASM_SET1(m->d[i]) : WF__WASM_ZERO;
+    if (has & WF__PT_Z) v = has & WF__PT_D ? WF__WASM_ADD(v, WF__WASM_LD(m->z + at)) : WF__WASM_LD(m->z + at);
+    if (has & WF__PT_X) v = has & WF__PT_A ? WF__WASM_FMA(WF__WASM_SET1(m->a[i]), WF__WASM_LD(m->x + at), v) : WF__WASM_ADD(v, WF__WASM_LD(m->x + at));
+    if (has & WF__PT_Y) v = WF__WASM_FMA(WF__WASM_SET1(m->b[i]), WF__WASM_LD(m->y + at), v);
+    if (has & WF__PT_OUT) WF__WASM_ST(m->out + at, v);
+    if (!(has & WF__PT_Q)) return q;
+    if (has & WF__PT_P) v = WF__WASM_ADD(v, WF__WASM_LD(m->p + at));
+    WF__WASM_F t = has & WF__PT_W ? WF__WASM_MUL(WF__WASM_SET1(m->w[i]), v) : v;
+    if (has & WF__PT_C) t = WF__WASM_FMA(WF__WASM_SET1(m->c[i]), WF__WASM_LD(m->noise + at), t);
+    return WF__WASM_FMA(v, t, q);
+}
+
+WF__INLINE_wasm void wf__pt_mix_rows_wasm(const wf__pt_mix_t *all, int has)
+{
+    wf__pt_mix_t s = *all, *m = &s;   /* a copy that no store can touch stays in registers */
+    for (int l = 0; l < WF_LANES; l += 4 * WF__WASM_W) {
+        WF__WASM_F q0 = WF__WASM_ZERO, q1 = WF__WASM_ZERO, q2 = WF__WASM_ZERO, q3 = WF__WASM_ZERO;
+        for (int i = 0, at = l; i < s.rows; i++, at += WF_LANES) {
+            q0 = wf__pt_mix_one_wasm(m, has, i, at, q0);
+            q1 = wf__pt_mix_one_wasm(m, has, i, at + WF__WASM_W, q1);
+            q2 = wf__pt_mix_one_wasm(m, has, i, at + 2 * WF__WASM_W, q2);
+            q3 = wf__pt_mix_one_wasm(m, has, i, at + 3 * WF__WASM_W, q3);
+        }
+        if (!(has & WF__PT_Q)) continue;
+        WF__WASM_ST(s.q + l, q0);
+        WF__WASM_ST(s.q + l + WF__WASM_W, q1);
+        WF__WASM_ST(s.q + l + 2 * WF__WASM_W, q2);
+        WF__WASM_ST(s.q + l + 3 * WF__WASM_W, q3);
+    }
+}
+
+WF__KERNEL_wasm void wf__pt_mix_wasm(const wf__pt_mix_t *m, int has)
+{
+    switch (has) {
+    case WF__PT_JUMP: wf__pt_mix_rows_wasm(m, WF__PT_JUMP); break;
+    case WF__PT_BASE: wf__pt_mix_rows_wasm(m, WF__PT_BASE); break;
+    case WF__PT_BACK: wf__pt_mix_rows_wasm(m, WF__PT_BACK); break;
+    default: wf__pt_mix_rows_wasm(m, has); break;
+    }
+}
+#endif
+
+/* moves: choose rows of the new */
+/* Where mask[l] > 0, rows of x become those of y. */
+static void wf__pt_keep_scalar(int rows, float *x, const float *y, const float *mask)
+{
+    for (int i = 0; i < rows * WF_LANES; i++) if (mask[i % WF_LANES] > 0) x[i] = y[i];
+}
+
+/* moves: keep (sse2) */
+#if defined(WF__ISA_SSE2)
+WF__KERNEL_sse2 void wf__pt_keep_sse2(int rows, float *x, const float *y, const float *mask)
+{
+    for (int l = 0; l < WF_LANES; l += WF__SSE2_W) {
+        WF__SSE2_F m = WF__SSE2_LD(mask + l);
+        for (int i = l; i < rows * WF_LANES; i += WF_LANES) WF__SSE2_ST(x + i, WF__SSE2_SEL(WF__SSE2_LT(WF__SSE2_ZERO, m), WF__SSE2_LD(y + i), WF__SSE2_LD(x + i)));
+    }
+}
+#endif
+
+/* moves: keep (avx2) */
+#if defined(WF__ISA_AVX2)
+WF__KERNEL_avx2 void wf__pt_keep_avx2(int rows, float *x, const float *y, const float *mask)
+{
+    for (int l = 0; l < WF_LANES; l += WF__AVX2_W) {
+        WF__AVX2_F m = WF__AVX2_LD(mask + l);
+        for (int i = l; i < rows * WF_LANES; i += WF_LANES) WF__AVX2_ST(x + i, WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_ZERO, m), WF__AVX2_LD(y + i), WF__AVX2_LD(x + i)));
+    }
+}
+#endif
+
+/* moves: keep (avx512) */
+#if defined(WF__ISA_AVX512)
+WF__KERNEL_avx512 void wf__pt_keep_avx512(int rows, float *x, const float *y, const float *mask)
+{
+    for (int l = 0; l < WF_LANES; l += WF__AVX512_W) {
+        WF__AVX512_F m = WF__AVX512_LD(mask + l);
+        for (int i = l; i < rows * WF_LANES; i += WF_LANES) WF__AVX512_ST(x + i, WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_ZERO, m), WF__AVX512_LD(y + i), WF__AVX512_LD(x + i)));
+    }
+}
+#endif
+
+/* moves: keep (neon) */
+#if defined(WF__ISA_NEON)
+WF__KERNEL_neon void wf__pt_keep_neon(int rows, float *x, const float *y, const float *mask)
+{
+    for (int l = 0; l < WF_LANES; l += WF__NEON_W) {
+        WF__NEON_F m = WF__NEON_LD(mask + l);
+        for (int i = l; i < rows * WF_LANES; i += WF_LANES) WF__NEON_ST(x + i, WF__NEON_SEL(WF__NEON_LT(WF__NEON_ZERO, m), WF__NEON_LD(y + i), WF__NEON_LD(x + i)));
+    }
+}
+#endif
+
+/* moves: keep (wasm) */
+#if defined(WF__ISA_WASM)
+WF__KERNEL_wasm void wf__pt_keep_wasm(int rows, float *x, const float *y, const float *mask)
+{
+    for (int l = 0; l < WF_LANES; l += WF__WASM_W) {
+        WF__WASM_F m = WF__WASM_LD(mask + l);
+        for (int i = l; i < rows * WF_LANES; i += WF_LANES) WF__WASM_ST(x + i, WF__WASM_SEL(WF__WASM_LT(WF__WASM_ZERO, m), WF__WASM_LD(y + i), WF__WASM_LD(x + i)));
+    }
+}
+#endif
+
+/* moves: sum over pairs */
+/* For each of WF_LANES particles x [dim][WF_LANES], log sum_j exp(weight[j] - |x - y_j|^2 / 2) over n particles y in tiles `stride` apart. */
+static void wf__pt_pairs_scalar(const float *x, const float *y, size_t stride, const float *weight, size_t n, int dim, float *out)
+{
+    for (int l = 0; l < WF_LANES; l++) {
+        float top = -1e30f, sum = 0;
+        for (size_t j = 0; j < n; j++) {
+            const float *at = y + j / WF_LANES * stride + j % WF_LANES;
+            float e = 0;
+            for (int k = 0; k < dim; k++) {
+                float d = x[k * WF_LANES + l] - at[k * WF_LANES];
+                e = e + d * d;
+            }
+            e = weight[j] - 0.5f * e;
+            if (e > top) { sum = sum * (float)exp((double)(top - e)); top = e; }
+            if (e > top - 80) sum = sum + (float)exp((double)(e - top));
+        }
+        out[l] = top + (float)log((double)sum);
+    }
+}
+
+/* moves: sum over pairs, in vectors (sse2) */
+#if defined(WF__ISA_SSE2)
+WF__KERNEL_sse2 void wf__pt_pairs_sse2(const float *x, const float *y, size_t stride, const float *weight, size_t n, int dim, float *out)
+{
+    for (int l = 0; l < WF_LANES; l += WF__SSE2_W) {
+        WF__SSE2_F top = WF__SSE2_SET1(-1e30f), sum = WF__SSE2_ZERO, half = WF__SSE2_SET1(-0.5f);
+        for (size_t first = 0; first < n; first += WF_LANES) {
+            const float *tile = y + first / WF_LANES * stride;
+            int count = n - first < WF_LANES ? (int)(n - first) : WF_LANES;
+            float e[WF_LANES * WF__SSE2_W];
+            WF__SSE2_F most = top;
+            for (int j = 0; j < count; j++) {
+                WF__SSE2_F s = WF__SSE2_ZERO;
+                for (int k = 0; k < dim; k++) {
+                    WF__SSE2_F d = WF__SSE2_SUB(WF__SSE2_LD(x + k * WF_LANES + l), WF__SSE2_SET1(tile[k * WF_LANES + j]));
+                    s = WF__SSE2_FMA(d, d, s);
+                }
+                s = WF__SSE2_FMA(s, half, WF__SSE2_SET1(weight[first + (size_t)j]));
+                most = WF__SSE2_MAX(s, most);
+                WF__SSE2_ST(e + j * WF__SSE2_W, s);
+            }
+            sum = WF__SSE2_MUL(sum, wf__exp_sse2(WF__SSE2_SUB(top, most)));
+            top = most;
+            for (int j = 0; j < count; j++) sum = WF__SSE2_ADD(sum, wf__exp_sse2(WF__SSE2_SUB(WF__SSE2_LD(e + j * WF__SSE2_W), top)));
+        }
+        WF__SSE2_ST(out + l, WF__SSE2_ADD(top, wf__log_sse2(sum)));
+    }
+}
+#endif
+
+/* moves: sum over pairs, in vectors (avx2) */
+#if defined(WF__ISA_AVX2)
+WF__KERNEL_avx2 void wf__pt_pairs_avx2(const float *x, const float *y, size_t stride, const float *weight, size_t n, int dim, float *out)
+{
+    for (int l = 0; l < WF_LANES; l += WF__AVX2_W) {
+        WF__AVX2_F top = WF__AVX2_SET1(-1e30f), sum = WF__AVX2_ZERO, half = WF__AVX2_SET1(-0.5f);
+        for (size_t first = 0; first < n; first += WF_LANES) {
+            const float *tile = y + first / WF_LANES * stride;
+            int count = n - first < WF_LANES ? (int)(n - first) : WF_LANES;
+            float e[WF_LANES * WF__AVX2_W];
+            WF__AVX2_F most = top;
+            for (int j = 0; j < count; j++) {
+                WF__AVX2_F s = WF__AVX2_ZERO;
+                for (int k = 0; k < dim; k++) {
+                    WF__AVX2_F d = WF__AVX2_SUB(WF__AVX2_LD(x + k * WF_LANES + l), WF__AVX2_SET1(tile[k * WF_LANES + j]));
+                    s = WF__AVX2_FMA(d, d, s);
+                }
+                s = WF__AVX2_FMA(s, half, WF__AVX2_SET1(weight[first + (size_t)j]));
+                most = WF__AVX2_MAX(s, most);
+                WF__AVX2_ST(e + j * WF__AVX2_W, s);
+            }
+            sum = WF__AVX2_MUL(sum, wf__exp_avx2(WF__AVX2_SUB(top, most)));
+            top = most;
+            for (int j = 0; j < count; j++) sum = WF__AVX2_ADD(sum, wf__exp_avx2(WF__AVX2_SUB(WF__AVX2_LD(e + j * WF__AVX2_W), top)));
+        }
+        WF__AVX2_ST(out + l, WF__AVX2_ADD(top, wf__log_avx2(sum)));
+    }
+}
+#endif
+
+/* moves: sum over pairs, in vectors (avx512) */
+#if defined(WF__ISA_AVX512)
+WF__KERNEL_avx512 void wf__pt_pairs_avx512(const float *x, const float *y, size_t stride, const float *weight, size_t n, int dim, float *out)
+{
+    for (int l = 0; l < WF_LANES; l += WF__AVX512_W) {
+        WF__AVX512_F top = WF__AVX512_SET1(-1e30f), sum = WF__AVX512_ZERO, half = WF__AVX512_SET1(-0.5f);
+        for (size_t first = 0; first < n; first += WF_LANES) {
+            const float *tile = y + first / WF_LANES * stride;
+            int count = n - first < WF_LANES ? (int)(n - first) : WF_LANES;
+            float e[WF_LANES * WF__AVX512_W];
+            WF__AVX512_F most = top;
+            for (int j = 0; j < count; j++) {
+                WF__AVX512_F s = WF__AVX512_ZERO;
+                for (int k = 0; k < dim; k++) {
+                    WF__AVX512_F d = WF__AVX512_SUB(WF__AVX512_LD(x + k * WF_LANES + l), WF__AVX512_SET1(tile[k * WF_LANES + j]));
+                    s = WF__AVX512_FMA(d, d, s);
+                }
+                s = WF__AVX512_FMA(s, half, WF__AVX512_SET1(weight[first + (size_t)j]));
+                most = WF__AVX512_MAX(s, most);
+                WF__AVX512_ST(e + j * WF__AVX512_W, s);
+            }
+            sum = WF__AVX512_MUL(sum, wf__exp_avx512(WF__AVX512_SUB(top, most)));
+            top = most;
+            for (int j = 0; j < count; j++) sum = WF__AVX512_ADD(sum, wf__exp_avx512(WF__AVX512_SUB(WF__AVX512_LD(e + j * WF__AVX512_W), top)));
+        }
+        WF__AVX512_ST(out + l, WF__AVX512_ADD(top, wf__log_avx512(sum)));
+    }
+}
+#endif
+
+/* moves: sum over pairs, in vectors (neon) */
+#if defined(WF__ISA_NEON)
+WF__KERNEL_neon void wf__pt_pairs_neon(const float *x, const float *y, size_t stride, const float *weight, size_t n, int dim, float *out)
+{
+    for (int l = 0; l < WF_LANES; l += WF__NEON_W) {
+        WF__NEON_F top = WF__NEON_SET1(-1e30f), sum = WF__NEON_ZERO, half = WF__NEON_SET1(-0.5f);
+        for (size_t first = 0; first < n; first += WF_LANES) {
+            const float *tile = y + first / WF_LANES * stride;
+            int count = n - first < WF_LANES ? (int)(n - first) : WF_LANES;
+            float e[WF_LANES * WF__NEON_W];
+            WF__NEON_F most = top;
+            for (int j = 0; j < count; j++) {
+                WF__NEON_F s = WF__NEON_ZERO;
+                for (int k = 0; k < dim; k++) {
+                    WF__NEON_F d = WF__NEON_SUB(WF__NEON_LD(x + k * WF_LANES + l), WF__NEON_SET1(tile[k * WF_LANES + j]));
+                    s = WF__NEON_FMA(d, d, s);
+                }
+                s = WF__NEON_FMA(s, half, WF__NEON_SET1(weight[first + (size_t)j]));
+                most = WF__NEON_MAX(s, most);
+                WF__NEON_ST(e + j * WF__NEON_W, s);
+            }
+            sum = WF__NEON_MUL(sum, wf__exp_neon(WF__NEON_SUB(top, most)));
+            top = most;
+            for (int j = 0; j < count; j++) sum = WF__NEON_ADD(sum, wf__exp_neon(WF__NEON_SUB(WF__NEON_LD(e + j * WF__NEON_W), top)));
+        }
+        WF__NEON_ST(out + l, WF__NEON_ADD(top, wf__log_neon(sum)));
+    }
+}
+#endif
+
+/* moves: sum over pairs, in vectors (wasm) */
+#if defined(WF__ISA_WASM)
+WF__KERNEL_wasm void wf__pt_pairs_wasm(const float *x, const float *y, size_t stride, const float *weight, size_t n, int dim, float *out)
+{
+    for (int l = 0; l < WF_LANES; l += WF__WASM_W) {
+        WF__WASM_F top = WF__WASM_SET1(-1e30f), sum = WF__WASM_ZERO, half = WF__WASM_SET1(-0.5f);
+        for (size_t first = 0; first < n; first += WF_LANES) {
+            const float *tile = y + first / WF_LANES * stride;
+            int count = n - first < WF_LANES ? (int)(n - first) : WF_LANES;
+            float e[WF_LANES * WF__WASM_W];
+            WF__WASM_F most = top;
+            for (int j = 0; j < count; j++) {
+                WF__WASM_F s = WF__WASM_ZERO;
+                for (int k = 0; k < dim; k++) {
+                    WF__WASM_F d = WF__WASM_SUB(WF__WASM_LD(x + k * WF_LANES + l), WF__WASM_SET1(tile[k * WF_LANES + j]));
+                    s = WF__WASM_FMA(d, d, s);
+                }
+                s = WF__WASM_FMA(s, half, WF__WASM_SET1(weight[first + (size_t)j]));
+                most = WF__WASM_MAX(s, most);
+                WF__WASM_ST(e + j * WF__WASM_W, s);
+            }
+            sum = WF__WASM_MUL(sum, wf__exp_wasm(WF__WASM_SUB(top, most)));
+            top = most;
+            for (int j = 0; j < count; j++) sum = WF__WASM_ADD(sum, wf__exp_wasm(WF__WASM_SUB(WF__WASM_LD(e + j * WF__WASM_W), top)));
+        }
+        WF__WASM_ST(out + l, WF__WASM_ADD(top, wf__log_wasm(sum)));
+    }
+}
+#endif
+
+/* moves: choose kernels */
+typedef struct wf__pt_kernels {
+    void (*mix)(const wf__pt_mix_t *m, int has);
+    void (*keep)(int rows, float *x, const float *y, const float *mask);
+    void (*pairs)(const float *x, const float *y, size_t stride, const float *weight, size_t n, int dim, float *out);
+} wf__pt_kernels;
+
+#define WF__PT_SET(name) { wf__pt_kernels k = { wf__pt_mix_##name, wf__pt_keep_##name, wf__pt_pairs_##name }; return k; }
+static wf__pt_kernels wf__pt_kernels_for(int isa)
+{
+    if (isa == WF_ISA_AUTO) isa = wf_isa_best();
+#if defined(WF__ISA_AVX512)
+    if (isa == WF_ISA_AVX512) WF__PT_SET(avx512)
+#endif
+#if defined(WF__ISA_AVX2)
+    if (isa == WF_ISA_AVX2) WF__PT_SET(avx2)
+#endif
+#if defined(WF__ISA_SSE2)
+    if (isa == WF_ISA_SSE2) WF__PT_SET(sse2)
+#endif
+#if defined(WF__ISA_NEON)
+    if (isa == WF_ISA_NEON) WF__PT_SET(neon)
+#endif
+#if defined(WF__ISA_WASM)
+    if (isa == WF_ISA_WASM) WF__PT_SET(wasm)
+#endif
+    WF__PT_SET(scalar)
+}
+#undef WF__PT_SET
+
+/* moves: define the system */
+/* Working memory of one task. */
+typedef struct wf__pt_work {
+    float *noise, *force, *force2, *x, *g0, *g1, *v, *drift;   /* [dim][WF_LANES] */
+    float *drift_c, *noise_c, *square_c, *cross_c, *a, *b, *d; /* [dim], coefficients of rows */
+    double u0[WF_LANES], u1[WF_LANES], q[WF_LANES], r[WF_LANES];
+    float mask[WF_LANES];
+    double h;                                                  /* what the coefficients were made for */
+    int fresh;                                                 /* force is that at the place where the tile is */
+    wf_ws *energy, *flow;
+    char *rows, *values, *grads;
+    int64_t bad, energies;
+    wf_result error;
+} wf__pt_work;
+
+/* What changes while particles run, but for arrays; all doubles, so that a checkpoint is one array. */
+typedef struct wf__pt_now {
+    double level, phase, cursor, group, t, t_next, moves, seed_low, seed_high;
+    double log_z, factor, ess, ess_min, cess, log_z_lag, lag_before, block, block_events, resamplings, history, accept, accept_sum, accept_min, accept_count;
+    double path, path_t, path_value, path_slope, bound, bad, energies;
+} wf__pt_now;
+
+struct wf_particles {
+    wf_arena *arena;
+    wf_particles_desc d;
+    wf__pt_kernels k;
+    wf__random_fn random;
+    size_t n, tiles, stride;       /* stride: floats of a tile's state */
+    int dim, rows, g1, g0, v, mu;  /* rows of a tile, and where gradients, momenta and means begin; -1: none */
+    int metropolis, dynamic, linear, gaussian, workers, lag;
+    float *state;                  /* [tiles][rows][WF_LANES] */
+    double *u0, *u1, *lw;          /* [tiles * WF_LANES] */
+    float *pair;                   /* [tiles * WF_LANES] log weights for sums over pairs */
+    uint32_t *founder, *older, *recent; /* ancestors at the start, and where the last but one and the last block of `lag` resamplings began */
+    wf__pt_sums *sums;             /* [tiles] */
+    double *accept, *change, *change2; /* [tiles]; sums of w (U1 - U0) and of its square */
+    double *mean, *precision, *scale, *stiffness, norm0;
+    wf_plan *plan, *flow_plan;
+    wf_t grad, div;
+    wf__pt_work *work;
+    double *q;                     /* scratch [2 n] */
+    uint32_t *count, *to, *from;
+    double *hilbert;
+    wf__pt_now now;
+    wf_particles_row *row;
+    size_t row_room;
+    wf_report report;
+};
+
+/* moves: look at a tile */
+static float *wf__pt_state(const wf_particles *p, size_t tile) { return p->state + tile * p->stride; }
+static float *wf__pt_rows(const wf_particles *p, size_t tile, int row) { return row < 0 ? NULL : wf__pt_state(p, tile) + (size_t)row * WF_LANES; }
+static uint64_t wf__pt_seed(const wf_particles *p) { return (uint64_t)p->now.seed_low | (uint64_t)p->now.seed_high << 32; }
+
+static wf_tile wf__pt_view(const wf_particles *p, size_t tile, const float *x, double t, double dt, uint32_t step)
+{
+    size_t first = tile * WF_LANES, rest = p->n - first;
+    wf_tile at = { x, p->dim, rest < WF_LANES ? (int)rest : WF_LANES, first, wf__pt_seed(p), step, t, dt };
+    return at;
+}
+
+static void wf__pt_fill(const wf_particles *p, const wf_tile *at, float *out, int rows, uint32_t purpose)
+{
+    wf__fill_random(p->random, out, WF_F32, WF__RANDOM_NORMAL, (size_t)rows, WF_LANES, at->seed, at->first, at->step, purpose);
+}
+
+/* One pass over rows; q [WF_LANES] collects in double what sixteen rows at a time gave in float. */
+static void wf__pt_mix(const wf_particles *p, wf__pt_mix_t m, double *q)
+{
+    float part[WF_LANES];
+    int rows = m.rows;
+    if (!q) { p->k.mix(&m, wf__pt_mix_has(&m)); return; }
+    for (int i = 0; i < rows; i += 16) {
+        wf__pt_mix_t s = m;
+        size_t skip = (size_t)i * WF_LANES;
+        s.rows = rows - i < 16 ? rows - i : 16;
+        if (s.x) s.x += skip;
+        if (s.y) s.y += skip;
+        if (s.z) s.z += skip;
+        if (s.p) s.p += skip;
+        if (s.noise) s.noise += skip;
+        if (s.out) s.out += skip;
+        if (s.a) s.a += i;
+        if (s.b) s.b += i;
+        if (s.d) s.d += i;
+        if (s.w) s.w += i;
+        if (s.c) s.c += i;
+        s.q = part;
+        p->k.mix(&s, wf__pt_mix_has(&s));
+        for (int l = 0; l < WF_LANES; l++) q[l] += (double)part[l];
+    }
+}
+
+/* moves: evaluate a graph */
+/* Rows of samples from a tile, run, and back. values may be NULL. */
+static void wf__pt_graph(const wf_particles *p, wf__pt_work *w, wf_ws *ws, const wf_plan *plan, const wf_tile *at, wf_t scalar, wf_t vector, double *u, float *g)
+{
+    size_t dim = (size_t)p->dim, lanes = WF_LANES;
+    int wide = p->d.graph_type == WF_F64, count = 0;
+    double *rows = (double *)(void *)w->rows, *values = (double *)(void *)w->values, *grads = (double *)(void *)w->grads, t = at->t;
+    float *rows_f = (float *)(void *)w->rows, *values_f = (float *)(void *)w->values, *grads_f = (float *)(void *)w->grads, t_f = (float)t;
+    wf_feed feed[4];
+    for (size_t l = 0; l < lanes; l++)
+        for (size_t i = 0; i < dim; i++) {
+            if (wide) rows[l * dim + i] = (double)at->x[i * lanes + l];
+            else rows_f[l * dim + i] = at->x[i * lanes + l];
+        }
+    feed[count++] = wf_in(p->d.x, w->rows, 0);
+    if (p->d.t.id) feed[count++] = wide ? wf_in(p->d.t, &t, 0) : wf_in(p->d.t, &t_f, 0);
+    if (scalar.id) feed[count++] = wf_out(scalar, w->values, 0);
+    feed[count++] = wf_out(vector, w->grads, 0);
+    wf_result r = wf_run(plan, ws, feed, count, lanes);
+    if (r < 0 && r != WF_ERROR_NUMERIC) w->error = r;
+    for (size_t l = 0; u && l < lanes; l++) u[l] = wide ? values[l] : (double)values_f[l];
+    for (size_t l = 0; g && l < lanes; l++)
+        for (size_t i = 0; i < dim; i++) g[i * lanes + l] = wide ? (float)grads[l * dim + i] : grads_f[l * dim + i];
+}
+
+/* moves: energies of a tile */
+static void wf__pt_clean(const wf_tile *at, wf__pt_work *w, double *u, float *g)
+{
+    for (int l = 0; l < WF_LANES; l++) {
+        if (u[l] < HUGE_VAL && u[l] > -HUGE_VAL) continue;
+        if (!(u[l] > 0) && l < at->lanes) w->bad++;
+        u[l] = HUGE_VAL;
+        for (int i = 0; g && i < at->dim; i++) g[i * WF_LANES + l] = 0;
+    }
+}
+
+/* -log of the normal law of the start */
+static void wf__pt_start_energy(const wf_particles *p, wf__pt_work *w, const float *x, double *u)
+{
+    wf__pt_mix_t m;
+    memset(&m, 0, sizeof m);
+    m.rows = p->dim;
+    m.x = x;
+    for (int i = 0; i < p->dim; i++) {
+        double r = sqrt(0.5 * p->precision[i]);
+        w->a[i] = (float)r;
+        w->d[i] = (float)(-r * p->mean[i]);
+    }
+    m.a = w->a;
+    m.d = w->d;
+    for (int l = 0; l < WF_LANES; l++) u[l] = p->norm0;
+    wf__pt_mix(p, m, u);
+}
+
+static void wf__pt_energy(const wf_particles *p, wf__pt_work *w, const wf_tile *at, double *u0, double *u1, float *g0, float *g1)
+{
+    if (p->plan) wf__pt_graph(p, w, w->energy, p->plan, at, p->d.energy_graph, p->grad, u1, g1);
+    else p->d.energy(p->d.user, at, u1, g1);
+    wf__pt_clean(at, w, u1, g1);
+    w->energies += at->lanes;
+    if (!p->linear) return;
+    if (p->gaussian) wf__pt_start_energy(p, w, at->x, u0);
+    else {
+        p->d.energy0(p->d.user, at, u0, g0);
+        wf__pt_clean(at, w, u0, g0);
+    }
+}
+
+/* U_t = f0 u0 + f1 u1; u0 where f1 is 0 and u1 where f0 is 0, even if the other is infinite. */
+static void wf__pt_level_factors(const wf_particles *p, double t, const double **u0, const double **u1, double *f0, double *f1)
+{
+    double s = !p->linear || t >= 1 ? 1 : t > 0 ? t : 0;
+    *f0 = 1 - s;
+    *f1 = s;
+    if (s >= 1) *u0 = *u1;
+    if (s <= 0) *u1 = *u0;
+}
+
+/* The energy at time t of its path; at the ends, the other end does not matter even if it is infinite. */
+static double wf__pt_level(const wf_particles *p, double t, double u0, double u1)
+{
+    if (!p->linear || t >= 1) return u1;
+    return t > 0 ? (1 - t) * u0 + t * u1 : u0;
+}
+
+/* moves: forces of a tile */
+/* A mixture that gives -c grad U_t, to be completed and run. Uses w->a, b, d. */
+static wf__pt_mix_t wf__pt_force(const wf_particles *p, wf__pt_work *w, const float *c, double t, const float *x, const float *g0, const float *g1)
+{
+    wf__pt_mix_t m;
+    memset(&m, 0, sizeof m);
+    m.rows = p->dim;
+    m.a = w->a;
+    for (int i = 0; i < p->dim; i++) {
+        double ci = -(double)c[i], base = p->linear ? (1 - t) * ci : ci, precision = p->gaussian ? p->precision[i] : 1;
+        w->a[i] = (float)(base * precision);
+        w->b[i] = (float)(t * ci);
+        w->d[i] = p->gaussian ? (float)(-base * precision * p->mean[i]) : 0.0f;
+    }
+    if (!p->linear) { m.x = g1; return m; }
+    m.x = p->gaussian ? x : g0;
+    m.y = g1;
+    m.b = w->b;
+    m.d = p->gaussian ? w->d : NULL;
+    return m;
+}
+
+/* dt b(t, x) into out; returns out, or NULL where there is no escort. */
+static const float *wf__pt_drift(const wf_particles *p, wf__pt_work *w, const wf_tile *at, double factor, float *out, double *divergence)
+{
+    if (!p->d.drift && !p->flow_plan) return NULL;
+    if (p->flow_plan) wf__pt_graph(p, w, w->flow, p->flow_plan, at, p->div, p->d.drift_graph, divergence, out);
+    else p->d.drift(p->d.user, at, out, divergence);
+    for (int i = 0; i < p->dim; i++) w->a[i] = (float)factor;
+    wf__pt_mix_t m;
+    memset(&m, 0, sizeof m);
+    m.rows = p->dim;
+    m.x = out;
+    m.a = w->a;
+    m.out = out;
+    wf__pt_mix(p, m, NULL);
+    return out;
+}
+
+/* moves: coefficients of a step */
+
+static void wf__pt_coefficients(const wf_particles *p, wf__pt_work *w, double h)
+{
+    if (w->h == h) return;
+    w->h = h;
+    w->fresh = 0;
+    for (int i = 0; i < p->dim; i++) {
+        double s = p->scale[i], hi = h * s * s, a = p->d.move == WF_MOVE_EXPONENTIAL ? p->stiffness ? p->stiffness[i] : p->precision[i] : 0;
+        double drift = a > 0 ? -expm1(-a * hi) / a : hi, noise = a > 0 ? sqrt(-expm1(-2 * a * hi) / a) : sqrt(2 * hi);
+        w->drift_c[i] = (float)drift;
+        w->noise_c[i] = (float)noise;
+        w->square_c[i] = (float)(0.5 / (noise * noise));
+        w->cross_c[i] = (float)(1 / noise);
+    }
+}
+
+static double wf__pt_step_size(const wf_particles *p, int level) { return (p->d.steps ? p->d.steps[level < p->d.levels ? level : p->d.levels - 1] : p->d.step) * p->now.factor; }
+
+/* The places where a weight changes. */
+static void wf__pt_weigh(wf_particles *p, wf__pt_work *w, size_t tile, int l, double increment);
+
+static void wf__pt_weigh_tile(wf_particles *p, wf__pt_work *w, size_t tile, int lanes, const double *increment)
+{
+    double *a = p->lw + tile * WF_LANES;
+    for (int l = 0; l < lanes; l++) {
+        double sum = a[l] + increment[l];
+        if (sum < HUGE_VAL) a[l] = sum;   /* also where the weight was 0 */
+        else wf__pt_weigh(p, w, tile, l, increment[l]);
+    }
+}
+
+static void wf__pt_weigh(wf_particles *p, wf__pt_work *w, size_t tile, int l, double increment)
+{
+    double *a = p->lw + tile * WF_LANES + (size_t)l;
+    if (tile * WF_LANES + (size_t)l >= p->n || !(*a > -HUGE_VAL)) return;
+    if (increment < HUGE_VAL) { *a += increment; return; }
+    w->bad++;
+    *a = -HUGE_VAL;
+}
+
+/* moves: continuous weights */
+/* The increment of continuous weights over t0..t1, judged at the place of `at`, whose time is one of the two. drift: dt b there, divergence: div b. */
+static void wf__pt_rate(wf_particles *p, wf__pt_work *w, const wf_tile *at, double t0, double t1, const double *u0, const double *u1, const float *g0, const float *g1, const float *drift, const double *divergence, double *out)
+{
+    double other[WF_LANES];
+    for (int l = 0; l < WF_LANES; l++) out[l] = p->linear ? (t0 - t1) * (u1[l] - u0[l]) : 0;
+    if (!p->linear) {
+        wf_tile then = *at;
+        then.t = at->t > t0 ? t0 : t1;
+        wf__pt_energy(p, w, &then, NULL, other, NULL, w->g1);
+        for (int l = 0; l < WF_LANES; l++) out[l] = then.t > t0 ? u1[l] - other[l] : other[l] - u1[l];
+    }
+    if (!drift) return;
+    for (int i = 0; i < p->dim; i++) w->cross_c[i] = 1;
+    w->h = -1;
+    wf__pt_mix_t m = wf__pt_force(p, w, w->cross_c, at->t, at->x, g0, g1);
+    m.out = w->force2;
+    wf__pt_mix(p, m, NULL);
+    for (int l = 0; l < WF_LANES; l++) {
+        out[l] += (t1 - t0) * divergence[l];
+        for (int i = 0; i < p->dim; i++) out[l] += (double)drift[i * WF_LANES + l] * (double)w->force2[i * WF_LANES + l];
+    }
+}
+
+/* moves: one step of Langevin */
+static void wf__pt_tame(float *force, int dim)
+{
+    for (int l = 0; l < WF_LANES; l++) {
+        double s = 0;
+        for (int i = 0; i < dim; i++) s += (double)force[i * WF_LANES + l] * (double)force[i * WF_LANES + l];
+        s = 1 / (1 + sqrt(s));
+        for (int i = 0; i < dim; i++) force[i * WF_LANES + l] *= (float)s;
+    }
+}
+
+/* out = c force (+ z) at time t, tamed where that is the kernel. */
+static void wf__pt_push(const wf_particles *p, wf__pt_work *w, double t, const float *x, const float *g0, const float *g1, const float *z, float *out)
+{
+    wf__pt_mix_t m = wf__pt_force(p, w, w->drift_c, t, x, g0, g1);
+    m.z = z;
+    m.out = out;
+    wf__pt_mix(p, m, NULL);
+    if (p->d.move == WF_MOVE_TAMED) wf__pt_tame(out, p->dim);
+}
+
+/* out = x + y + noise_c noise */
+static void wf__pt_jump(const wf_particles *p, const wf__pt_work *w, const float *x, const float *y, float *out)
+{
+    wf__pt_mix_t m;
+    memset(&m, 0, sizeof m);
+    m.rows = p->dim;
+    m.x = x;
+    m.y = w->noise;
+    m.b = w->noise_c;
+    m.z = y;
+    m.out = out;
+    wf__pt_mix(p, m, NULL);
+}
+
+/* The force back, at time t, into w->force2; and with v = that + the force forward, q = sum of v (v / 2 s^2 + noise / s): what the step back is worth less than the step made. */
+static void wf__pt_back(const wf_particles *p, wf__pt_work *w, double t, const float *x, const float *g0, const float *g1, const float *z, double *q)
+{
+    int tamed = p->d.move == WF_MOVE_TAMED;
+    wf__pt_mix_t m;
+    for (int l = 0; l < WF_LANES; l++) q[l] = 0;
+    if (tamed) {
+        wf__pt_push(p, w, t, x, g0, g1, z, w->force2);
+        memset(&m, 0, sizeof m);
+        m.rows = p->dim;
+        m.x = w->force2;
+    } else {
+        m = wf__pt_force(p, w, w->drift_c, t, x, g0, g1);
+        m.z = z;
+        m.out = w->force2;
+    }
+    m.p = w->force;
+    m.noise = w->noise;
+    m.w = w->square_c;
+    m.c = w->cross_c;
+    wf__pt_mix(p, m, q);
+}
+
+static void wf__pt_langevin(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1, double h)
+{
+    float *x = wf__pt_state(p, tile), *g1 = wf__pt_rows(p, tile, p->g1), *g0 = wf__pt_rows(p, tile, p->g0);
+    double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, rate[WF_LANES], late[WF_LANES], divergence[WF_LANES];
+    int heun = p->d.move == WF_MOVE_HEUN, naive = heun || p->d.weight == WF_WEIGHT_CONTINUOUS;
+    wf_tile at = wf__pt_view(p, tile, x, t0, t1 - t0, step);
+    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    const float *b = wf__pt_drift(p, w, &at, t1 - t0, w->drift, naive ? divergence : NULL);
+    if (naive) wf__pt_rate(p, w, &at, t0, t1, u0, u1, g0, g1, b, divergence, rate);
+    wf__pt_coefficients(p, w, h);
+    if (naive && !heun && !p->linear) memcpy(g1, w->g1, (size_t)p->dim * WF_LANES * sizeof *g1);
+    if (!w->fresh) wf__pt_push(p, w, naive && !heun ? t1 : t0, x, g0, g1, b, w->force);
+    if (!naive) {
+        const double *a = u0, *c = u1;
+        double f0, f1;
+        wf__pt_level_factors(p, t0, &a, &c, &f0, &f1);
+        for (int l = 0; l < WF_LANES; l++) rate[l] = f0 * a[l] + f1 * c[l];
+    }
+    at.t = t1;
+    if (heun) {
+        at.x = w->x;
+        wf__pt_jump(p, w, x, w->force, w->x);
+        wf__pt_energy(p, w, &at, w->u0, w->u1, w->g0, w->g1);
+        wf__pt_push(p, w, t1, w->x, w->g0, w->g1, wf__pt_drift(p, w, &at, t1 - t0, w->drift, NULL), w->force2);
+        for (int i = 0; i < p->dim * WF_LANES; i++) w->force[i] = 0.5f * (w->force[i] + w->force2[i]);
+        at.x = x;
+    }
+    wf__pt_jump(p, w, x, w->force, x);
+    wf__pt_energy(p, w, &at, u0, u1, g0, g1);
+    if (!naive) {
+        wf__pt_back(p, w, t1, x, g0, g1, wf__pt_drift(p, w, &at, t0 - t1, w->drift, NULL), w->q);
+        const double *a = u0, *c = u1;
+        double f0, f1;
+        wf__pt_level_factors(p, t1, &a, &c, &f0, &f1);
+        for (int l = 0; l < WF_LANES; l++) rate[l] -= f0 * a[l] + f1 * c[l] + w->q[l];
+        float *swap = w->force;   /* without an escort the force back is the force of the next step */
+        w->force = w->force2;
+        w->force2 = swap;
+        w->fresh = !p->d.drift && !p->flow_plan;
+    }
+    if (heun) {
+        b = wf__pt_drift(p, w, &at, t1 - t0, w->drift, divergence);
+        wf__pt_rate(p, w, &at, t0, t1, u0, u1, g0, g1, b, divergence, late);
+        for (int l = 0; l < WF_LANES; l++) rate[l] = 0.5 * (rate[l] + late[l]);
+    }
+    for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, rate[l]);
+}
+
+/* moves: pieces of steps with momenta */
+/* v = keep v + sqrt(1 - keep^2) noise */
+static void wf__pt_refresh(const wf_particles *p, wf__pt_work *w, const wf_tile *at, float *v, double keep, uint32_t which)
+{
+    wf__pt_fill(p, at, w->noise, p->dim, WF__PT_MOMENTUM | which << 8);
+    for (int i = 0; i < p->dim; i++) { w->a[i] = (float)keep; w->b[i] = (float)sqrt(1 - keep * keep); }
+    wf__pt_mix_t m;
+    memset(&m, 0, sizeof m);
+    m.rows = p->dim;
+    if (keep > 0) { m.x = v; m.a = w->a; }
+    m.y = w->noise;
+    m.b = w->b;
+    m.out = v;
+    wf__pt_mix(p, m, NULL);
+}
+
+/* x = x + step scale v */
+static void wf__pt_glide(const wf_particles *p, wf__pt_work *w, float *x, const float *v, double step)
+{
+    for (int i = 0; i < p->dim; i++) w->b[i] = (float)(step * p->scale[i]);
+    wf__pt_mix_t m;
+    memset(&m, 0, sizeof m);
+    m.rows = p->dim;
+    m.x = x;
+    m.y = v;
+    m.b = w->b;
+    m.out = x;
+    wf__pt_mix(p, m, NULL);
+}
+
+/* v = v - step scale grad U_t */
+static void wf__pt_kick(const wf_particles *p, wf__pt_work *w, double step, double t, const float *x, const float *g0, const float *g1, float *v)
+{
+    for (int i = 0; i < p->dim; i++) w->drift_c[i] = (float)(step * p->scale[i]);
+    w->h = -1;
+    wf__pt_mix_t m = wf__pt_force(p, w, w->drift_c, t, x, g0, g1);
+    m.z = v;
+    m.out = v;
+    wf__pt_mix(p, m, NULL);
+}
+
+static void wf__pt_kinetic(const wf_particles *p, wf__pt_work *w, const float *v, double *q)
+{
+    for (int i = 0; i < p->dim; i++) w->a[i] = (float)sqrt(0.5);
+    wf__pt_mix_t m;
+    memset(&m, 0, sizeof m);
+    m.rows = p->dim;
+    m.x = v;
+    m.a = w->a;
+    for (int l = 0; l < WF_LANES; l++) q[l] = 0;
+    wf__pt_mix(p, m, q);
+}
+
+/* moves: one step with friction */
+static void wf__pt_underdamped(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1, double h)
+{
+    float *x = wf__pt_state(p, tile), *v = wf__pt_rows(p, tile, p->v), *g1 = wf__pt_rows(p, tile, p->g1), *g0 = wf__pt_rows(p, tile, p->g0);
+    double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, k0[WF_LANES], k1[WF_LANES], k2[WF_LANES], k3[WF_LANES];
+    int baoab = p->d.move == WF_MOVE_BAOAB;
+    wf_tile at = wf__pt_view(p, tile, x, t0, t1 - t0, step);
+    for (int l = 0; l < WF_LANES; l++) w->r[l] = wf__pt_level(p, t0, u0[l], u1[l]);
+    if (!baoab) wf__pt_refresh(p, w, &at, v, exp(-0.5 * p->d.friction * h), 0);
+    wf__pt_kinetic(p, w, v, k0);
+    wf__pt_kick(p, w, 0.5 * h, t0, x, g0, g1, v);
+    wf__pt_kinetic(p, w, v, k1);
+    memcpy(k2, k1, sizeof k2);
+    if (baoab) {
+        wf__pt_glide(p, w, x, v, 0.5 * h);
+        wf__pt_refresh(p, w, &at, v, exp(-p->d.friction * h), 0);
+        wf__pt_kinetic(p, w, v, k2);
+        wf__pt_glide(p, w, x, v, 0.5 * h);
+    } else wf__pt_glide(p, w, x, v, h);
+    at.t = t1;
+    wf__pt_energy(p, w, &at, u0, u1, g0, g1);
+    wf__pt_kick(p, w, 0.5 * h, t1, x, g0, g1, v);
+    wf__pt_kinetic(p, w, v, k3);
+    for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, w->r[l] - wf__pt_level(p, t1, u0[l], u1[l]) - (k1[l] - k0[l]) - (k3[l] - k2[l]));
+    if (!baoab) wf__pt_refresh(p, w, &at, v, exp(-0.5 * p->d.friction * h), 1);
+}
+
+/* moves: accept or refuse */
+/* Where a uniform number is below exp(gain), the proposal in w replaces the state. Returns the mean of the probabilities. */
+static double wf__pt_accept(wf_particles *p, wf__pt_work *w, size_t tile, const wf_tile *at, const double *gain, float *v)
+{
+    double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, sum = 0;
+    float *g0 = wf__pt_rows(p, tile, p->g0), *g1 = wf__pt_rows(p, tile, p->g1);
+    for (int l = 0; l < WF_LANES; l++) {
+        double chance = gain[l] >= 0 ? 1 : gain[l] > -700 ? exp(gain[l]) : 0;
+        int yes = chance > 0 && wf_uniform_at(at->seed, at->first + (uint64_t)l, at->step, 0, WF__PT_ACCEPT) < chance;
+        w->mask[l] = yes ? 1.0f : -1.0f;
+        if (yes) { u0[l] = w->u0[l]; u1[l] = w->u1[l]; }
+        if (l < at->lanes) sum += chance;
+    }
+    p->k.keep(p->dim, wf__pt_state(p, tile), w->x, w->mask);
+    if (g1) p->k.keep(p->dim, g1, w->g1, w->mask);
+    if (g0) p->k.keep(p->dim, g0, w->g0, w->mask);
+    if (v) p->k.keep(p->dim, v, w->v, w->mask);
+    return sum;
+}
+
+/* moves: one Hamiltonian move */
+/* `leaps` leapfrog steps of h at fixed t, accepted or refused. v NULL: momenta are fresh and forgotten. */
+static double wf__pt_hamilton(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t, double h, int leaps, float *v)
+{
+    float *x = wf__pt_state(p, tile), *g1 = wf__pt_rows(p, tile, p->g1), *g0 = wf__pt_rows(p, tile, p->g0);
+    double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, gain[WF_LANES];
+    size_t bytes = (size_t)p->dim * WF_LANES * sizeof *x;
+    wf_tile at = wf__pt_view(p, tile, w->x, t, 0, step);
+    w->fresh = 0;
+    wf__pt_refresh(p, w, &at, v ? v : w->v, v ? exp(-p->d.friction * h) : 0, 2);
+    if (v) memcpy(w->v, v, bytes);
+    memcpy(w->x, x, bytes);
+    wf__pt_kinetic(p, w, w->v, w->r);
+    wf__pt_kick(p, w, 0.5 * h, t, x, g0, g1, w->v);
+    for (int j = 0; j < leaps; j++) {
+        wf__pt_glide(p, w, w->x, w->v, h);
+        wf__pt_energy(p, w, &at, w->u0, w->u1, w->g0, w->g1);
+        wf__pt_kick(p, w, j + 1 < leaps ? h : 0.5 * h, t, w->x, w->g0, w->g1, w->v);
+    }
+    wf__pt_kinetic(p, w, w->v, w->q);
+    for (int l = 0; l < WF_LANES; l++) gain[l] = wf__pt_level(p, t, u0[l], u1[l]) - wf__pt_level(p, t, w->u0[l], w->u1[l]) + w->r[l] - w->q[l];
+    for (int i = 0; v && i < p->dim * WF_LANES; i++) v[i] = -v[i];   /* stays so where the move is refused */
+    return wf__pt_accept(p, w, tile, &at, gain, v);
+}
+
+/* moves: one Crank-Nicolson move */
+static double wf__pt_pcn(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t, double h)
+{
+    float *x = wf__pt_state(p, tile);
+    double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, gain[WF_LANES], s = h < 1 ? h : 1, keep = sqrt(1 - s * s);
+    wf_tile at = wf__pt_view(p, tile, w->x, t, 0, step);
+    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    for (int i = 0; i < p->dim; i++) {
+        w->a[i] = (float)keep;
+        w->b[i] = (float)(s / sqrt(p->precision[i]));
+        w->d[i] = (float)((1 - keep) * p->mean[i]);
+    }
+    wf__pt_mix_t m;
+    memset(&m, 0, sizeof m);
+    m.rows = p->dim;
+    m.x = x;
+    m.y = w->noise;
+    m.a = w->a;
+    m.b = w->b;
+    m.d = w->d;
+    m.out = w->x;
+    wf__pt_mix(p, m, NULL);
+    wf__pt_energy(p, w, &at, w->u0, w->u1, NULL, NULL);
+    for (int l = 0; l < WF_LANES; l++) gain[l] = t > 0 ? t * ((u1[l] - u0[l]) - (w->u1[l] - w->u0[l])) : 0;
+    return wf__pt_accept(p, w, tile, &at, gain, NULL);
+}
+
+/* moves: one controlled step */
+/* x' = keep x + s (noise + u sqrt(dt)), log w -= |u|^2 dt / 2 + u noise sqrt(dt) */
+static void wf__pt_control(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1)
+{
+    float *x = wf__pt_state(p, tile);
+    double dt = t1 - t0, gone = -expm1(-2 * dt), root = sqrt(dt);
+    double keep = p->d.move == WF_MOVE_DDS ? sqrt(1 - gone) : 1, s = p->d.sigma * (p->d.move == WF_MOVE_DDS ? sqrt(gone) : root);
+    wf_tile at = wf__pt_view(p, tile, x, t0, dt, step);
+    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    memset(w->drift, 0, (size_t)p->dim * WF_LANES * sizeof *x);
+    wf__pt_drift(p, w, &at, root, w->drift, NULL);
+    for (int i = 0; i < p->dim; i++) { w->a[i] = (float)keep; w->b[i] = (float)s; }
+    for (int l = 0; l < WF_LANES; l++) {
+        double q = 0;
+        for (int i = 0; i < p->dim; i++) {
+            int j = i * WF_LANES + l;
+            double u = (double)w->drift[j];
+            q += u * (0.5 * u + (double)w->noise[j]);
+            x[j] = (float)(keep * (double)x[j] + s * (u + (double)w->noise[j]));
+        }
+        if (l < at.lanes) wf__pt_weigh(p, w, tile, l, -q);
+    }
+}
+
+/* The last weight: the target against the law of the reference at its end. */
+static void wf__pt_arrive(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t)
+{
+    const float *x = wf__pt_state(p, tile);
+    double *u1 = p->u1 + tile * WF_LANES, first = p->d.times ? p->d.times[0] : 0;
+    double variance = p->d.sigma * p->d.sigma * (p->d.move == WF_MOVE_PIS ? t - first : 1);
+    wf_tile at = wf__pt_view(p, tile, x, t, 0, step);
+    wf__pt_energy(p, w, &at, NULL, u1, NULL, wf__pt_rows(p, tile, p->g1));
+    for (int l = 0; l < at.lanes; l++) {
+        double q = 0.5 * p->dim * log(6.283185307179586 * variance);
+        for (int i = 0; i < p->dim; i++) {
+            double d = (double)x[i * WF_LANES + l] - (p->d.move == WF_MOVE_PIS ? p->mean[i] : 0);
+            q += 0.5 * d * d / variance;
+        }
+        wf__pt_weigh(p, w, tile, l, q - u1[l]);
+    }
+}
+
+/* moves: one step of any equation */
+static void wf__pt_sde(const wf_particles *p, wf__pt_work *w, const wf_tile *at, float *drift, double *rate, int slope)
+{
+    size_t all = (size_t)p->dim * WF_LANES;
+    memset(drift, 0, all * sizeof *drift);
+    memset(w->g1, 0, all * sizeof *drift);
+    for (size_t i = 0; i < all; i++) w->g0[i] = 1;
+    for (int l = 0; l < WF_LANES; l++) rate[l] = 0;
+    p->d.sde(p->d.user, at, drift, w->g0, slope ? w->g1 : NULL, rate);
+}
+
+static void wf__pt_equation(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1)
+{
+    float *x = wf__pt_state(p, tile), dt = (float)(t1 - t0), root = (float)sqrt(t1 - t0);
+    int heun = p->d.move == WF_MOVE_SDE_HEUN, milstein = p->d.move == WF_MOVE_SDE_MILSTEIN, all = p->dim * WF_LANES;
+    double rate[WF_LANES], late[WF_LANES];
+    wf_tile at = wf__pt_view(p, tile, x, t0, t1 - t0, step);
+    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    wf__pt_sde(p, w, &at, w->force, rate, milstein);
+    for (int i = 0; i < all; i++) {
+        float s = w->g0[i], jump = s * root * w->noise[i];
+        if (milstein) jump += 0.5f * s * w->g1[i] * dt * (w->noise[i] * w->noise[i] - 1.0f);
+        w->v[i] = jump;
+        w->x[i] = x[i] + dt * w->force[i] + jump;
+    }
+    if (heun) {
+        at.x = w->x;
+        at.t = t1;
+        wf__pt_sde(p, w, &at, w->force2, late, 0);
+        for (int i = 0; i < all; i++) w->x[i] = x[i] + 0.5f * (dt * w->force[i] + dt * w->force2[i] + w->v[i] + w->g0[i] * root * w->noise[i]);
+        wf__pt_sde(p, w, &at, w->force2, late, 0);
+        for (int l = 0; l < WF_LANES; l++) rate[l] = 0.5 * (rate[l] + late[l]);
+    }
+    memcpy(x, w->x, (size_t)all * sizeof *x);
+    for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, rate[l] * (t1 - t0));
+}
+
+static void wf__pt_custom(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1)
+{
+    float *x = wf__pt_state(p, tile);
+    wf_tile at = wf__pt_view(p, tile, x, t0, t1 - t0, step);
+    for (int l = 0; l < WF_LANES; l++) w->q[l] = 0;
+    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    p->d.custom(p->d.user, &at, x, w->noise, w->q);
+    for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, w->q[l]);
+}
+
+/* moves: transport before a reaction */
+/* x' = mu + s noise, mu = x - h grad U; where sums over pairs will be: mu, or x' for a kernel density, in units of the kernel's width. */
+static void wf__pt_transport(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double h)
+{
+    float *x = wf__pt_state(p, tile), *g1 = wf__pt_rows(p, tile, p->g1), *mu = wf__pt_rows(p, tile, p->mu);
+    wf_tile at = wf__pt_view(p, tile, x, 1, 0, step);
+    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    wf__pt_coefficients(p, w, h);
+    wf__pt_push(p, w, 1, x, NULL, g1, x, w->x);
+    for (int i = 0; i < p->dim * WF_LANES; i++) x[i] = w->x[i] + w->noise_c[i / WF_LANES] * w->noise[i];
+    for (int i = 0; i < p->dim * WF_LANES; i++) mu[i] = p->d.move == WF_MOVE_WFR ? w->x[i] / w->noise_c[i / WF_LANES] : x[i] / (float)p->d.bandwidth;
+    wf__pt_energy(p, w, &at, NULL, p->u1 + tile * WF_LANES, NULL, g1);
+}
+
+/* log of the density that the pairs give, at the particles of a tile. */
+static void wf__pt_density(wf_particles *p, wf__pt_work *w, size_t tile, double h, double *out)
+{
+    const float *x = wf__pt_state(p, tile);
+    float log_sum[WF_LANES];
+    double norm = 0;
+    wf__pt_coefficients(p, w, h);
+    for (int i = 0; i < p->dim; i++) {
+        float width = p->d.move == WF_MOVE_WFR ? w->noise_c[i] : (float)p->d.bandwidth;
+        norm += log((double)width) + 0.9189385332046727;
+        for (int l = 0; l < WF_LANES; l++) w->x[i * WF_LANES + l] = x[i * WF_LANES + l] / width;
+    }
+    p->k.pairs(w->x, wf__pt_rows(p, 0, p->mu), p->stride, p->pair, p->n, p->dim, log_sum);
+    for (int l = 0; l < WF_LANES; l++) out[l] = (double)log_sum[l] - norm;
+}
+
+/* moves: one level of one tile */
+static double wf__pt_time(const wf_particles *p, int level)
+{
+    if (p->d.times) return p->d.times[level];
+    return (double)level / (double)p->d.levels;
+}
+
+static double wf__pt_move_once(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1, double h)
+{
+    switch (p->d.move) {
+    case WF_MOVE_OBABO: case WF_MOVE_BAOAB: wf__pt_underdamped(p, w, tile, step, t0, t1, h); return 0;
+    case WF_MOVE_MALA: return wf__pt_hamilton(p, w, tile, step, t1, sqrt(2 * h), 1, NULL);
+    case WF_MOVE_HMC: return wf__pt_hamilton(p, w, tile, step, t1, h, p->d.leaps, NULL);
+    case WF_MOVE_GHMC: return wf__pt_hamilton(p, w, tile, step, t1, h, p->d.leaps, wf__pt_rows(p, tile, p->v));
+    case WF_MOVE_PCN: return wf__pt_pcn(p, w, tile, step, t1, h);
+    case WF_MOVE_WFR: case WF_MOVE_BIRTH_DEATH: wf__pt_transport(p, w, tile, step, h); return 0;
+    case WF_MOVE_PIS: case WF_MOVE_DDS: wf__pt_control(p, w, tile, step, t0, t1); return 0;
+    case WF_MOVE_SDE: case WF_MOVE_SDE_HEUN: case WF_MOVE_SDE_MILSTEIN: wf__pt_equation(p, w, tile, step, t0, t1); return 0;
+    case WF_MOVE_CUSTOM: wf__pt_custom(p, w, tile, step, t0, t1); return 0;
+    default: wf__pt_langevin(p, w, tile, step, t0, t1, h); return 0;
+    }
+}
+
+static void wf__pt_level_of(wf_particles *p, wf__pt_work *w, size_t tile, int level, double t0, double t1)
+{
+    double h = wf__pt_step_size(p, level);
+    int each = p->d.moves + p->d.rejuvenate;
+    uint32_t step = (uint32_t)level * (uint32_t)each;
+    for (int k = 0; k < p->d.moves; k++) {
+        double from = t0 + (t1 - t0) * k / p->d.moves, to = k + 1 < p->d.moves ? t0 + (t1 - t0) * (k + 1) / p->d.moves : t1;
+        p->accept[tile] += wf__pt_move_once(p, w, tile, step + (uint32_t)k, p->metropolis ? t1 : from, p->metropolis ? t1 : to, h);
+    }
+    for (int k = 0; k < p->d.rejuvenate; k++) p->accept[tile] += wf__pt_hamilton(p, w, tile, step + (uint32_t)(p->d.moves + k), t1, sqrt(2 * h), 1, NULL);
+    if ((p->d.move == WF_MOVE_PIS || p->d.move == WF_MOVE_DDS) && level + 1 == p->d.levels) wf__pt_arrive(p, w, tile, step, t1);
+}
+
+/* The sums of a tile, and the mean of U1 - U0 in it, for whoever looks next. */
+static void wf__pt_note(wf_particles *p, size_t tile)
+{
+    size_t first = tile * WF_LANES, n = p->n - first < WF_LANES ? p->n - first : (size_t)WF_LANES;
+    p->sums[tile] = wf__pt_sum_tile(p->lw + first, NULL, n);
+    p->change[tile] = p->change2[tile] = 0;
+    for (size_t l = 0; p->linear && l < n; l++) {
+        double d = p->u1[first + l] - p->u0[first + l], w = p->lw[first + l] > -HUGE_VAL && d < HUGE_VAL ? exp(p->lw[first + l] - p->sums[tile].max) : 0;
+        if (!(w > 0)) continue;
+        p->change[tile] += w * d;
+        p->change2[tile] += w * d * d;
+    }
+}
+
+/* moves: work on tiles side by side */
+enum { WF__PT_START_TILES, WF__PT_SWEEP, WF__PT_REACT, WF__PT_REWEIGH, WF__PT_COPY };
+typedef struct wf__pt_job { wf_particles *p; size_t from, to; int kind, workers; } wf__pt_job;
+
+static void wf__pt_start(wf_particles *p, wf__pt_work *w, size_t tile);
+static void wf__pt_react(wf_particles *p, wf__pt_work *w, size_t tile);
+static void wf__pt_reweigh(wf_particles *p, wf__pt_work *w, size_t tile);
+static void wf__pt_copy(wf_particles *p, size_t from, size_t to);
+
+static void wf__pt_task(void *context, int index)
+{
+    const wf__pt_job *job = (const wf__pt_job *)context;
+    wf_particles *p = job->p;
+    wf__pt_work *w = &p->work[index];
+    size_t count = job->to - job->from, from = job->from + count * (size_t)index / (size_t)job->workers, to = job->from + count * ((size_t)index + 1) / (size_t)job->workers;
+    int level = (int)p->now.level, group = (int)p->now.group;
+    if (job->kind == WF__PT_COPY) { wf__pt_copy(p, from, to); return; }
+    for (size_t tile = from; tile < to; tile++) {
+        if (job->kind == WF__PT_START_TILES) wf__pt_start(p, w, tile);
+        else if (job->kind == WF__PT_REACT) wf__pt_react(p, w, tile);
+        else if (job->kind == WF__PT_REWEIGH) wf__pt_reweigh(p, w, tile);
+        else {
+            p->accept[tile] = 0;
+            w->fresh = 0;
+            for (int k = 0; k < group; k++) {
+                int alone = group == 1;
+                wf__pt_level_of(p, w, tile, level + k, alone ? p->now.t : wf__pt_time(p, level + k), alone ? p->now.t_next : wf__pt_time(p, level + k + 1));
+            }
+        }
+        wf__pt_note(p, tile);
+    }
+}
+
+static void wf__pt_work_on(wf_particles *p, int kind, size_t from, size_t to)
+{
+    wf__pt_job job = { p, from, to, kind, p->workers };
+    size_t worth = kind == WF__PT_COPY ? (to - from) * (size_t)p->rows / 65536 : (to - from) * (size_t)p->dim * (size_t)(p->now.group > 1 ? p->now.group : 1) / 64;
+    if (worth < (size_t)job.workers) job.workers = worth > 0 ? (int)worth : 1;   /* a thread is not worth waking for less than some 4000 numbers */
+    if (to - from < (size_t)job.workers) job.workers = to > from ? (int)(to - from) : 1;
+    wf__parallel_for(p->d.parallel, job.workers, job.workers, wf__pt_task, &job);
+    for (int i = 0; i < p->workers; i++) {
+        p->now.bad += (double)p->work[i].bad;
+        p->now.energies += (double)p->work[i].energies;
+        p->work[i].bad = p->work[i].energies = 0;
+    }
+}
+
+/* moves: the start of a tile */
+static void wf__pt_start(wf_particles *p, wf__pt_work *w, size_t tile)
+{
+    float *x = wf__pt_state(p, tile), *v = wf__pt_rows(p, tile, p->v);
+    double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES;
+    wf_tile at = wf__pt_view(p, tile, x, p->now.t, 0, 0);
+    int dim = p->dim;
+    wf__pt_fill(p, &at, w->noise, dim, WF__PT_START);
+    for (int i = 0; i < dim; i++)
+        for (int l = 0; l < WF_LANES; l++) {
+            size_t from = (size_t)at.first + (size_t)(l < at.lanes ? l : 0);
+            if (p->d.start) x[i * WF_LANES + l] = p->d.start[from * (size_t)dim + (size_t)i];
+            else x[i * WF_LANES + l] = (float)(p->mean[i] + (p->d.move == WF_MOVE_PIS ? 0 : (double)w->noise[i * WF_LANES + l] / sqrt(p->precision[i])));
+        }
+    if (v) wf__pt_fill(p, &at, v, dim, WF__PT_START | 1 << 8);
+    for (int l = 0; l < WF_LANES; l++) {
+        p->lw[(size_t)at.first + (size_t)l] = l < at.lanes ? 0 : -HUGE_VAL;
+        u0[l] = u1[l] = 0;
+    }
+    if (p->d.move >= WF_MOVE_PIS) return;
+    wf__pt_energy(p, w, &at, u0, u1, wf__pt_rows(p, tile, p->g0), wf__pt_rows(p, tile, p->g1));
+    if (p->linear || p->d.start || p->d.move == WF_MOVE_WFR || p->d.move == WF_MOVE_BIRTH_DEATH) return;
+    wf__pt_start_energy(p, w, x, u0);
+    for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, u0[l] - u1[l]);
+}
+
+/* moves: merge all tiles */
+/* change (NULL: not wanted): the mean and the variance of U1 - U0. */
+static wf__pt_sums wf__pt_total(const wf_particles *p, double *change)
+{
+    wf__pt_sums s = { -HUGE_VAL, 0, 0, 0, 0 };
+    double c = 0, cc = 0;
+    for (size_t i = 0; i < p->tiles; i++) wf__pt_merge(&s, &p->sums[i]);
+    for (size_t i = 0; change && i < p->tiles; i++) {
+        double e = p->sums[i].positive ? exp(p->sums[i].max - s.max) / s.w : 0;
+        c += e * p->change[i];
+        cc += e * p->change2[i];
+    }
+    if (change) { change[0] = c; change[1] = cc - c * c; }
+    return s;
+}
+
+static double wf__pt_log_z(const wf_particles *p, const wf__pt_sums *s) { return p->now.log_z + s->max + log(s->w / (double)p->n); }
+
+/* moves: variance from genealogies */
+/* founder: for each particle its ancestor at some time, since when `events` resamplings took place. w [n]: weights with sum 1; sum [n]: scratch. */
+static double wf__pt_variance(const wf_particles *p, const uint32_t *founder, int events, const double *w, double *sum)
+{
+    double n = (double)p->n, square = 0;
+    for (size_t i = 0; i < p->n; i++) sum[i] = 0;
+    for (size_t i = 0; i < p->n; i++) sum[founder[i]] += w[i];
+    for (size_t i = 0; i < p->n; i++) square += sum[i] * sum[i];
+    if (p->n < 2) return 0;
+    double v = p->d.resample == WF_RESAMPLE_MULTINOMIAL ? 1 - exp((events + 1) * -log1p(-1 / n)) * (1 - square) : (n * square - 1) / (n - 1);
+    return v > 0 ? v : 0;
+}
+
+static void wf__pt_normal_weights(const wf_particles *p, const wf__pt_sums *s, double *w)
+{
+    for (size_t i = 0; i < p->n; i++) w[i] = p->lw[i] > -HUGE_VAL ? exp(p->lw[i] - s->max) / s->w : 0;
+}
+
+/* The fixed-lag variance as it stands with these weights. */
+static double wf__pt_lag_variance(const wf_particles *p, const double *w, double *sum)
+{
+    int events = (int)(p->now.block > 0 ? p->lag : 0) + (int)p->now.block_events;
+    return p->now.log_z_lag + wf__pt_variance(p, p->older, events, w, sum) - p->now.lag_before;
+}
+
+/* moves: resample the system */
+static void wf__pt_copy(wf_particles *p, size_t from, size_t to)
+{
+    for (size_t k = from; k < to; k++) {
+        size_t a = p->to[k], b = p->from[k];
+        float *x = wf__pt_state(p, a / WF_LANES) + a % WF_LANES;
+        const float *y = wf__pt_state(p, b / WF_LANES) + b % WF_LANES;
+        for (int i = 0; i < p->rows * WF_LANES; i += WF_LANES) x[i] = y[i];
+        p->u0[a] = p->u0[b];
+        p->u1[a] = p->u1[b];
+        p->founder[a] = p->founder[b];
+        p->older[a] = p->older[b];
+        p->recent[a] = p->recent[b];
+    }
+}
+
+/* Before resampling: where a block of `lag` events ends, its share of the fixed-lag variance. */
+static int wf__pt_end_block(wf_particles *p, const double *w, double *sum)
+{
+    if (++p->now.block_events < p->lag) return 0;
+    p->now.block_events--;
+    p->now.log_z_lag = wf__pt_lag_variance(p, w, sum);
+    p->now.lag_before = wf__pt_variance(p, p->recent, (int)p->now.block_events, w, sum);
+    p->now.block_events = 0;
+    p->now.block++;
+    return 1;
+}
+
+/* All weights are equal. */
+static void wf__pt_note_equal(wf_particles *p, size_t tile)
+{
+    size_t first = tile * WF_LANES, n = p->n - first < WF_LANES ? p->n - first : (size_t)WF_LANES;
+    wf__pt_sums s = { 0, (double)n, (double)n, 0, n };
+    p->sums[tile] = s;
+    p->change[tile] = p->change2[tile] = 0;
+    for (size_t i = first; i < first + n; i++) {
+        double d = p->linear && p->u1[i] < HUGE_VAL ? p->u1[i] - p->u0[i] : 0;
+        p->lw[i] = 0;
+        p->change[tile] += d;
+        p->change2[tile] += d * d;
+    }
+}
+
+static void wf__pt_resample(wf_particles *p, const wf__pt_sums *s)
+{
+    double *w = p->q, *sum = p->q + p->n;
+    if (p->hilbert) {
+        for (size_t i = 0; i < p->n; i++)
+            for (int k = 0; k < p->dim; k++) p->hilbert[i * (size_t)p->dim + (size_t)k] = (double)wf__pt_state(p, i / WF_LANES)[k * WF_LANES + (int)(i % WF_LANES)];
+        wf__pt_hilbert_order(p->hilbert, p->n, p->dim, sum, p->from);
+    }
+    wf__pt_normal_weights(p, s, w);
+    int ends = wf__pt_end_block(p, w, sum);
+    p->now.log_z = wf__pt_log_z(p, s);
+    wf__pt_offspring(p->d.resample, w, p->n, 1, wf__pt_seed(p), (uint32_t)p->now.resamplings, p->from, p->count, p->n);
+    wf__pt_work_on(p, WF__PT_COPY, 0, wf__pt_places(p->count, p->n, p->to, p->from));
+    for (size_t i = 0; i < p->tiles; i++) wf__pt_note_equal(p, i);
+    p->now.resamplings++;
+    if (!ends) return;
+    memcpy(p->older, p->recent, p->n * sizeof *p->older);
+    for (size_t i = 0; i < p->n; i++) p->recent[i] = (uint32_t)i;
+}
+
+/* moves: look and decide */
+static wf_result wf__pt_look(wf_particles *p, int level, int decide)
+{
+    double change[2], gap = p->now.t - p->now.path_t;
+    wf__pt_sums s = wf__pt_total(p, change);
+    if (!s.positive) return wf__report(&p->report, WF_ERROR_NUMERIC, "particles: all %z weights are 0 at level %d (t = %g)", p->n, level, p->now.t);
+    p->now.ess = s.w * s.w / s.ww;
+    if (p->now.ess < p->now.ess_min) p->now.ess_min = p->now.ess;
+    p->now.path -= gap * (0.5 * (change[0] + p->now.path_value) + gap / 12 * (change[1] - p->now.path_slope));
+    p->now.path_value = change[0];
+    p->now.path_slope = change[1];
+    p->now.path_t = p->now.t;
+    int resample = decide && p->d.threshold >= 0 && (p->d.threshold >= 1 || p->now.ess < p->d.threshold * (double)p->n);
+    if ((size_t)p->now.history < p->row_room) {
+        wf_particles_row *row = &p->row[(size_t)p->now.history++];
+        row->level = level;
+        row->t = p->now.t;
+        row->log_z = wf__pt_log_z(p, &s);
+        row->ess = p->now.ess;
+        row->cess = p->now.cess;
+        row->acceptance = p->now.accept;
+        row->resampled = resample;
+    }
+    if (resample) wf__pt_resample(p, &s);
+    return WF_OK;
+}
+
+/* moves: choose the next time */
+static double wf__pt_cess_at(const wf_particles *p, double dt, const double *w, double least)
+{
+    double v = 0, vv = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        if (!(w[i] > 0)) continue;
+        double d = p->u1[i] - p->u0[i], e = d < HUGE_VAL ? exp(-dt * (d - least)) : 0;
+        v += w[i] * e;
+        vv += w[i] * e * e;
+    }
+    return vv > 0 ? v * v / vv : 0;
+}
+
+/* The largest step whose CESS is at least adaptive n; sets now.cess. */
+static double wf__pt_choose(wf_particles *p)
+{
+    wf__pt_sums s = wf__pt_total(p, NULL);
+    double *w = p->q, low = 0, high = 1 - p->now.t, least = HUGE_VAL, c;
+    wf__pt_normal_weights(p, &s, w);
+    for (size_t i = 0; i < p->n; i++) if (w[i] > 0 && p->u1[i] - p->u0[i] < least) least = p->u1[i] - p->u0[i];
+    if (!(least < HUGE_VAL)) least = 0;
+    c = wf__pt_cess_at(p, high, w, least);
+    if (c >= p->d.adaptive) { p->now.cess = c * (double)p->n; return 1; }
+    for (int i = 0; i < 50 && high - low > 1e-6 * high; i++) {
+        double middle = 0.5 * (low + high);
+        c = wf__pt_cess_at(p, middle, w, least);
+        if (c >= p->d.adaptive) low = middle;
+        else high = middle;
+    }
+    if (!(low > 0)) low = high;
+    p->now.cess = wf__pt_cess_at(p, low, w, least) * (double)p->n;
+    return p->now.t + low < 1 ? p->now.t + low : 1;
+}
+
+/* Metropolis: the weights of the next level, before the move. */
+static void wf__pt_reweigh(wf_particles *p, wf__pt_work *w, size_t tile)
+{
+    double t0 = p->now.t, t1 = p->now.t_next, *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, before[WF_LANES];
+    wf_tile at = wf__pt_view(p, tile, wf__pt_state(p, tile), t1, 0, 0);
+    for (int l = 0; l < WF_LANES; l++) before[l] = wf__pt_level(p, t0, u0[l], u1[l]);
+    if (!p->linear) wf__pt_energy(p, w, &at, u0, u1, NULL, wf__pt_rows(p, tile, p->g1));
+    for (int l = 0; l < at.lanes; l++) {
+        double after = wf__pt_level(p, t1, u0[l], u1[l]), d = p->linear && u1[l] < HUGE_VAL && u0[l] < HUGE_VAL ? (t1 - t0) * (u1[l] - u0[l]) : after - before[l];
+        wf__pt_weigh(p, w, tile, l, -d);
+    }
+}
+
+/* moves: follow the acceptance */
+static void wf__pt_spread(void *context, int i)
+{
+    wf_particles *p = (wf_particles *)context;
+    double mean = 0, square = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t j = 0; j < p->n; j++) {
+            double x = (double)wf__pt_state(p, j / WF_LANES)[i * WF_LANES + (int)(j % WF_LANES)];
+            if (!(p->q[j] > 0)) continue;
+            if (pass) square += p->q[j] * (x - mean) * (x - mean);
+            else mean += p->q[j] * x;
+        }
+    if (square > 0 && square < HUGE_VAL) p->scale[i] = sqrt(square);
+}
+
+static void wf__pt_adapt(wf_particles *p)
+{
+    double aim = p->d.accept, moved = p->now.accept - aim;
+    if (!p->d.adapt || !p->metropolis) return;
+    if (p->now.accept_count > 0) p->now.factor *= exp(moved > 0 ? moved / (1 - aim) * 0.4 : moved / aim * 0.7);
+    for (int i = 0; i < p->workers; i++) p->work[i].h = -1;
+}
+
+static void wf__pt_adapt_scale(wf_particles *p)
+{
+    if (p->d.adapt < 2 || !p->metropolis) return;
+    wf__pt_sums s = wf__pt_total(p, NULL);
+    if (!s.positive || p->n < 4) return;
+    wf__pt_normal_weights(p, &s, p->q);
+    wf__parallel_for(p->d.parallel, p->workers, p->dim, wf__pt_spread, p);
+    for (int i = 0; i < p->workers; i++) p->work[i].h = -1;
+}
+
+/* moves: react */
+static void wf__pt_pair_weights(wf_particles *p)
+{
+    wf__pt_sums s = wf__pt_total(p, NULL);
+    double norm = p->d.move == WF_MOVE_WFR ? s.max + log(s.w) : log((double)p->n);
+    for (size_t i = 0; i < p->n; i++) p->pair[i] = p->d.move != WF_MOVE_WFR ? (float)-norm : p->lw[i] > -HUGE_VAL ? (float)(p->lw[i] - norm) : -1e30f;
+}
+
+/* Fisher and Rao's step: weights times (exp(-U) / density)^(1 - exp(-reaction)). The by-product, in w->q: log of that quotient. */
+static void wf__pt_react(wf_particles *p, wf__pt_work *w, size_t tile)
+{
+    double density[WF_LANES], *u1 = p->u1 + tile * WF_LANES, *u0 = p->u0 + tile * WF_LANES;
+    wf__pt_density(p, w, tile, wf__pt_step_size(p, (int)p->now.level), density);
+    for (int l = 0; l < WF_LANES; l++) {
+        u0[l] = -u1[l] - density[l];
+        if (p->d.move == WF_MOVE_WFR) wf__pt_weigh(p, w, tile, l, -expm1(-p->d.reaction) * u0[l]);
+    }
+}
+
+/* The mean of log(exp(-U) / density), with the weights of before the reaction. */
+static double wf__pt_bound(const wf_particles *p)
+{
+    double sum = 0, all = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        if (!(p->u0[i] > -HUGE_VAL)) continue;
+        double w = exp((double)p->pair[i]);
+        sum += w * p->u0[i];
+        all += w;
+    }
+    return sum / all;
+}
+
+/* Birth and death: u0 holds log(exp(-U) / density); who has less than the mean dies at a rate, who has more splits. */
+static void wf__pt_birth_death(wf_particles *p)
+{
+    double mean = wf__pt_bound(p);
+    uint32_t *a = p->count, n = (uint32_t)p->n, *count = p->from;
+    for (uint32_t i = 0; i < n; i++) a[i] = i;
+    for (uint32_t i = 0; i < n; i++) {
+        double excess = p->u0[i] - mean;
+        uint32_t step = (uint32_t)p->now.level, j = (uint32_t)(wf_uniform_at(wf__pt_seed(p), i, step, 1, WF__PT_RESAMPLE) * (double)n);
+        if (!(wf_uniform_at(wf__pt_seed(p), i, step, 0, WF__PT_RESAMPLE) < -expm1(-p->d.reaction * fabs(excess)))) continue;
+        if (excess < 0) a[i] = a[j];
+        else a[j] = a[i];
+    }
+    memset(count, 0, n * sizeof *count);
+    for (uint32_t i = 0; i < n; i++) count[a[i]]++;
+    memcpy(p->count, count, n * sizeof *count);
+    wf__pt_work_on(p, WF__PT_COPY, 0, wf__pt_places(p->count, n, p->to, p->from));
+}
+
+/* moves: check a description */
+static wf_result wf__pt_check(wf_arena *A, const wf_particles_desc *d)
+{
+    static const char *const who = "particles: ";
+    int path_move = d->move < WF_MOVE_WFR, metropolis = d->move >= WF_MOVE_GHMC && d->move <= WF_MOVE_PCN, energy = d->energy || d->energy_graph.id;
+    if (d->n < 1 || d->n > 0x7FFFFFFF || d->dim < 1 || d->dim > 1 << 24) return wf__fail(A, WF_ERROR_ARGUMENT, "%s%z particles of dimension %d; at least one of each", who, d->n, d->dim);
+    if (d->levels < 1) return wf__fail(A, WF_ERROR_ARGUMENT, "%s%d levels; at least 1", who, d->levels);
+    if (d->move < 0 || d->move > WF_MOVE_CUSTOM) return wf__fail(A, WF_ERROR_ARGUMENT, "%smove %d is not one", who, d->move);
+    if (d->move <= WF_MOVE_DDS && !energy) return wf__fail(A, WF_ERROR_ARGUMENT, "%sthis move needs an energy, or the graph of one", who);
+    if (d->energy && d->energy_graph.id) return wf__fail(A, WF_ERROR_ARGUMENT, "%stwo energies, a function and a graph; one", who);
+    if (d->move >= WF_MOVE_SDE && d->move < WF_MOVE_CUSTOM && !d->sde) return wf__fail(A, WF_ERROR_ARGUMENT, "%sno `sde` to move by", who);
+    if (d->move == WF_MOVE_CUSTOM && !d->custom) return wf__fail(A, WF_ERROR_ARGUMENT, "%sno `custom` to move by", who);
+    if (!(d->step >= 0) || !(d->step < HUGE_VAL) || !(d->sigma >= 0) || !(d->friction >= 0) || !(d->bandwidth >= 0) || !(d->sd_all >= 0)) return wf__fail(A, WF_ERROR_ARGUMENT, "%sstep %g, sigma %g, friction %g, bandwidth %g, sd_all %g: positive numbers (0: chosen)", who, d->step, d->sigma, d->friction, d->bandwidth, d->sd_all);
+    if (d->resample < 0 || d->resample > WF_RESAMPLE_HILBERT) return wf__fail(A, WF_ERROR_ARGUMENT, "%sresampling scheme %d is not one", who, d->resample);
+    if (d->adaptive != 0 && (!(d->adaptive > 0 && d->adaptive < 1) || d->path || d->times || !path_move)) return wf__fail(A, WF_ERROR_ARGUMENT, "%sadaptive = %g: between 0 and 1, and only from start to target without `path` or `times`", who, d->adaptive);
+    if (d->move == WF_MOVE_PCN && (d->path || d->energy0)) return wf__fail(A, WF_ERROR_ARGUMENT, "%sCrank-Nicolson moves need the path from a normal law, without `path` and `energy0`", who);
+    if ((d->drift || d->drift_graph.id) && (metropolis || d->move == WF_MOVE_OBABO || d->move == WF_MOVE_BAOAB || d->move == WF_MOVE_WFR || d->move == WF_MOVE_BIRTH_DEATH)) return wf__fail(A, WF_ERROR_ARGUMENT, "%sa drift goes with Langevin's equation and with controls only", who);
+    if (d->moves < 0 || d->rejuvenate < 0 || d->leaps < 0 || d->lag < 0 || d->every < 0) return wf__fail(A, WF_ERROR_ARGUMENT, "%smoves %d, rejuvenate %d, leaps %d, lag %d, every %d: not below 0", who, d->moves, d->rejuvenate, d->leaps, d->lag, d->every);
+    if (d->rejuvenate && !(path_move && !metropolis)) return wf__fail(A, WF_ERROR_ARGUMENT, "%srejuvenating goes with unadjusted moves on a path only", who);
+    for (int i = 0; i < d->dim; i++) {
+        if (d->sd && !(d->sd[i] > 0 && d->sd[i] < HUGE_VAL)) return wf__fail(A, WF_ERROR_ARGUMENT, "%ssd[%d] = %g; a positive number", who, i, d->sd[i]);
+        if (d->scale && !(d->scale[i] > 0 && d->scale[i] < HUGE_VAL)) return wf__fail(A, WF_ERROR_ARGUMENT, "%sscale[%d] = %g; a positive number", who, i, d->scale[i]);
+        if (d->mean && !wf__finite(d->mean[i])) return wf__fail(A, WF_ERROR_ARGUMENT, "%smean[%d] is not finite", who, i);
+    }
+    for (int i = 0; i <= d->levels && d->times; i++) {
+        if (!wf__finite(d->times[i]) || (i > 1 && !((d->times[i] - d->times[i - 1]) * (d->times[1] - d->times[0]) > 0))) return wf__fail(A, WF_ERROR_ARGUMENT, "%stimes[%d] = %g: times must ascend, or descend", who, i, d->times[i]);
+        if (path_move && !d->path && !(d->times[i] >= 0 && d->times[i] <= 1)) return wf__fail(A, WF_ERROR_ARGUMENT, "%stimes[%d] = %g is not between 0 and 1", who, i, d->times[i]);
+    }
+    for (int i = 0; i < d->levels && d->steps; i++)
+        if (!(d->steps[i] > 0 && d->steps[i] < HUGE_VAL)) return wf__fail(A, WF_ERROR_ARGUMENT, "%ssteps[%d] = %g; a positive number", who, i, d->steps[i]);
+    return WF_OK;
+}
+
+/* moves: fill in what was left out */
+static double wf__pt_or(double value, double otherwise) { return value > 0 ? value : otherwise; }
+
+static void wf__pt_defaults(wf_particles *p)
+{
+    wf_particles_desc *d = &p->d;
+    int move = d->move;
+    p->metropolis = move >= WF_MOVE_GHMC && move <= WF_MOVE_PCN;
+    p->linear = !d->path && move < WF_MOVE_WFR;
+    p->gaussian = p->linear && !d->energy0;
+    d->step = wf__pt_or(d->step, 0.1);
+    d->sigma = wf__pt_or(d->sigma, 1);
+    d->friction = wf__pt_or(d->friction, 1);
+    d->reaction = wf__pt_or(d->reaction, d->step);
+    d->bandwidth = wf__pt_or(d->bandwidth, sqrt(2 * d->step));
+    d->accept = wf__pt_or(d->accept, move == WF_MOVE_MALA ? 0.574 : move == WF_MOVE_PCN ? 0.3 : 0.8);
+    if (!d->moves) d->moves = 1;
+    if (!d->leaps) d->leaps = move == WF_MOVE_HMC ? 10 : 1;
+    if (d->threshold == 0) d->threshold = 0.5;
+    if (move == WF_MOVE_PIS || move == WF_MOVE_DDS || move == WF_MOVE_BIRTH_DEATH) d->threshold = -1;
+    p->lag = d->lag ? d->lag : 8;
+    p->dynamic = !p->metropolis && move != WF_MOVE_WFR && move != WF_MOVE_BIRTH_DEATH;
+    if (!d->every) d->every = d->levels / 64 < 1 ? 1 : d->levels / 64 > 16 ? 16 : d->levels / 64;
+    if (!p->dynamic || d->adaptive > 0) d->every = 1;
+}
+
+/* moves: take memory */
+static double *wf__pt_copy_of(wf_arena *A, const double *values, size_t n, double otherwise)
+{
+    double *a = (double *)wf_alloc(A, n, sizeof *a);
+    for (size_t i = 0; a && i < n; i++) a[i] = values ? values[i] : otherwise;
+    return a;
+}
+
+static int wf__pt_memory(wf_particles *p)
+{
+    wf_arena *A = p->arena;
+    wf_particles_desc *d = &p->d;
+    size_t n = p->n, all = p->tiles * WF_LANES, dim = (size_t)p->dim;
+    if (all / WF_LANES * p->stride / p->stride != p->tiles) { wf__fail(A, WF_ERROR_LIMIT, "particles: %z of dimension %d do not fit any memory", n, p->dim); return 0; }
+    p->state = (float *)wf_alloc(A, p->tiles, p->stride * sizeof *p->state);
+    p->u0 = (double *)wf_alloc(A, 3 * all, sizeof *p->u0);
+    p->u1 = p->u0 ? p->u0 + all : NULL;
+    p->lw = p->u0 ? p->u1 + all : NULL;
+    p->founder = (uint32_t *)wf_alloc(A, n, 3 * sizeof *p->founder);
+    p->older = p->founder ? p->founder + n : NULL;
+    p->recent = p->founder ? p->older + n : NULL;
+    p->sums = (wf__pt_sums *)wf_alloc(A, p->tiles, sizeof *p->sums);
+    p->accept = (double *)wf_alloc(A, 3 * p->tiles, sizeof *p->accept);
+    p->change = p->accept ? p->accept + p->tiles : NULL;
+    p->change2 = p->accept ? p->change + p->tiles : NULL;
+    p->q = (double *)wf_alloc(A, 2 * n, sizeof *p->q);
+    p->count = (uint32_t *)wf_alloc(A, 3 * n, sizeof *p->count);
+    p->to = p->count ? p->count + n : NULL;
+    p->from = p->count ? p->to + n : NULL;
+    if (p->mu >= 0) p->pair = (float *)wf_alloc(A, all, sizeof *p->pair);
+    if (d->resample == WF_RESAMPLE_HILBERT) p->hilbert = (double *)wf_alloc(A, n, dim * sizeof *p->hilbert);
+    p->row_room = (size_t)(d->levels / d->every) + 3;
+    p->row = (wf_particles_row *)wf_alloc(A, p->row_room, sizeof *p->row);
+    p->work = (wf__pt_work *)wf_alloc(A, (size_t)p->workers, sizeof *p->work);
+    for (int i = 0; p->work && i < p->workers; i++) {
+        wf__pt_work *w = &p->work[i];
+        float *f = (float *)wf_alloc(A, dim, 8 * WF_LANES * sizeof *f), *c = (float *)wf_alloc(A, dim, 7 * sizeof *c);
+        if (!f || !c) return 0;
+        float **big[] = { &w->noise, &w->force, &w->force2, &w->x, &w->g0, &w->g1, &w->v, &w->drift }, **small[] = { &w->drift_c, &w->noise_c, &w->square_c, &w->cross_c, &w->a, &w->b, &w->d };
+        for (size_t k = 0; k < 8; k++) *big[k] = f + k * dim * WF_LANES;
+        for (size_t k = 0; k < 7; k++) *small[k] = c + k * dim;
+        w->h = -1;
+    }
+    return wf_arena_report(A)->code == WF_OK;
+}
+
+/* moves: compile graphs */
+/* A value of each sample's own, even if it is the same for all. */
+static wf_t wf__pt_own(wf_t x) { return x.id && !wf_is_batch(x) ? wf_per_sample(x) : x; }
+
+static int wf__pt_compile(wf_particles *p)
+{
+    wf_arena *A = p->arena;
+    wf_particles_desc *d = &p->d;
+    int energy = d->energy_graph.id != 0, flow = d->drift_graph.id != 0, s[4];
+    size_t wide = d->graph_type == WF_F64 ? sizeof(double) : sizeof(float);
+    if (!energy && !flow) return 1;
+    if (wf_shape(d->x, s) != 1 || s[0] != p->dim) { wf__fail(A, WF_ERROR_SHAPE, "particles: the graph's x must be an input [%d]", p->dim); return 0; }
+    wf_plan_desc c;
+    memset(&c, 0, sizeof c);
+    c.type = d->graph_type;
+    c.isa = d->isa;
+    if (energy) {
+        d->energy_graph = wf__pt_own(d->energy_graph);
+        p->grad = wf__pt_own(wf_grad(d->energy_graph, d->x));
+        c.out[0] = d->energy_graph;
+        c.out[1] = p->grad;
+        if (!p->grad.id || !(p->plan = wf_compile(A, &c))) return 0;
+    }
+    memset(c.out, 0, sizeof c.out);
+    if (flow) {
+        d->drift_graph = wf__pt_own(d->drift_graph);
+        c.out[0] = d->drift_graph;
+        if (d->weight == WF_WEIGHT_CONTINUOUS || d->move == WF_MOVE_HEUN) c.out[1] = p->div = wf__pt_own(wf_divergence(d->drift_graph, d->x));
+        if (!(p->flow_plan = wf_compile(A, &c))) return 0;
+    }
+    for (int i = 0; i < p->workers; i++) {
+        wf__pt_work *w = &p->work[i];
+        w->energy = energy ? wf_ws_new(A, p->plan, 1, NULL) : NULL;
+        w->flow = flow ? wf_ws_new(A, p->flow_plan, 1, NULL) : NULL;
+        w->rows = (char *)wf_alloc(A, (size_t)p->dim, WF_LANES * wide);
+        w->grads = (char *)wf_alloc(A, (size_t)p->dim, WF_LANES * wide);
+        w->values = (char *)wf_alloc(A, WF_LANES, wide);
+        if (!w->rows || !w->grads || !w->values) return 0;
+    }
+    return wf_arena_report(A)->code == WF_OK;
+}
+
+/* moves: make a system */
+static int wf__pt_take_rows(wf_particles *p, int wanted)
+{
+    int at = p->rows;
+    if (!wanted) return -1;
+    p->rows += p->dim;
+    return at;
+}
+
+wf_particles *wf_particles_new(wf_arena *A, const wf_particles_desc *desc)
+{
+    if (!desc) { wf__fail(A, WF_ERROR_ARGUMENT, "particles: no description"); return NULL; }
+    if (wf__pt_check(A, desc) != WF_OK) return NULL;
+    wf_particles *p = (wf_particles *)wf_alloc(A, 1, sizeof *p);
+    if (!p) return NULL;
+    p->arena = A;
+    p->d = *desc;
+    p->n = desc->n;
+    p->dim = desc->dim;
+    p->k = wf__pt_kernels_for(desc->isa);
+    p->random = wf__random_for(desc->isa);
+    p->tiles = (p->n + WF_LANES - 1) / WF_LANES;
+    wf__pt_defaults(p);
+    int move = desc->move, gradients = move != WF_MOVE_PCN && move < WF_MOVE_PIS;
+    wf__pt_take_rows(p, 1);
+    p->g1 = wf__pt_take_rows(p, gradients);
+    p->g0 = wf__pt_take_rows(p, gradients && p->linear && !p->gaussian);
+    p->v = wf__pt_take_rows(p, move == WF_MOVE_OBABO || move == WF_MOVE_BAOAB || move == WF_MOVE_GHMC);
+    p->mu = wf__pt_take_rows(p, move == WF_MOVE_WFR || move == WF_MOVE_BIRTH_DEATH);
+    p->stride = (size_t)p->rows * WF_LANES;
+    p->workers = desc->threads > 0 ? desc->threads : wf_threads_default(desc->parallel);
+    if ((size_t)p->workers > p->tiles) p->workers = (int)p->tiles;
+    size_t dim = (size_t)p->dim, levels = (size_t)p->d.levels;
+    p->mean = wf__pt_copy_of(A, desc->mean, dim, 0);
+    p->precision = wf__pt_copy_of(A, desc->sd, dim, wf__pt_or(desc->sd_all, 1));
+    p->scale = wf__pt_copy_of(A, desc->scale, dim, 1);
+    p->stiffness = desc->stiffness ? wf__pt_copy_of(A, desc->stiffness, dim, 0) : NULL;
+    if (desc->times) p->d.times = wf__pt_copy_of(A, desc->times, levels + 1, 0);
+    if (desc->steps) p->d.steps = wf__pt_copy_of(A, desc->steps, levels, 0);
+    if (!p->mean || !p->precision || !p->scale || !wf__pt_memory(p) || !wf__pt_compile(p)) return NULL;
+    for (size_t i = 0; i < dim; i++) {
+        p->norm0 += log(p->precision[i]) + 0.9189385332046727;
+        p->precision[i] = 1 / (p->precision[i] * p->precision[i]);
+    }
+    p->now.factor = 1;
+    return wf_particles_restart(p, desc->seed) == WF_OK ? p : NULL;
+}
+
+/* moves: begin */
+enum { WF__PT_CHOOSING = 0, WF__PT_SWEEPING, WF__PT_REACTING, WF__PT_DONE };
+
+wf_result wf_particles_restart(wf_particles *p, uint64_t seed)
+{
+    wf__pt_now now;
+    if (!p) return WF_ERROR_ARGUMENT;
+    memset(&now, 0, sizeof now);
+    now.factor = p->now.factor;
+    now.seed_low = (double)(uint32_t)seed;
+    now.seed_high = (double)(seed >> 32);
+    now.t = now.path_t = p->d.times ? p->d.times[0] : 0;
+    now.log_z = p->d.log_z0;
+    now.ess_min = (double)p->n;
+    now.accept_min = 1;
+    now.cess = now.accept = 0.0 * HUGE_VAL;
+    p->now = now;
+    p->report.code = WF_OK;
+    p->report.text[0] = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        p->founder[i] = (uint32_t)i;
+        p->older[i] = p->recent[i] = (uint32_t)i;
+    }
+    wf__pt_work_on(p, WF__PT_START_TILES, 0, p->tiles);
+    double change[2];
+    wf__pt_sums s = wf__pt_total(p, change);
+    p->now.path_value = change[0];
+    p->now.path_slope = change[1];
+    p->now.ess = s.positive ? s.w * s.w / s.ww : 0;
+    if (!s.positive) wf__report(&p->report, WF_ERROR_NUMERIC, "particles: all %z weights are 0 at the start (t = %g)", p->n, p->now.t);
+    if (p->report.code < 0) wf__fail(p->arena, p->report.code, "%s", p->report.text);
+    return p->report.code;
+}
+
+/* moves: a level begins */
+static int wf__pt_ends(const wf_particles *p) { return (int)p->now.level >= p->d.levels || (p->d.adaptive > 0 && p->now.t >= 1); }
+
+static wf_result wf__pt_begin_level(wf_particles *p)
+{
+    int level = (int)p->now.level, left = p->d.levels - level;
+    if (p->d.progress && p->d.progress(p->d.progress_user, "levels", level, p->d.levels)) return WF_CANCELLED;
+    p->now.group = p->d.every < left ? p->d.every : left;
+    p->now.t_next = p->d.adaptive > 0 ? wf__pt_choose(p) : wf__pt_time(p, level + (int)p->now.group);
+    p->now.cursor = 0;
+    p->now.phase = WF__PT_SWEEPING;
+    if (!p->metropolis) return WF_OK;
+    wf__pt_work_on(p, WF__PT_REWEIGH, 0, p->tiles);
+    p->now.t = p->now.t_next;
+    wf_result r = wf__pt_look(p, level + 1, 1);
+    if (r == WF_OK) wf__pt_adapt_scale(p);
+    return r;
+}
+
+/* moves: a level ends */
+static wf_result wf__pt_end_level(wf_particles *p)
+{
+    int each = (p->metropolis ? p->d.moves : 0) + p->d.rejuvenate;
+    p->now.level += p->now.group;
+    p->now.phase = WF__PT_CHOOSING;
+    if (each) {
+        double sum = 0;
+        for (size_t i = 0; i < p->tiles; i++) sum += p->accept[i];
+        p->now.accept = sum / ((double)p->n * each * p->now.group);
+        p->now.accept_sum += p->now.accept;
+        p->now.accept_count++;
+        if (p->now.accept < p->now.accept_min) p->now.accept_min = p->now.accept;
+    }
+    if (p->metropolis) { wf__pt_adapt(p); return WF_OK; }
+    p->now.t = p->now.t_next;
+    wf_result r = wf__pt_look(p, (int)p->now.level, !wf__pt_ends(p));
+    return r;
+}
+
+static wf_result wf__pt_after_sweep(wf_particles *p)
+{
+    p->now.cursor = 0;
+    for (int i = 0; i < p->workers; i++)
+        if (p->work[i].error < 0) return wf__report(&p->report, p->work[i].error, "particles: a graph failed: %s", wf_ws_report(p->work[i].energy ? p->work[i].energy : p->work[i].flow)->text);
+    if ((int)p->now.phase == WF__PT_SWEEPING && p->mu >= 0) {
+        wf__pt_pair_weights(p);
+        p->now.phase = WF__PT_REACTING;
+        return WF_OK;
+    }
+    if (p->mu >= 0) p->now.bound = wf__pt_bound(p);
+    if (p->d.move == WF_MOVE_BIRTH_DEATH) wf__pt_birth_death(p);
+    return wf__pt_end_level(p);
+}
+
+/* moves: run */
+static wf_result wf__pt_go(wf_particles *p, double seconds, double (*clock)(void *user), void *user)
+{
+    double start = clock ? clock(user) : 0;
+    size_t chunk = clock ? (size_t)p->workers * 2 : p->tiles;
+    while (p->report.code >= 0 && (int)p->now.phase < WF__PT_DONE) {
+        wf_result r = WF_OK;
+        if ((int)p->now.phase > WF__PT_CHOOSING) {
+            size_t from = (size_t)p->now.cursor, to = p->tiles - from < chunk ? p->tiles : from + chunk;
+            wf__pt_work_on(p, (int)p->now.phase > WF__PT_SWEEPING ? WF__PT_REACT : WF__PT_SWEEP, from, to);
+            p->now.cursor = (double)to;
+            if (to == p->tiles) r = wf__pt_after_sweep(p);
+        } else if (wf__pt_ends(p)) p->now.phase = WF__PT_DONE;
+        else r = wf__pt_begin_level(p);
+        if (r != WF_OK) return r;
+        if (clock && (int)p->now.phase != WF__PT_CHOOSING && p->now.cursor > 0 && clock(user) - start >= seconds) break;
+    }
+    if (p->report.code >= 0 && (int)p->now.phase >= WF__PT_DONE && p->d.adaptive > 0 && p->now.t < 1)
+        wf__report(&p->report, WF_ERROR_LIMIT, "particles: %d levels took the adaptive schedule to t = %g only", p->d.levels, p->now.t);
+    return p->report.code;
+}
+
+wf_result wf_particles_run(wf_particles *p) { return p ? wf__pt_go(p, 0, NULL, NULL) : WF_ERROR_ARGUMENT; }
+
+wf_result wf_particles_advance(wf_particles *p, double microseconds, double (*clock)(void *user), void *user)
+{
+    return p && clock ? wf__pt_go(p, microseconds * 1e-6, clock, user) : WF_ERROR_ARGUMENT;
+}
+
+int wf_particles_done(const wf_particles *p) { return p && (int)p->now.phase >= WF__PT_DONE; }
+double wf_particles_time(const wf_particles *p) { return p ? p->now.t : 0; }
+
+wf_result wf_particles_resample(wf_particles *p)
+{
+    if (!p) return WF_ERROR_ARGUMENT;
+    wf__pt_sums s = wf__pt_total(p, NULL);
+    if (!s.positive) return wf__report(&p->report, WF_ERROR_NUMERIC, "particles: all %z weights are 0", p->n);
+    wf__pt_resample(p, &s);
+    return WF_OK;
+}
+
+/* moves: copy out */
+void wf_particles_get(const wf_particles *p, double *x, double *weights, double *log_weights)
+{
+    wf__pt_sums s = wf__pt_total(p, NULL);
+    for (size_t i = 0; x && i < p->n; i++)
+        for (int k = 0; k < p->dim; k++) x[i * (size_t)p->dim + (size_t)k] = (double)wf__pt_state(p, i / WF_LANES)[k * WF_LANES + (int)(i % WF_LANES)];
+    if (weights) wf__pt_normal_weights(p, &s, weights);
+    if (log_weights) memcpy(log_weights, p->lw, p->n * sizeof *log_weights);
+}
+
+/* moves: a mean and its error */
+wf_result wf_particles_mean(const wf_particles *p, void (*f)(void *user, const double *x, double *values), void *user, int count, double *mean, double *error)
+{
+    int most = 4096;
+    if (!p || !mean || count < 1 || count > most || (!f && count != p->dim)) return p ? wf__fail(p->arena, WF_ERROR_ARGUMENT, "particles: a mean of %d numbers; 1 to %d, the dimension where there is no function", count, most) : WF_ERROR_ARGUMENT;
+    wf_mark mark = wf_arena_mark(p->arena);
+    size_t c = (size_t)count, rooms = error ? p->n : 1;
+    double *x = (double *)wf_alloc(p->arena, (size_t)p->dim + 2 * c, sizeof *x), *family = (double *)wf_alloc(p->arena, rooms, c * sizeof *family), *w = p->q, *v = x ? x + p->dim : NULL;
+    const uint32_t *founder = p->older;
+    wf__pt_sums s = wf__pt_total(p, NULL);
+    wf_result r = !x || !family ? WF_ERROR_MEMORY : s.positive ? WF_OK : wf__fail(p->arena, WF_ERROR_NUMERIC, "particles: all %z weights are 0", p->n);
+    if (r == WF_OK) wf__pt_normal_weights(p, &s, w);
+    for (size_t k = 0; k < c; k++) mean[k] = 0;
+    for (int pass = 0; r == WF_OK && pass < (error ? 2 : 1); pass++)
+        for (size_t i = 0; i < p->n; i++) {
+            if (!(w[i] > 0)) continue;
+            for (int k = 0; k < p->dim; k++) x[k] = (double)wf__pt_state(p, i / WF_LANES)[k * WF_LANES + (int)(i % WF_LANES)];
+            if (f) f(user, x, v);
+            for (size_t k = 0; k < c; k++) {
+                double value = f ? v[k] : x[k];
+                if (pass) family[founder[i] * c + k] += w[i] * (value - mean[k]);
+                else mean[k] += w[i] * value;
+            }
+        }
+    for (size_t k = 0; r == WF_OK && error && k < c; k++) {
+        double sum = 0;
+        for (size_t i = 0; i < p->n; i++) sum += family[i * c + k] * family[i * c + k];
+        error[k] = sqrt(sum);
+    }
+    wf_arena_reset(p->arena, mark);
+    return r;
+}
+
+/* moves: report */
+wf_particles_report wf_particles_look(const wf_particles *p)
+{
+    wf_particles_report r;
+    double none = 0.0 * HUGE_VAL;
+    memset(&r, 0, sizeof r);
+    if (!p) { r.why.code = WF_ERROR_ARGUMENT; return r; }
+    wf__pt_sums s = wf__pt_total(p, NULL);
+    double *w = p->q, *sum = p->q + p->n, mean = 0;
+    int event = (int)p->now.resamplings;
+    r.why = p->report;
+    r.n = p->n;
+    r.dim = p->dim;
+    r.levels = (int)p->now.level;
+    r.t = p->now.t;
+    r.dead = p->n - s.positive;
+    r.bad = (int64_t)p->now.bad;
+    r.energies = (int64_t)p->now.energies;
+    r.resamplings = event;
+    r.step = wf__pt_step_size(p, r.levels);
+    r.acceptance = p->now.accept_count > 0 ? p->now.accept_sum / p->now.accept_count : none;
+    r.acceptance_min = p->now.accept_count > 0 ? p->now.accept_min : none;
+    r.ess_min = p->now.ess_min;
+    r.path_sampling = p->linear && p->d.move < WF_MOVE_WFR ? p->d.log_z0 + p->now.path : none;
+    r.log_z = -HUGE_VAL;
+    r.elbo = r.pareto_k = r.log_z_error = r.log_z_error_lag = r.log_z_corrected = none;
+    if (!s.positive) return r;
+    wf__pt_normal_weights(p, &s, w);
+    r.ess = s.w * s.w / s.ww;
+    r.perplexity = s.w * exp(-s.wlog / s.w);
+    for (size_t i = 0; i < p->n; i++) { sum[p->founder[i]] = 0; mean += p->lw[i]; }
+    for (size_t i = 0; i < p->n; i++) sum[p->founder[i]] += 1;
+    for (size_t i = 0; i < p->n; i++) if (sum[p->founder[i]] > 0) { r.founders++; sum[p->founder[i]] = 0; }
+    double v = wf__pt_variance(p, p->founder, event, w, sum), lag = wf__pt_lag_variance(p, w, sum);
+    r.log_z = wf__pt_log_z(p, &s);
+    r.log_z_error = r.founders > 1 || p->n == 1 ? sqrt(v) : none;
+    r.log_z_error_lag = sqrt(lag > 0 ? lag : 0);
+    r.log_z_corrected = r.log_z + 0.5 * (r.founders > 1 ? v : lag);
+    if (!event) r.elbo = p->now.log_z + mean / (double)p->n;
+    if (p->mu >= 0) {
+        r.log_z = r.elbo = p->now.bound;
+        r.log_z_corrected = r.log_z_error = r.log_z_error_lag = none;
+    }
+    r.pareto_k = wf__pt_pareto_k(p->lw, p->n, p->from, p->q);
+    return r;
+}
+
+const wf_particles_row *wf_particles_history(const wf_particles *p, size_t *count)
+{
+    if (count) *count = p ? (size_t)p->now.history : 0;
+    return p ? p->row : NULL;
+}
+
+/* moves: print */
+static wf_result wf__pt_line(wf_write_fn write, void *user, const char *format, ...)
+{
+    char text[256];
+    va_list list;
+    va_start(list, format);
+    wf__format_list(text, sizeof text, format, list);
+    va_end(list);
+    return write(user, text, strlen(text)) ? WF_ERROR_IO : WF_OK;
+}
+
+wf_result wf_particles_print(const wf_particles *p, wf_write_fn write, void *user)
+{
+    if (!p || !write) return WF_ERROR_ARGUMENT;
+    wf_particles_report r = wf_particles_look(p);
+    wf_result e = wf__pt_line(write, user, "particles        %z in dimension %d, %d levels, t = %g\n", r.n, r.dim, r.levels, r.t);
+    if (e == WF_OK && r.why.code < 0) e = wf__pt_line(write, user, "stopped          %s\n", r.why.text);
+    if (e == WF_OK) e = wf__pt_line(write, user, "log Z            %g  standard error %g (fixed lag %g), corrected %g\n", r.log_z, r.log_z_error, r.log_z_error_lag, r.log_z_corrected);
+    if (e == WF_OK) e = wf__pt_line(write, user, "  other views    path sampling %g, lower bound %g\n", r.path_sampling, r.elbo);
+    if (e == WF_OK) e = wf__pt_line(write, user, "weights          ESS %g (least %g), perplexity %g, dead %z\n", r.ess, r.ess_min, r.perplexity, r.dead);
+    if (e == WF_OK) e = wf__pt_line(write, user, "  tail           k = %g%s\n", r.pareto_k, r.pareto_k > 0.7 ? ": too heavy, do not believe the errors" : "");
+    if (e == WF_OK) e = wf__pt_line(write, user, "resampled        %d times, %z founders left\n", r.resamplings, r.founders);
+    if (e == WF_OK) e = wf__pt_line(write, user, "moves            step %g, acceptance %g (least %g)\n", r.step, r.acceptance, r.acceptance_min);
+    if (e == WF_OK) e = wf__pt_line(write, user, "energies         %I evaluated, %I bad\n", r.energies, r.bad);
+    return e;
+}
+
+/* moves: checkpoint */
+typedef struct wf__pt_part { const char *name; void *data; size_t count; int dtype; } wf__pt_part;
+
+static int wf__pt_parts(wf_particles *p, wf__pt_part *part)
+{
+    size_t all = p->tiles * WF_LANES;
+    wf__pt_part made[] = {
+        { "particles.state", p->state, p->tiles * p->stride, WF_DTYPE_F32 },
+        { "particles.energy", p->u0, 3 * all, WF_DTYPE_F64 },
+        { "particles.founder", p->founder, 3 * p->n, WF_DTYPE_U32 },
+        { "particles.now", &p->now, sizeof p->now / sizeof(double), WF_DTYPE_F64 },
+        { "particles.scale", p->scale, (size_t)p->dim, WF_DTYPE_F64 },
+        { "particles.accept", p->accept, 3 * p->tiles, WF_DTYPE_F64 },
+        { "particles.pair", p->pair, p->pair ? all : 0, WF_DTYPE_F32 }
+    };
+    int n = p->pair ? 7 : 6;
+    memcpy(part, made, sizeof made);
+    return n;
+}
+
+wf_result wf_particles_store(wf_particles *p, wf_tensors *t)
+{
+    wf__pt_part part[8];
+    if (!p || !t) return WF_ERROR_ARGUMENT;
+    wf_result r = WF_OK;
+    for (int i = 0, n = wf__pt_parts(p, part); r == WF_OK && i < n; i++) {
+        wf_array a = wf_array_of(part[i].data, part[i].dtype, 1, &part[i].count);
+        r = wf_tensors_add(t, part[i].name, &a);
+    }
+    return r;
+}
+
+wf_result wf_particles_take(wf_particles *p, const wf_tensors *t)
+{
+    wf__pt_part part[8];
+    if (!p || !t) return WF_ERROR_ARGUMENT;
+    int n = wf__pt_parts(p, part);
+    for (int i = 0; i < n; i++) {
+        const wf_array *a = wf_tensors_find(t, part[i].name);
+        if (!a) return wf__fail(p->arena, WF_ERROR_NAME, "particles: the checkpoint has no %s", part[i].name);
+        if (a->dtype != part[i].dtype || a->count != part[i].count) return wf__fail(p->arena, WF_ERROR_SHAPE, "particles: %s has %z numbers, these particles %z", part[i].name, a->count, part[i].count);
+    }
+    for (int i = 0; i < n; i++) memcpy(part[i].data, wf_tensors_find(t, part[i].name)->data, part[i].count * wf_dtype_size(part[i].dtype));
+    for (size_t i = 0; i < p->tiles; i++) wf__pt_note(p, i);
+    for (int i = 0; i < p->workers; i++) p->work[i].h = -1;
+    p->report.code = WF_OK;
+    return WF_OK;
+}
+
+/* moves: Feynman-Kac correctors */
+static double wf__pt_dot(const float *a, const float *b, int dim, int l)
+{
+    double s = 0;
+    for (int i = 0; i < dim; i++) s += (double)a[i * WF_LANES + l] * (double)b[i * WF_LANES + l];
+    return s;
+}
+
+void wf_correct(const wf_correct_desc *d, int dim, float *drift, double *rate)
+{
+    double v = d->sigma * d->sigma, beta = d->beta;
+    const float *s = d->score, *s2 = d->score2 ? d->score2 : d->score, *grad = d->reward_grad;
+    for (int i = 0; i < dim * WF_LANES; i++) {
+        double push = d->kind == WF_CORRECT_ANNEAL ? beta * (double)s[i] : d->kind == WF_CORRECT_PRODUCT ? (double)s[i] + (double)s2[i]
+                    : d->kind == WF_CORRECT_GUIDE ? (1 - beta) * (double)s[i] + beta * (double)s2[i] : (double)s[i] + 0.5 * beta * (double)grad[i];
+        drift[i] = (float)(v * push - (d->forward ? (double)d->forward[i] : 0));
+    }
+    for (int l = 0; l < WF_LANES; l++) {
+        double div = d->divergence ? d->divergence[l] : 0, ss = wf__pt_dot(s, s, dim, l), st = wf__pt_dot(s, s2, dim, l), tt = wf__pt_dot(s2, s2, dim, l);
+        if (d->kind == WF_CORRECT_ANNEAL) rate[l] = (beta - 1) * div + 0.5 * v * beta * (beta - 1) * ss;
+        else if (d->kind == WF_CORRECT_PRODUCT) rate[l] = div + v * st;
+        else if (d->kind == WF_CORRECT_GUIDE) rate[l] = 0.5 * v * beta * (beta - 1) * (ss - 2 * st + tt);
+        else rate[l] = d->beta_dot * d->reward[l] + beta * (0.5 * v * wf__pt_dot(grad, s, dim, l) - (d->forward ? wf__pt_dot(grad, d->forward, dim, l) : 0));
+    }
+}
+
+/* moves: escorts */
+void wf_escort_gaussian(const wf_tile *at, const double *m0, const double *s0, const double *m1, const double *s1, float *out, double *divergence)
+{
+    double t = at->t, div = 0;
+    for (int i = 0; i < at->dim; i++) {
+        double p0 = 1 / (s0[i] * s0[i]), p1 = 1 / (s1[i] * s1[i]), p = (1 - t) * p0 + t * p1, slope = p1 - p0;
+        double m = ((1 - t) * p0 * m0[i] + t * p1 * m1[i]) / p, speed = (p1 * m1[i] - p0 * m0[i] - m * slope) / p, grow = -0.5 * slope / p;
+        div += grow;
+        for (int l = 0; l < WF_LANES; l++) out[i * WF_LANES + l] = (float)(speed + grow * ((double)at->x[i * WF_LANES + l] - m));
+    }
+    for (int l = 0; divergence && l < WF_LANES; l++) divergence[l] = div;
+}
+
+wf_t wf_escort_residual(wf_t b, wf_t energy, wf_t x, wf_t t, wf_t dF)
+{
+    int one = 1;
+    wf_t u = wf_sum(energy), gone = wf_sum(wf_jvp(u, t, wf_full(t.graph, 1, &one, 1.0)));
+    wf_t r = wf_sub(wf_sub(wf_divergence(b, x), gone), wf_dot(b, wf_grad(u, x)));
+    return dF.id ? wf_add(r, wf_sum(dF)) : r;
+}
+#endif
+
+/* ---- Weight paths ---- */
+#if !defined(WF_NO_WEIGHTFLOW) || !defined(WF_NO_BRIDGES)
+
+/* weight paths: check the snapshots */
+static wf_result wf__snapshot_check(wf_arena *A, const char *who, const wf_snapshots *s, int i, int counts)
+{
+    double sum = 0;
+    if (!s->x[i] || !s->n[i]) return wf__fail(A, WF_ERROR_DATA, "%s: snapshot %d has no samples", who, i);
+    for (size_t r = 0; r < s->n[i]; r++) {
+        double w = s->weight && s->weight[i] ? s->weight[i][r] : 1;
+        for (int j = 0; j < s->dim; j++) {
+            double x = s->x[i][r * (size_t)s->dim + (size_t)j];
+            if (!wf__finite(x)) return wf__fail(A, WF_ERROR_DATA, "%s: snapshot %d, row %z, number %d is not finite", who, i, r, j);
+            if (counts && !(x >= 0 && x <= 2147483647.0 && x == floor(x))) return wf__fail(A, WF_ERROR_DATA, "%s: snapshot %d, row %z, number %d: %g is not a count", who, i, r, j, x);
+        }
+        if (!wf__finite(w) || w < 0) return wf__fail(A, WF_ERROR_DATA, "%s: snapshot %d, row %z: the weight is %g", who, i, r, w);
+        sum += w;
+    }
+    return sum > 0 ? (wf_result)WF_OK : wf__fail(A, WF_ERROR_DATA, "%s: all weights of snapshot %d are zero", who, i);
+}
+
+static wf_result wf__snapshots_check(wf_arena *A, const char *who, const wf_snapshots *s, int least, int counts)
+{
+    if (!s || !s->times || !s->n || !s->x) return wf__fail(A, WF_ERROR_ARGUMENT, "%s: there are no snapshots", who);
+    if (s->count < least || s->count > 4096) return wf__fail(A, WF_ERROR_DATA, "%s: %d snapshots; at least %d are needed", who, s->count, least);
+    if (s->dim < 1 || s->dim > 100) return wf__fail(A, WF_ERROR_DATA, "%s: states of %d numbers; 1 to 100 are possible", who, s->dim);
+    for (int i = 0; i < s->count; i++) {
+        if (!wf__finite(s->times[i]) || (i && s->times[i] <= s->times[i - 1])) return wf__fail(A, WF_ERROR_DATA, "%s: the time of snapshot %d (%g) is not after the one before it", who, i, s->times[i]);
+        wf_result r = wf__snapshot_check(A, who, s, i, counts);
+        if (r < 0) return r;
+    }
+    return WF_OK;
+}
+#endif
+#ifndef WF_NO_WEIGHTFLOW
+
+/* weight paths: define a path */
+enum { WF__PURPOSE_PATH = 250, WF__WPATH_TIMES = 255 };
+
+struct wf_weight_path {
+    wf_arena *arena;
+    wf_weight_path_desc desc;
+    double start, end;
+    wf_weightflow net;            /* sizes and layout of the backbone; nothing else of it is used */
+    int inputs, use;
+    wf_params *curve, *field;
+    wf_opt *opt[3];               /* of the curve, of matching, of tuning */
+    int64_t done[3];
+    wf__flow_run *make, *pull;    /* the curve: weights at several times; the gradient of its parameters from those of the weights */
+    wf__flow_run *like, *score, *draw;
+    wf_ws **like_ws;              /* one for each time of an update */
+    float *clock, *tokens, *cotangent, *rows, *loss;
+    const wf_snapshots *data;     /* during a fit */
+    double **share;               /* running sums of weights, where the data have any */
+    int *order, batch_times, batch_rows;
+    int64_t step;
+    struct wf__wpath_field *graph; /* the field, if there is one */
+};
+
+static wf_result wf__wpath_error(const wf_weight_path *m) { return m->arena->report.code < 0 ? m->arena->report.code : WF_ERROR_ARGUMENT; }
+static double wf__wpath_share(const wf_weight_path *m, double t) { return (t - m->start) / (m->end - m->start); }
+/* tuning a field takes twice the times and four times the rows of an update of the curve */
+static int wf__wpath_most_times(const wf_weight_path *m) { int n = m->desc.field ? 2 * m->desc.times : m->desc.times; return n < WF__WPATH_TIMES ? n : WF__WPATH_TIMES; }
+static int wf__wpath_tell(const wf_weight_path *m, const char *what, double done, double total) { return m->desc.progress && m->desc.progress(m->desc.progress_user, what, done, total); }
+
+/* weight paths: read the clock */
+static void wf__wpath_splines(int n, double q, float *out)
+{
+    double value[4] = { 1, 0, 0, 0 }, pieces = n - 3;
+    int cell = (int)(q * pieces);
+    if (cell > n - 4) cell = n - 4;
+    for (int order = 1; order <= 3; order++) {
+        double next[4] = { 0, 0, 0, 0 };
+        for (int k = 0; k < order; k++) { /* function cell - order + 1 + k of this order spans knots cell - order + 1 + k ... cell + 1 + k */
+            double from = cell - order + 1 + k, to = cell + 1 + k;
+            from = from < 0 ? 0 : from;
+            to = to > pieces ? pieces : to;
+            double part = (q * pieces - from) / (to - from);
+            next[k + 1] += part * value[k];
+            next[k] += (1 - part) * value[k];
+        }
+        memcpy(value, next, sizeof value);
+    }
+    for (int k = 0; k < n; k++) out[k] = 0;
+    for (int k = 0; k < 4; k++) out[cell + k] = (float)value[k];
+}
+
+static void wf__wpath_clock(const wf_weight_path *m, double t, float *out)
+{
+    double s = wf__wpath_share(m, t);
+    s = s < 0 ? 0 : s > 1 ? 1 : s;
+    if (m->desc.curve == WF_CURVE_SPLINE) { wf__wpath_splines(m->desc.knots, sqrt(s), out); return; }
+    out[0] = (float)(2 * sqrt(s) - 1);
+    out[1] = (float)(2 * s - 1);
+    out[2] = (float)(1 + wf__log(s + 0.003) / 3);
+}
+
+/* weight paths: build the curve */
+static wf_t wf__wpath_curve(wf_weight_path *m, wf_t clock)
+{
+    wf_mlp_desc d;
+    if (m->desc.curve == WF_CURVE_SPLINE) return wf_linear(clock, "curve.points", (int)m->net.size, 0);
+    memset(&d, 0, sizeof d);
+    d.width = m->desc.width;
+    d.out = (int)m->net.size;
+    return wf_mlp(clock, "curve", &d);
+}
+
+/* The curve begins as a constant, nearly: every time has the weights of a fresh backbone. */
+static void wf__wpath_begin(wf_weight_path *m, float *fresh)
+{
+    float *data = (float *)wf_params_data(m->curve);
+    int spline = m->desc.curve == WF_CURVE_SPLINE;
+    const wf_param_info *w = wf_params_entry(m->curve, wf_params_find(m->curve, spline ? "curve.points.weight" : "curve.2.weight"));
+    int columns = w->d[1];
+    wf__flow_start(&m->net, fresh);
+    for (size_t i = 0; i < m->net.size; i++) {
+        int feature = (int)(i / (size_t)m->net.neurons), neuron = (int)(i % (size_t)m->net.neurons), real = 0;
+        for (int k = 0; k < WF__LAYERS; k++) if (neuron >= m->net.layer[k].first && neuron < m->net.layer[k].first + m->net.layer[k].count) real = feature <= m->net.layer[k].inputs;
+        for (int j = 0; j < columns; j++) {
+            float *p = data + w->offset + i * (size_t)columns + (size_t)j;
+            *p = !real ? 0 : spline ? fresh[i] : 0.3f * *p;
+        }
+        if (!spline) data[wf_params_entry(m->curve, wf_params_find(m->curve, "curve.2.bias"))->offset + i] = fresh[i];
+    }
+}
+
+/* weight paths: compile the curve and the likelihood */
+static wf_result wf__wpath_compile(wf_weight_path *m)
+{
+    int size = (int)m->net.size;
+    wf__flow_run *make = wf__flow_run_new(&m->net, m->curve), *pull = wf__flow_run_new(&m->net, m->curve);
+    if (!make || !pull) return wf__wpath_error(m);
+    make->in[0] = wf_input(make->g, "clock", m->inputs);
+    make->out = wf__wpath_curve(m, make->in[0]);
+    pull->in[0] = wf_input(pull->g, "clock", m->inputs);
+    pull->in[1] = wf_input(pull->g, "cotangent", size);
+    pull->out = wf_batch_sum(wf_dot(wf__wpath_curve(m, pull->in[0]), pull->in[1]));
+    if (!wf__flow_compile(&m->net, make, 0, 0) || !wf__flow_compile(&m->net, pull, 1, 0)) return wf__wpath_error(m);
+    m->make = make;
+    m->pull = pull;
+    return WF_OK;
+}
+
+static wf_t wf__wpath_log_prob(const wf_weight_path *m, wf_t tokens, wf_t x)
+{
+    wf_sequence_weights w = wf__flow_backbone(&m->net, tokens);
+    return wf_sequence_with(x, &w, m->desc.dim <= 8).logp;
+}
+
+static wf_result wf__wpath_compile_like(wf_weight_path *m)
+{
+    wf_plan_desc d;
+    wf__flow_run *r = wf__flow_run_new(&m->net, NULL);
+    if (!r) return wf__wpath_error(m);
+    r->in[0] = wf__flow_tokens(&m->net, r->g, "tokens");
+    r->in[1] = wf_input(r->g, "x", m->desc.dim);
+    r->out = wf_neg(wf_mean(wf__wpath_log_prob(m, r->in[0], r->in[1])));
+    r->in[2] = wf_grad(r->out, r->in[0]);
+    memset(&d, 0, sizeof d);
+    d.out[0] = r->out;
+    d.out[1] = r->in[2];
+    d.tile = 64;
+    r->plan = wf_compile(m->arena, &d);
+    int most = wf__wpath_most_times(m);
+    m->like_ws = (wf_ws **)wf_alloc(m->arena, (size_t)most, sizeof *m->like_ws);
+    for (int i = 0; r->plan && m->like_ws && i < most; i++) if (!(m->like_ws[i] = wf_ws_new(m->arena, r->plan, 1, NULL))) return wf__wpath_error(m);
+    m->like = r;
+    return r->plan && m->like_ws ? (wf_result)WF_OK : wf__wpath_error(m);
+}
+
+/* weight paths: find the weights at a time */
+static wf_result wf__wpath_inside(const wf_weight_path *m, double t)
+{
+    double slack = 1e-9 * (m->end - m->start);
+    if (t >= m->start - slack && t <= m->end + slack) return WF_OK;
+    return wf__fail(m->arena, WF_ERROR_DATA, "weight path: the time %g is not between %g and %g", t, m->start, m->end);
+}
+
+static wf_result wf__wpath_curve_at(wf_weight_path *m, double t, float *tokens)
+{
+    wf_feed feeds[2];
+    wf__wpath_clock(m, t, m->clock);
+    feeds[0] = wf_in(m->make->in[0], m->clock, 0);
+    feeds[1] = wf_out(m->make->out, tokens, 0);
+    wf_result r = wf_run(m->make->plan, m->make->ws, feeds, 2, 1);
+    return r < 0 ? wf__fail(m->arena, r, "%s", wf_ws_report(m->make->ws)->text) : r;
+}
+
+/* weight paths: draw the rows of a time */
+static size_t wf__wpath_row(const wf_weight_path *m, int k, wf_rng *rng)
+{
+    const wf_snapshots *s = m->data;
+    size_t n = s->n[k], low = 0, high = n - 1;
+    if (!m->share || !m->share[k]) return wf_rng_below(rng, n < 0xFFFFFFFFu ? (uint32_t)n : 0xFFFFFFFFu);
+    double point = wf_rng_uniform(rng) * m->share[k][n - 1];
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (m->share[k][middle] > point) high = middle;
+        else low = middle + 1;
+    }
+    return low;
+}
+
+static void wf__wpath_like_task(void *context, int i)
+{
+    wf_weight_path *m = (wf_weight_path *)context;
+    size_t d = (size_t)m->desc.dim, rows = (size_t)m->batch_rows;
+    float *x = m->rows + (size_t)i * rows * d;
+    wf_rng rng;
+    wf_feed feeds[4];
+    wf__rng_start(&rng, m->desc.seed, (uint32_t)m->step * 256u + (uint32_t)i, WF__PURPOSE_PATH);
+    for (size_t r = 0; r < rows; r++) {
+        const double *from = m->data->x[m->order[i]] + wf__wpath_row(m, m->order[i], &rng) * d;
+        for (size_t j = 0; j < d; j++) x[r * d + j] = (float)from[j];
+    }
+    feeds[0] = wf_in(m->like->in[0], m->tokens + (size_t)i * m->net.size, 0);
+    feeds[1] = wf_in(m->like->in[1], x, 0);
+    feeds[2] = wf_out(m->like->out, m->loss + i, 0);
+    feeds[3] = wf_out(m->like->in[2], m->cotangent + (size_t)i * m->net.size, 0);
+    if (wf_run(m->like->plan, m->like_ws[i], feeds, 4, rows) < 0) m->loss[i] = (float)HUGE_VAL;
+}
+
+/* weight paths: likelihood of an update */
+/* Draw times; `weights` fills m->tokens for them. Then the mean loss, and m->cotangent: its gradient in the weights at each time. */
+static wf_result wf__wpath_likelihood(wf_weight_path *m, int64_t step, uint32_t salt, wf_result (*weights)(wf_weight_path *m, int n), double *loss)
+{
+    int n = m->batch_times < m->data->count ? m->batch_times : m->data->count;
+    wf_rng rng;
+    m->step = step * 2 + salt;
+    wf__rng_start(&rng, m->desc.seed, (uint32_t)m->step * 256u + 255u, WF__PURPOSE_PATH);
+    for (int k = 0; k < m->data->count; k++) m->order[k] = k;
+    for (int k = 0; k < n; k++) {
+        int other = k + (int)wf_rng_below(&rng, (uint32_t)(m->data->count - k)), old = m->order[k];
+        m->order[k] = m->order[other];
+        m->order[other] = old;
+    }
+    wf_result r = weights(m, n);
+    if (r < 0) return r;
+    wf__parallel_for(m->desc.parallel, m->desc.threads, n, wf__wpath_like_task, m);
+    *loss = 0;
+    for (int i = 0; i < n; i++) *loss += (double)m->loss[i] / n;
+    for (size_t i = 0; i < (size_t)n * m->net.size; i++) m->cotangent[i] /= (float)n;
+    return wf__finite(*loss) ? (wf_result)WF_OK : wf__fail(m->arena, WF_ERROR_NUMERIC, "weight path: the likelihood of update %I is not finite", step);
+}
+
+static wf_result wf__wpath_curve_weights(wf_weight_path *m, int n)
+{
+    wf_feed feeds[2];
+    for (int i = 0; i < n; i++) wf__wpath_clock(m, m->data->times[m->order[i]], m->clock + i * m->inputs);
+    feeds[0] = wf_in(m->make->in[0], m->clock, 0);
+    feeds[1] = wf_out(m->make->out, m->tokens, 0);
+    wf_result r = wf_run(m->make->plan, m->make->ws, feeds, 2, (size_t)n);
+    return r < 0 ? wf__fail(m->arena, r, "%s", wf_ws_report(m->make->ws)->text) : r;
+}
+
+static wf_result wf__wpath_update(wf_weight_path *m, int64_t step, double *loss)
+{
+    int n = m->desc.times < m->data->count ? m->desc.times : m->data->count;
+    float value;
+    wf_feed feeds[3];
+    wf_result r = wf__wpath_likelihood(m, step, 0, wf__wpath_curve_weights, loss);
+    if (r < 0) return r;
+    feeds[0] = wf_in(m->pull->in[0], m->clock, 0);
+    feeds[1] = wf_in(m->pull->in[1], m->cotangent, 0);
+    feeds[2] = wf_out(m->pull->out, &value, 0);
+    r = wf_run(m->pull->plan, m->pull->ws, feeds, 3, (size_t)n);
+    if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->pull->ws)->text);
+    r = wf_opt_step(m->opt[0], m->pull->ws);
+    return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt[0])->text) : r;
+}
+
+/* weight paths: accept the data */
+static wf_result wf__wpath_accept(wf_weight_path *m, const wf_snapshots *data)
+{
+    wf_result r = wf__snapshots_check(m->arena, "weight path", data, 1, 1);
+    if (r < 0) return r;
+    if (data->dim != m->desc.dim) return wf__fail(m->arena, WF_ERROR_SHAPE, "weight path: states of %d numbers, but the data have %d", m->desc.dim, data->dim);
+    for (int k = 0; k < data->count; k++) {
+        if ((r = wf__wpath_inside(m, data->times[k])) < 0) return r;
+        for (size_t i = 0; i < data->n[k] * (size_t)data->dim; i++)
+            if (data->x[k][i] >= m->desc.states)
+                return wf__fail(m->arena, WF_ERROR_DATA, "weight path: time %g, row %z, number %d: the count %g is not in 0..%d", data->times[k], i / (size_t)data->dim, (int)(i % (size_t)data->dim), data->x[k][i], m->desc.states - 1);
+    }
+    m->order = (int *)wf_alloc(m->arena, (size_t)data->count, sizeof *m->order);
+    m->share = data->weight ? (double **)wf_alloc(m->arena, (size_t)data->count, sizeof *m->share) : NULL;
+    for (int k = 0; data->weight && m->share && k < data->count; k++) {
+        if (!data->weight[k]) continue;
+        double sum = 0;
+        m->share[k] = (double *)wf_alloc(m->arena, data->n[k], sizeof **m->share);
+        for (size_t i = 0; m->share[k] && i < data->n[k]; i++) m->share[k][i] = sum += data->weight[k][i];
+    }
+    m->data = data;
+    m->batch_times = m->desc.times;
+    m->batch_rows = m->desc.rows;
+    return m->arena->report.code < 0 ? wf__wpath_error(m) : (wf_result)WF_OK;
+}
+
+/* weight paths: fit the curve */
+wf_result wf_weight_path_fit(wf_weight_path *m, const wf_snapshots *data, double *loss)
+{
+    if (!m) return WF_ERROR_ARGUMENT;
+    wf_mark mark = wf_arena_mark(m->arena);
+    wf_result r = m->like ? (wf_result)WF_OK : wf__wpath_compile_like(m);
+    if (r == WF_OK) mark = wf_arena_mark(m->arena);
+    if (r == WF_OK) r = wf__wpath_accept(m, data);
+    int64_t begin = m->done[0], count = 0;
+    if (r == WF_OK && begin < m->desc.updates) m->graph = NULL; /* a field of the old curve */
+    double sum = 0, value = 0;
+    for (; r == WF_OK && m->done[0] < m->desc.updates; m->done[0]++) {
+        if (wf__wpath_tell(m, "curve", (double)m->done[0], m->desc.updates)) { r = WF_CANCELLED; break; }
+        r = wf__wpath_update(m, m->done[0], &value);
+        if (r != WF_OK) break;
+        if (m->done[0] >= m->desc.updates - (m->desc.updates - begin + 9) / 10) { sum += value; count++; }
+    }
+    if (r == WF_OK) wf__wpath_tell(m, "curve", m->desc.updates, m->desc.updates);
+    if (loss && r == WF_OK) *loss = count ? sum / (double)count : 0;
+    m->data = NULL;
+    wf_arena_reset(m->arena, mark);
+    return r;
+}
+
+/* weight paths: define a field */
+enum { WF__WPATH_TABLE = 256 };
+
+typedef struct wf__wpath_field {
+    double clock[WF__WPATH_TABLE + 1];  /* the clock of the equation at equally spaced s of the first kind */
+    float *mean, *scale;               /* of each weight over time */
+    wf__flow_run *match, *solve, *tune;
+    wf_t out[4], in[4];                /* states, slopes, last state, last slope; and where their cotangents come in */
+    float *state[4], *pull[4];         /* [steps][size], [steps][size], [size], [size] */
+    float *feed[3];                    /* of matching */
+    int solved;
+} wf__wpath_field;
+
+static int wf__wpath_has_field(const wf_weight_path *m) { return m->graph && m->done[1] >= m->desc.matching && m->field; }
+
+/* s of the first kind from the share of time, and back */
+static double wf__wpath_log_clock(double share) { return wf__log(1 + 50 * (share > 0 ? share : 0)) / wf__log(51.0); }
+static double wf__wpath_log_share(double s) { return (exp(s * wf__log(51.0)) - 1) / 50; }
+
+static double wf__wpath_field_clock(const wf_weight_path *m, double t)
+{
+    double s = wf__wpath_log_clock(wf__wpath_share(m, t)) * (double)WF__WPATH_TABLE;
+    int i = s < 0 ? 0 : s >= (double)WF__WPATH_TABLE ? WF__WPATH_TABLE - 1 : (int)s;
+    return m->graph->clock[i] + (s - i) * (m->graph->clock[i + 1] - m->graph->clock[i]);
+}
+
+static double wf__wpath_field_time(const wf_weight_path *m, double z)
+{
+    const double *c = m->graph->clock;
+    int low = 0, high = WF__WPATH_TABLE - 1;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        if (c[middle] <= z) low = middle;
+        else high = middle - 1;
+    }
+    double s = (low + (c[low + 1] > c[low] ? (z - c[low]) / (c[low + 1] - c[low]) : 0)) / (double)WF__WPATH_TABLE;
+    double share = wf__wpath_log_share(s < 0 ? 0 : s > 1 ? 1 : s);
+    return m->start + (share > 1 ? 1 : share) * (m->end - m->start);
+}
+
+/* weight paths: standardise the curve */
+static wf_result wf__wpath_measure(wf_weight_path *m)
+{
+    wf__wpath_field *f = m->graph;
+    size_t size = m->net.size;
+    float *now = m->tokens, *last = m->cotangent;
+    for (int pass = 0; pass < 3; pass++)
+        for (int k = 0; k <= WF__WPATH_TABLE; k++) {
+            double share = wf__wpath_log_share(k / (double)WF__WPATH_TABLE), sum = 0;
+            wf_result r = wf__wpath_curve_at(m, m->start + (share > 1 ? 1 : share) * (m->end - m->start), now);
+            if (r < 0) return r;
+            for (size_t i = 0; i < size; i++) {
+                float e = now[i] - f->mean[i], step = (now[i] - last[i]) / f->scale[i];
+                if (pass == 0) f->mean[i] += now[i] / (WF__WPATH_TABLE + 1);
+                if (pass == 1) f->scale[i] += e * e / (WF__WPATH_TABLE + 1);
+                sum += (double)step * (double)step;
+            }
+            if (pass == 2) f->clock[k] = k ? f->clock[k - 1] + sqrt(sum) : 0;
+            if (pass == 1 && k == WF__WPATH_TABLE) for (size_t i = 0; i < size; i++) f->scale[i] = (float)sqrt((double)f->scale[i]) + 0.02f;
+            memcpy(last, now, size * sizeof *now);
+        }
+    for (int k = 0; k <= WF__WPATH_TABLE; k++) f->clock[k] = m->desc.field == WF_FIELD_CDE && f->clock[WF__WPATH_TABLE] > 0 ? f->clock[k] / f->clock[WF__WPATH_TABLE] : k / (double)WF__WPATH_TABLE;
+    return WF_OK;
+}
+
+/* weight paths: build the field */
+static wf_t wf__wpath_layer(wf_t x, const char *kind, int k, int out)
+{
+    char name[96];
+    wf__format(name, sizeof name, "field.%s.%s", kind, wf__flow_layer_name[k]);
+    return wf_linear(x, name, out, 1);
+}
+
+static wf_t wf__wpath_velocity(wf_weight_path *m, wf_t state, wf_t clock)
+{
+    wf_t parts[WF__LAYERS], x, time;
+    int width = m->desc.field_width, column[2], nodes[2];
+    column[0] = nodes[0] = width;
+    column[1] = 1;
+    nodes[1] = m->net.neurons;
+    for (int k = 0; k < WF__LAYERS; k++) {
+        wf__flow_layer l = m->net.layer[k];
+        parts[k] = wf__wpath_layer(wf_slice(wf_slice(state, 1, l.first, l.count), 0, 0, l.inputs + 1), "in", k, width);
+    }
+    time = wf_linear(wf_tanh(wf_linear(clock, "field.time.0", width, 1)), "field.time.1", width, 1);
+    x = wf_add(wf_concat(parts, WF__LAYERS, 1), wf_param(state.graph, "field.neurons", 2, nodes, WF_INIT_NORMAL, 0.1));
+    x = wf_add(x, wf_reshape(time, 2, column));
+    for (int k = 0; k < m->desc.field_layers; k++) {
+        char name[64];
+        wf_transformer_desc d;
+        memset(&d, 0, sizeof d);
+        d.heads = m->desc.field_heads;
+        d.width = m->desc.feed_forward;
+        d.pre_norm = 1;
+        wf__format(name, sizeof name, "field.layers.%d", k);
+        x = wf_transformer_layer(x, name, &d);
+    }
+    for (int k = 0; k < WF__LAYERS; k++) {
+        wf__flow_layer l = m->net.layer[k];
+        parts[k] = wf_pad(wf__wpath_layer(wf_slice(x, 1, l.first, l.count), "out", k, l.inputs + 1), 0, 0, m->net.features - (l.inputs + 1));
+    }
+    return wf_concat(parts, WF__LAYERS, 1);
+}
+
+/* weight paths: build the solution */
+static wf_result wf__wpath_solution(wf_weight_path *m, wf__flow_run *r, wf_t *out)
+{
+    int steps = m->desc.steps, d[2] = { m->net.features, m->net.neurons }, rows[2] = { steps, 6 };
+    double *times = (double *)wf_alloc(m->arena, (size_t)steps * 6, sizeof *times);
+    if (!times) return wf__wpath_error(m);
+    for (int k = 0; k < steps; k++)
+        for (int e = 0; e < 2; e++) {
+            double share = wf__wpath_share(m, wf__wpath_field_time(m, (double)(k + e) / steps)), *to = times + k * 6 + e * 3;
+            to[0] = 2 * sqrt(share) - 1; to[1] = 2 * share - 1; to[2] = 1 + wf__log(share + 0.003) / 3;
+        }
+    wf_t clocks = wf_const_array(r->g, 2, rows, times);
+    wf_loop *l = wf_loop_begin(r->g, steps, WF_KEEP_CARRY);
+    wf_t y = wf_loop_carry(l, wf_per_sample(wf_param(r->g, "start", 2, d, WF_INIT_ZERO, 0))), slope = wf_loop_carry(l, wf_per_sample(wf_full(r->g, 2, d, 0)));
+    wf_t clock = wf_loop_each(l, clocks), first = wf__wpath_velocity(m, y, wf_slice(clock, 0, 0, 3));
+    wf_t second = wf__wpath_velocity(m, wf_add(y, wf_scale(first, 1.0 / steps)), wf_slice(clock, 0, 3, 3));
+    wf_loop_next(l, y, wf_add(y, wf_scale(wf_add(first, second), 0.5 / steps)));
+    wf_loop_next(l, slope, second);
+    if (wf_loop_end(l) < 0) return wf__wpath_error(m);
+    out[0] = wf_loop_stack(l, y);
+    out[1] = wf_loop_stack(l, first);
+    out[2] = wf_loop_final(l, y);
+    out[3] = wf_loop_final(l, slope);
+    return WF_OK;
+}
+
+/* weight paths: compile the field */
+static wf_result wf__wpath_field_compile(wf_weight_path *m)
+{
+    wf__wpath_field *f = m->graph;
+    int d[3] = { m->desc.steps, m->net.features, m->net.neurons };
+    wf_plan_desc p;
+    wf_t solved[4], sum;
+    f->match = wf__flow_run_new(&m->net, m->field);
+    f->solve = wf__flow_run_new(&m->net, m->field);
+    f->tune = wf__flow_run_new(&m->net, m->field);
+    if (!f->match || !f->solve || !f->tune) return wf__wpath_error(m);
+    f->match->in[0] = wf_input_nd(f->match->g, "state", 2, d + 1);
+    f->match->in[1] = wf_input(f->match->g, "clock", 3);
+    f->match->in[2] = wf_input_nd(f->match->g, "velocity", 2, d + 1);
+    f->match->out = wf_mean(wf_square(wf_sub(wf__wpath_velocity(m, f->match->in[0], f->match->in[1]), f->match->in[2])));
+    if (wf__wpath_solution(m, f->solve, f->out) < 0 || wf__wpath_solution(m, f->tune, solved) < 0) return wf__wpath_error(m); /* all parameters are made before the first plan */
+    for (int i = 0; i < 4; i++) {
+        static const char *const name[4] = { "states", "slopes", "last state", "last slope" };
+        f->in[i] = wf_input_nd(f->tune->g, name[i], i < 2 ? 3 : 2, i < 2 ? d : d + 1);
+        wf_t part = wf_dot(solved[i], f->in[i]);
+        sum = i ? wf_add(sum, part) : part;
+    }
+    f->tune->out = wf_batch_sum(sum);
+    if (!wf__flow_compile(&m->net, f->match, 1, 1) || !wf__flow_compile(&m->net, f->tune, 1, 1)) return wf__wpath_error(m);
+    memset(&p, 0, sizeof p);
+    for (int i = 0; i < 4; i++) p.out[i] = f->out[i];
+    p.tile = 1;
+    f->solve->plan = wf_compile(m->arena, &p);
+    f->solve->ws = wf_ws_new(m->arena, f->solve->plan, 1, NULL);
+    return f->solve->plan && f->solve->ws ? (wf_result)WF_OK : wf__wpath_error(m);
+}
+
+/* weight paths: solve */
+static wf_result wf__wpath_solve(wf_weight_path *m)
+{
+    wf__wpath_field *f = m->graph;
+    wf_feed feeds[4];
+    if (f->solved) return WF_OK;
+    for (int i = 0; i < 4; i++) feeds[i] = wf_out(f->out[i], f->state[i], 0);
+    wf_result r = wf_run(f->solve->plan, f->solve->ws, feeds, 4, 1);
+    if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(f->solve->ws)->text);
+    f->solved = 1;
+    return WF_OK;
+}
+
+/* Which nodes stand for a time, and the weights of their states and slopes. */
+static void wf__wpath_hermite(const wf_weight_path *m, double t, float *const *of, float *at[4], float weight[4])
+{
+    int steps = m->desc.steps, i;
+    double s = wf__wpath_field_clock(m, t) * steps, u;
+    i = s < 0 ? 0 : s >= steps ? steps - 1 : (int)s;
+    u = s - i;
+    for (int e = 0; e < 2; e++) {
+        int last = i + e == steps;
+        at[e] = last ? of[2] : of[0] + (size_t)(i + e) * m->net.size;
+        at[2 + e] = last ? of[3] : of[1] + (size_t)(i + e) * m->net.size;
+    }
+    weight[0] = (float)((1 + 2 * u) * (1 - u) * (1 - u));
+    weight[1] = (float)(u * u * (3 - 2 * u));
+    weight[2] = (float)(u * (1 - u) * (1 - u) / steps);
+    weight[3] = (float)(u * u * (u - 1) / steps);
+}
+
+static wf_result wf__wpath_field_at(wf_weight_path *m, double t, float *tokens)
+{
+    wf__wpath_field *f = m->graph;
+    float *at[4], weight[4];
+    wf_result r = wf__wpath_solve(m);
+    if (r < 0) return r;
+    wf__wpath_hermite(m, t, f->state, at, weight);
+    for (size_t i = 0; i < m->net.size; i++) {
+        float y = 0;
+        for (int k = 0; k < 4; k++) y += weight[k] * at[k][i];
+        tokens[i] = f->mean[i] + f->scale[i] * y;
+    }
+    return WF_OK;
+}
+
+/* weight paths: make the optimisers */
+static wf_opt *wf__wpath_optimiser(wf_arena *A, wf_params *P, double rate, double clip, int updates)
+{
+    wf_opt_desc o;
+    memset(&o, 0, sizeof o);
+    o.rate = rate;
+    o.clip = clip;
+    o.schedule = WF_RATE_COSINE;
+    o.steps = updates;
+    o.warmup = updates / 20;
+    return wf_opt_new(A, P, &o);
+}
+
+/* weight paths: match derivatives */
+enum { WF__WPATH_MATCHED = 16 };
+
+static wf_result wf__wpath_match_feed(wf_weight_path *m)
+{
+    wf__wpath_field *f = m->graph;
+    size_t size = m->net.size;
+    wf_rng rng;
+    wf__rng_start(&rng, m->desc.seed + 1, (uint32_t)m->done[1], WF__PURPOSE_PATH);
+    for (int k = 0; k < WF__WPATH_MATCHED; k++) {
+        double s = (k + wf_rng_uniform(&rng)) / (double)WF__WPATH_MATCHED, near = 2e-3, low = s > near ? s - near : 0, high = s < 1 - near ? s + near : 1, size_of = 0.1 * wf_rng_normal(&rng), t = wf__wpath_field_time(m, s), share = wf__wpath_share(m, t);
+        float *state = f->feed[0] + (size_t)k * size, *clock = f->feed[1] + k * 3, *speed = f->feed[2] + (size_t)k * size;
+        wf_result r = wf__wpath_curve_at(m, t, state);
+        if (r == WF_OK) r = wf__wpath_curve_at(m, wf__wpath_field_time(m, low), m->tokens);
+        if (r == WF_OK) r = wf__wpath_curve_at(m, wf__wpath_field_time(m, high), speed);
+        if (r < 0) return r;
+        clock[0] = (float)(2 * sqrt(share) - 1);
+        clock[1] = (float)(2 * share - 1);
+        clock[2] = (float)(1 + wf__log(share + 0.003) / 3);
+        for (size_t i = 0; i < size; i++) {
+            double e = size_of * wf_rng_normal(&rng);
+            if (f->mean[i] == 0 && f->scale[i] <= 0.02f) e = 0; /* padding */
+            state[i] = (float)((double)((state[i] - f->mean[i]) / f->scale[i]) + e);
+            speed[i] = (float)((double)((speed[i] - m->tokens[i]) / f->scale[i]) / (high - low) - 10 * e);
+        }
+    }
+    return WF_OK;
+}
+
+static wf_result wf__wpath_match(wf_weight_path *m, double *loss)
+{
+    wf__wpath_field *f = m->graph;
+    wf_feed feeds[4];
+    float value;
+    wf_result r = wf__wpath_match_feed(m);
+    if (r < 0) return r;
+    for (int i = 0; i < 3; i++) feeds[i] = wf_in(f->match->in[i], f->feed[i], 0);
+    feeds[3] = wf_out(f->match->out, &value, 0);
+    r = wf_run(f->match->plan, f->match->ws, feeds, 4, WF__WPATH_MATCHED);
+    if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(f->match->ws)->text);
+    *loss = (double)value;
+    f->solved = 0;
+    r = wf_opt_step(m->opt[1], f->match->ws);
+    return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt[1])->text) : r;
+}
+
+/* weight paths: tune through the solver */
+static wf_result wf__wpath_field_weights(wf_weight_path *m, int n)
+{
+    for (int i = 0; i < n; i++) {
+        wf_result r = wf__wpath_field_at(m, m->data->times[m->order[i]], m->tokens + (size_t)i * m->net.size);
+        if (r < 0) return r;
+    }
+    return WF_OK;
+}
+
+static wf_result wf__wpath_tune(wf_weight_path *m, double *loss)
+{
+    wf__wpath_field *f = m->graph;
+    size_t size = m->net.size;
+    int n = m->batch_times < m->data->count ? m->batch_times : m->data->count;
+    wf_feed feeds[5];
+    float value;
+    wf_result r = wf__wpath_likelihood(m, m->done[2], 1, wf__wpath_field_weights, loss);
+    if (r < 0) return r;
+    for (int k = 0; k < 4; k++) memset(f->pull[k], 0, (k < 2 ? (size_t)m->desc.steps : 1) * size * sizeof(float));
+    for (int i = 0; i < n; i++) {
+        float *at[4], weight[4];
+        wf__wpath_hermite(m, m->data->times[m->order[i]], f->pull, at, weight);
+        for (int k = 0; k < 4; k++) for (size_t j = 0; j < size; j++) at[k][j] += weight[k] * f->scale[j] * m->cotangent[(size_t)i * size + j];
+    }
+    for (int k = 0; k < 4; k++) feeds[k] = wf_in(f->in[k], f->pull[k], 0);
+    feeds[4] = wf_out(f->tune->out, &value, 0);
+    r = wf_run(f->tune->plan, f->tune->ws, feeds, 5, 1);
+    if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(f->tune->ws)->text);
+    f->solved = 0;
+    r = wf_opt_step(m->opt[2], f->tune->ws);
+    return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt[2])->text) : r;
+}
+
+/* weight paths: prepare a field */
+static wf_result wf__wpath_field_new(wf_weight_path *m)
+{
+    wf_arena *A = m->arena;
+    size_t size = m->net.size, steps = (size_t)m->desc.steps;
+    int ok = 1;
+    if (m->graph) return WF_OK;
+    wf__wpath_field *f = (wf__wpath_field *)wf_alloc(A, 1, sizeof *f);
+    m->field = wf_params_new(A, m->desc.seed + 13, WF_F32);
+    if (!f || !m->field) return wf__wpath_error(m);
+    f->mean = (float *)wf_alloc(A, size, sizeof(float));
+    f->scale = (float *)wf_alloc(A, size, sizeof(float));
+    for (int k = 0; k < 4; k++) {
+        f->state[k] = (float *)wf_alloc(A, (k < 2 ? steps : 1) * size, sizeof(float));
+        f->pull[k] = (float *)wf_alloc(A, (k < 2 ? steps : 1) * size, sizeof(float));
+        ok = ok && f->state[k] && f->pull[k];
+    }
+    for (int k = 0; k < 3; k++) ok = ok && (f->feed[k] = (float *)wf_alloc(A, WF__WPATH_MATCHED * (k == 1 ? 3 : size), sizeof(float))) != NULL;
+    if (!ok || !f->mean || !f->scale) return wf__wpath_error(m);
+    m->graph = f;
+    if (wf__wpath_measure(m) < 0 || wf__wpath_field_compile(m) < 0) { m->graph = NULL; return wf__wpath_error(m); }
+    float *start = (float *)wf_params_data(m->field) + wf_params_entry(m->field, wf_params_find(m->field, "start"))->offset;
+    if (wf__wpath_curve_at(m, m->start, m->tokens) < 0) return wf__wpath_error(m);
+    for (size_t i = 0; i < size; i++) start[i] = (m->tokens[i] - f->mean[i]) / f->scale[i];
+    m->opt[1] = wf__wpath_optimiser(A, m->field, 2e-3, 1, m->desc.matching);
+    m->opt[2] = wf__wpath_optimiser(A, m->field, 3e-4, 1, m->desc.tuning > 0 ? m->desc.tuning : 1);
+    m->done[1] = m->done[2] = 0;
+    return m->opt[1] && m->opt[2] && wf_opt_freeze(m->opt[1], "start", 1) == WF_OK ? (wf_result)WF_OK : wf__wpath_error(m);
+}
+
+/* weight paths: fit the field */
+static wf_result wf__wpath_stage(wf_weight_path *m, int stage, int updates, const char *what, double *loss)
+{
+    double value = 0;
+    for (; m->done[stage] < updates; m->done[stage]++) {
+        if (wf__wpath_tell(m, what, (double)m->done[stage], updates)) return WF_CANCELLED;
+        wf_result r = stage == 1 ? wf__wpath_match(m, &value) : wf__wpath_tune(m, &value);
+        if (r != WF_OK) return r;
+        if (loss) *loss = value;
+    }
+    wf__wpath_tell(m, what, updates, updates);
+    return WF_OK;
+}
+
+wf_result wf_weight_path_fit_field(wf_weight_path *m, const wf_snapshots *data, double *loss)
+{
+    if (!m) return WF_ERROR_ARGUMENT;
+    if (!m->desc.field) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weight path: the description has no field");
+    wf_result r = m->like ? (wf_result)WF_OK : wf__wpath_compile_like(m);
+    if (r == WF_OK) r = wf__wpath_field_new(m);
+    wf_mark mark = wf_arena_mark(m->arena);
+    if (r == WF_OK) r = wf__wpath_accept(m, data);
+    if (r == WF_OK) {
+        m->batch_times = wf__wpath_most_times(m);
+        m->batch_rows = 4 * m->desc.rows;
+        r = wf__wpath_stage(m, 1, m->desc.matching, "matching", NULL);
+    }
+    if (r == WF_OK) r = wf__wpath_stage(m, 2, m->desc.tuning, "tuning", loss);
+    m->data = NULL;
+    wf_arena_reset(m->arena, mark);
+    return r;
+}
+
+/* weight paths: give the weights at times */
+wf_result wf_weight_path_use(wf_weight_path *m, int which)
+{
+    if (!m || which < 0 || which > 2) return WF_ERROR_ARGUMENT;
+    if (which == 2 && !wf__wpath_has_field(m)) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weight path: there is no fitted field");
+    m->use = which;
+    return WF_OK;
+}
+
+wf_result wf_weight_path_weights(wf_weight_path *m, const double *times, int n, float *tokens)
+{
+    if (!m || !times || !tokens || n < 0) return WF_ERROR_ARGUMENT;
+    int field = m->use != 1 && wf__wpath_has_field(m);
+    for (int i = 0; i < n; i++) {
+        wf_result r = wf__wpath_inside(m, times[i]);
+        if (r == WF_OK) r = field ? wf__wpath_field_at(m, times[i], tokens + (size_t)i * m->net.size) : wf__wpath_curve_at(m, times[i], tokens + (size_t)i * m->net.size);
+        if (r < 0) return r;
+    }
+    return WF_OK;
+}
+
+size_t wf_weight_path_size(const wf_weight_path *m) { return m ? m->net.size : 0; }
+
+/* weight paths: score states */
+static wf_result wf__wpath_compile_score(wf_weight_path *m)
+{
+    wf__flow_run *r = m->score ? NULL : wf__flow_run_new(&m->net, NULL);
+    wf_t each[100];
+    if (m->score) return WF_OK;
+    if (!r) return wf__wpath_error(m);
+    r->in[0] = wf__flow_tokens(&m->net, r->g, "tokens");
+    r->in[1] = wf_input(r->g, "x", m->desc.dim);
+    wf_sequence_weights w = wf__flow_backbone(&m->net, r->in[0]);
+    wf_t laws = wf_sequence_with(r->in[1], &w, m->desc.dim <= 8).log_probs;
+    for (int i = 0; i < m->desc.dim; i++) each[i] = wf_take(wf_reshape(wf_slice(laws, 0, i, 1), 1, &m->desc.states), wf_slice(r->in[1], 0, i, 1));
+    r->out = wf_concat(each, m->desc.dim, 0);
+    if (!wf__flow_compile(&m->net, r, 0, 64)) return wf__wpath_error(m);
+    m->score = r;
+    return WF_OK;
+}
+
+wf_result wf_weight_path_log_prob(wf_weight_path *m, double time, const double *x, size_t n, double *out, double *each)
+{
+    enum { ROWS = 256 };
+    if (!m || !x || !out) return WF_ERROR_ARGUMENT;
+    size_t d = (size_t)m->desc.dim;
+    float batch[ROWS * 100], value[ROWS * 100];
+    for (size_t i = 0; i < n * d; i++) if (!(x[i] >= 0 && x[i] < m->desc.states && x[i] == floor(x[i]))) return wf__fail(m->arena, WF_ERROR_DATA, "weight path: state %z, number %d: %g is not a count in 0..%d", i / d, (int)(i % d), x[i], m->desc.states - 1);
+    if (wf__wpath_compile_score(m) < 0 || wf_weight_path_weights(m, &time, 1, m->tokens) < 0) return wf__wpath_error(m);
+    for (size_t at = 0; at < n; at += ROWS) {
+        size_t rows = n - at < (size_t)ROWS ? n - at : (size_t)ROWS;
+        wf_feed feeds[3];
+        for (size_t i = 0; i < rows * d; i++) batch[i] = (float)x[at * d + i];
+        feeds[0] = wf_in(m->score->in[0], m->tokens, 0);
+        feeds[1] = wf_in(m->score->in[1], batch, 0);
+        feeds[2] = wf_out(m->score->out, value, 0);
+        wf_result r = wf_run(m->score->plan, m->score->ws, feeds, 3, rows);
+        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->score->ws)->text);
+        for (size_t i = 0; i < rows; i++) {
+            double sum = 0;
+            for (size_t j = 0; j < d; j++) sum += (double)value[i * d + j];
+            for (size_t j = 0; each && j < d; j++) each[(at + i) * d + j] = (double)value[i * d + j];
+            out[at + i] = sum;
+        }
+    }
+    return WF_OK;
+}
+
+/* weight paths: draw states */
+wf_result wf_weight_path_sample(wf_weight_path *m, double time, size_t n, uint64_t seed, double *out)
+{
+    enum { ROWS = 256 };
+    if (!m || !out) return WF_ERROR_ARGUMENT;
+    size_t d = (size_t)m->desc.dim;
+    float value[ROWS * 100];
+    if (!m->draw) {
+        wf__flow_run *r = wf__flow_run_new(&m->net, NULL);
+        if (!r) return wf__wpath_error(m);
+        r->in[0] = wf__flow_tokens(&m->net, r->g, "tokens");
+        wf_sequence_weights w = wf__flow_backbone(&m->net, r->in[0]);
+        r->out = wf_sequence_sample(r->g, &w, m->desc.dim, 1);
+        if (!wf__flow_compile(&m->net, r, 0, 64)) return wf__wpath_error(m);
+        m->draw = r;
+    }
+    if (wf_weight_path_weights(m, &time, 1, m->tokens) < 0) return wf__wpath_error(m);
+    for (size_t at = 0; at < n; at += ROWS) {
+        size_t rows = n - at < (size_t)ROWS ? n - at : (size_t)ROWS;
+        wf_feed feeds[2];
+        feeds[0] = wf_in(m->draw->in[0], m->tokens, 0);
+        feeds[1] = wf_out(m->draw->out, value, 0);
+        wf_ws_noise(m->draw->ws, seed, (uint32_t)(at / ROWS));
+        wf_result r = wf_run(m->draw->plan, m->draw->ws, feeds, 2, rows);
+        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->draw->ws)->text);
+        for (size_t i = 0; i < rows * d; i++) out[at * d + i] = (double)value[i];
+    }
+    return WF_OK;
+}
+
+/* weight paths: settle the description */
+static void wf__wpath_default(int *value, int otherwise) { if (!*value) *value = otherwise; }
+
+static wf_result wf__wpath_settle(wf_arena *A, wf_weight_path_desc *d, double start, double end)
+{
+    if (d->dim < 1 || d->dim > 100 || d->states < 2 || d->states > 4096) return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: %d numbers (1..100) of %d states (2..4096)", d->dim, d->states);
+    if (!wf__finite(start) || !wf__finite(end) || !(start < end)) return wf__fail(A, WF_ERROR_DATA, "weight path: from time %g to %g", start, end);
+    if (d->hidden < 0 || d->hidden > 256 || (unsigned)d->curve > 1 || (unsigned)d->field > 2 || d->width < 0 || d->width > 4096 || (d->knots && (d->knots < 4 || d->knots > 256)) || d->updates < 0 || d->times < 0 || d->times > WF__WPATH_TIMES ||
+        d->rows < 0 || d->rows > 65536 || !(d->rate >= 0) || d->field_width < 0 || d->field_layers < 0 || d->field_layers > 16 || d->field_heads < 0 || d->feed_forward < 0 || d->matching < 0 || d->steps < 0 || d->steps > 1000)
+        return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: a size of the description is out of range (hidden %d, width %d, knots %d, times %d, rows %d, steps %d)", d->hidden, d->width, d->knots, d->times, d->rows, d->steps);
+    wf__wpath_default(&d->hidden, 8);
+    wf__wpath_default(&d->width, 64);
+    wf__wpath_default(&d->knots, 10);
+    wf__wpath_default(&d->updates, 5000);
+    wf__wpath_default(&d->times, 24);
+    wf__wpath_default(&d->rows, 64);
+    wf__wpath_default(&d->field_width, 64);
+    wf__wpath_default(&d->field_layers, 2);
+    wf__wpath_default(&d->field_heads, 4);
+    wf__wpath_default(&d->feed_forward, 128);
+    wf__wpath_default(&d->matching, 1500);
+    wf__wpath_default(&d->tuning, 80);
+    wf__wpath_default(&d->steps, 20);
+    if (d->rate == 0) d->rate = 5e-3;
+    return WF_OK;
+}
+
+/* weight paths: make a path */
+wf_weight_path *wf_weight_path_new(wf_arena *A, const wf_weight_path_desc *desc, double start, double end)
+{
+    wf_weight_path *m = A && desc ? (wf_weight_path *)wf_alloc(A, 1, sizeof *m) : NULL;
+    if (!m) return NULL;
+    m->arena = m->net.arena = A;
+    m->desc = *desc;
+    if (wf__wpath_settle(A, &m->desc, start, end) < 0) return NULL;
+    m->start = start;
+    m->end = end;
+    wf_weightflow_desc *n = &m->net.desc;
+    n->species = m->desc.dim; n->states = m->desc.states; n->hidden = m->desc.hidden; n->seed = m->desc.seed; n->threads = m->desc.threads; n->parallel = m->desc.parallel;
+    wf__flow_layout(&m->net);
+    m->inputs = m->desc.curve == WF_CURVE_SPLINE ? m->desc.knots : 3;
+    size_t times = (size_t)wf__wpath_most_times(m), size = m->net.size, rows = (size_t)m->desc.rows * (m->desc.field ? 4 : 1);
+    m->clock = (float *)wf_alloc(A, times * (size_t)m->inputs, sizeof *m->clock);
+    m->tokens = (float *)wf_alloc(A, times * size, sizeof *m->tokens);
+    m->cotangent = (float *)wf_alloc(A, times * size, sizeof *m->cotangent);
+    m->rows = (float *)wf_alloc(A, times * rows * (size_t)m->desc.dim, sizeof *m->rows);
+    m->loss = (float *)wf_alloc(A, times, sizeof *m->loss);
+    m->curve = wf_params_new(A, m->desc.seed + 11, WF_F32);
+    if (!m->clock || !m->tokens || !m->cotangent || !m->rows || !m->loss || !m->curve || wf__wpath_compile(m) < 0) return NULL;
+    wf__wpath_begin(m, m->tokens);
+    m->opt[0] = wf__wpath_optimiser(A, m->curve, m->desc.rate, 5, m->desc.updates);
+    return m->opt[0] ? m : NULL;
+}
+
+const wf_weight_path_desc *wf_weight_path_about(const wf_weight_path *m) { return m ? &m->desc : NULL; }
+wf_params *wf_weight_path_params(wf_weight_path *m) { return m ? m->curve : NULL; }
+
+void wf_weight_path_progress(const wf_weight_path *m, int64_t updates[3], double span[2])
+{
+    for (int i = 0; m && updates && i < 3; i++) updates[i] = m->done[i];
+    if (m && span) { span[0] = m->start; span[1] = m->end; }
+}
+
+/* weight paths: save a path */
+#ifndef WF_NO_STDIO
+typedef struct wf__wpath_entry { const char *name; int *value; } wf__wpath_entry;
+enum { WF__WPATH_ENTRIES = 15 };
+
+static void wf__wpath_entries(wf_weight_path_desc *d, wf__wpath_entry *e)
+{
+    static const char *const name[WF__WPATH_ENTRIES] = { "dim", "states", "hidden", "curve", "width", "knots", "times", "rows", "field", "field_width", "field_layers", "field_heads", "feed_forward", "steps", "updates" };
+    int *value[WF__WPATH_ENTRIES];
+    value[0] = &d->dim; value[1] = &d->states; value[2] = &d->hidden; value[3] = &d->curve; value[4] = &d->width; value[5] = &d->knots; value[6] = &d->times; value[7] = &d->rows;
+    value[8] = &d->field; value[9] = &d->field_width; value[10] = &d->field_layers; value[11] = &d->field_heads; value[12] = &d->feed_forward; value[13] = &d->steps; value[14] = &d->updates;
+    for (int i = 0; i < WF__WPATH_ENTRIES; i++) { e[i].name = name[i]; e[i].value = value[i]; }
+}
+
+static wf_opt *wf__wpath_current(const wf_weight_path *m) { return m->opt[!m->graph ? 0 : m->done[1] < m->desc.matching ? 1 : 2]; }
+
+static wf_result wf__wpath_store(wf_weight_path *m, wf_tensors *t, double *numbers)
+{
+    wf__wpath_entry e[WF__WPATH_ENTRIES];
+    wf__wpath_entries(&m->desc, e);
+    wf_result r = wf_tensors_note(t, "format", "weight path 1");
+    for (int i = 0; r == WF_OK && i < WF__WPATH_ENTRIES; i++) wf__flow_note(t, e[i].name, *e[i].value);
+    wf__flow_note(t, "matching", m->desc.matching);
+    wf__flow_note(t, "tuning", m->desc.tuning);
+    for (int i = 0; i < 3; i++) numbers[i] = (double)m->done[i];
+    numbers[3] = m->start; numbers[4] = m->end; numbers[5] = m->desc.rate;
+    numbers[6] = (double)(m->desc.seed >> 32); numbers[7] = (double)(m->desc.seed & 0xFFFFFFFFu); numbers[8] = m->graph != NULL;
+    wf__flow_add(t, "path", numbers, WF_DTYPE_F64, 9, 0, 0);
+    if (r == WF_OK && m->graph) r = wf_params_store(m->curve, t);
+    return r == WF_OK ? wf_opt_store(wf__wpath_current(m), t) : r;
+}
+
+wf_result wf_weight_path_save(wf_weight_path *m, const char *file)
+{
+    double numbers[9];
+    if (!m || !file) return WF_ERROR_ARGUMENT;
+    wf_mark mark = wf_arena_mark(m->arena);
+    wf_tensors *t = wf_tensors_new(m->arena);
+    wf_result r = t ? wf__wpath_store(m, t, numbers) : wf__wpath_error(m);
+    if (r == WF_OK) r = wf_tensors_save(t, file);
+    wf_arena_reset(m->arena, mark);
+    return r;
+}
+#endif
+
+/* weight paths: load a path */
+#ifndef WF_NO_STDIO
+static int wf__wpath_about_signed(wf_arena *A, const wf_tensors *t, const char *key)
+{
+    const char *text = wf_tensors_about(t, key);
+    return text && text[0] == '-' ? -1 : wf__flow_about(A, t, key);
+}
+
+static wf_weight_path *wf__wpath_restore(wf_arena *A, const wf_tensors *t, const wf_weight_path_desc *desc)
+{
+    wf_weight_path_desc d;
+    wf__wpath_entry e[WF__WPATH_ENTRIES];
+    memset(&d, 0, sizeof d);
+    if (desc) d = *desc;
+    wf__wpath_entries(&d, e);
+    const wf_array *numbers = wf__flow_tensor(A, t, "path", WF_DTYPE_F64, 9);
+    for (int i = 0; i < WF__WPATH_ENTRIES; i++) if (i + 1 < WF__WPATH_ENTRIES || !d.updates) *e[i].value = wf__flow_about(A, t, e[i].name);
+    if (!d.matching) d.matching = wf__flow_about(A, t, "matching");
+    if (!d.tuning) d.tuning = wf__wpath_about_signed(A, t, "tuning");
+    if (A->report.code < 0 || !numbers) return NULL;
+    const double *v = (const double *)numbers->data;
+    for (int i = 0; i < 9; i++) if (!wf__finite(v[i]) || (i != 3 && i != 4 && (v[i] < 0 || v[i] > 4294967295.0))) { wf__fail(A, WF_ERROR_FORMAT, "weight path: number %d of the file is %g", i, v[i]); return NULL; }
+    d.rate = v[5];
+    d.seed = ((uint64_t)v[6] << 32) | (uint64_t)v[7];
+    wf_weight_path *m = wf_weight_path_new(A, &d, v[3], v[4]);
+    if (!m || (v[8] != 0 && wf_params_take(m->curve, t) < 0) || (v[8] != 0 && wf__wpath_field_new(m) < 0)) return NULL;
+    for (int i = 0; i < 3; i++) m->done[i] = (int64_t)v[i];
+    return wf_opt_take(wf__wpath_current(m), t) < 0 ? NULL : m;
+}
+
+wf_weight_path *wf_weight_path_load(wf_arena *A, const char *file, const wf_weight_path_desc *desc)
+{
+    if (!A || !file) return NULL;
+    wf_tensors *t = wf_tensors_read(A, file);
+    const char *format = t ? wf_tensors_about(t, "format") : NULL;
+    if (t && (!format || strcmp(format, "weight path 1"))) wf__fail(A, WF_ERROR_FORMAT, "weight path: %s is not the file of a weight path", file);
+    return A->report.code < 0 || !t ? NULL : wf__wpath_restore(A, t, desc);
+}
+#endif
+#endif /* WF_NO_WEIGHTFLOW */
+
+/* ---- Filtering ---- */
+#ifndef WF_NO_PARTICLES
+
+/* filtering: weigh what was seen */
+enum { WF__FILTER_MOST = 128, WF__FILTER_ROOM = 128 * 64 };
+
+static void wf__filter_weigh(const wf_filter_desc *d, const wf_tile *tile, const float *a, const float *b, double *log_weight)
+{
+    for (int c = 0; c < d->channels; c++) {
+        double y = d->seen[(size_t)tile->step * (size_t)d->channels + (size_t)c], r = d->noise ? d->noise[c] : 1;
+        if (!(y == y)) continue;
+        for (int l = 0; l < WF_LANES; l++) {
+            double h = 0.5 * ((double)a[c * WF_LANES + l] + (double)b[c * WF_LANES + l]);
+            log_weight[l] += h * (y - 0.5 * h * tile->dt) / (r * r);
+        }
+    }
+}
+
+/* filtering: move freely */
+static void wf__filter_signal(const wf_filter_desc *d, const wf_tile *tile, float *x, const float *normals)
+{
+    float drift[WF__FILTER_ROOM], noise[WF__FILTER_ROOM], dt = (float)tile->dt, root = (float)sqrt(tile->dt);
+    int count = d->dim * WF_LANES;
+    double rate[WF_LANES];
+    for (int i = 0; i < count; i++) { drift[i] = 0; noise[i] = 1; }
+    for (int l = 0; l < WF_LANES; l++) rate[l] = 0;
+    d->signal(d->user, tile, drift, noise, NULL, rate);
+    for (int i = 0; i < count; i++) {
+        float move = drift[i] * dt, kick = noise[i] * root * normals[i];
+        x[i] += move + kick;
+    }
+}
+
+static void wf__filter_move(void *user, const wf_tile *tile, float *x, const float *normals, double *log_weight)
+{
+    const wf_filter_desc *d = (const wf_filter_desc *)user;
+    float a[WF__FILTER_ROOM], b[WF__FILTER_ROOM];
+    wf_tile after = *tile;
+    if (d->observe) d->observe(d->user, tile, a);
+    if (d->transition) d->transition(d->user, tile, x, normals, log_weight);
+    else wf__filter_signal(d, tile, x, normals);
+    after.x = x;
+    after.t = tile->t + tile->dt;
+    if (d->observe) {
+        d->observe(d->user, &after, b);
+        wf__filter_weigh(d, tile, a, b, log_weight);
+    } else {
+        double g[WF_LANES] = { 0 };
+        d->likelihood(d->user, &after, g);
+        for (int l = 0; l < WF_LANES; l++) log_weight[l] += g[l];
+    }
+}
+
+/* filtering: pause after each step */
+typedef struct wf__filter_run { const wf_filter_desc *d; size_t next; int stopped; } wf__filter_run;
+
+static int wf__filter_pause(void *user, const char *what, double done, double total)
+{
+    wf__filter_run *r = (wf__filter_run *)user;
+    (void)what;
+    if (r->d->progress && r->d->progress(r->d->progress_user, "filter", done, total)) r->stopped = 1;
+    return r->stopped || done >= (double)r->next;
+}
+
+/* filtering: take moments */
+static void wf__filter_note(const wf_particles *p, const wf_filter_desc *d, size_t k, double *x, double *w, wf_filtered *out)
+{
+    wf_particles_report now = wf_particles_look(p);
+    size_t dim = (size_t)d->dim, rows;
+    const wf_particles_row *row = wf_particles_history(p, &rows);
+    if (out->log_likelihood) out->log_likelihood[k] = now.log_z;
+    if (out->ess) out->ess[k] = rows ? row[rows - 1].ess : now.ess;
+    out->error = now.log_z_error;
+    if (!out->mean && !out->sd) return;
+    wf_particles_get(p, x, w, NULL);
+    for (size_t i = 0; i < dim; i++) {
+        double mean = 0, square = 0;
+        for (size_t j = 0; j < d->n; j++) mean += w[j] * x[j * dim + i];
+        for (size_t j = 0; j < d->n; j++) { double e = x[j * dim + i] - mean; square += w[j] * e * e; }
+        if (out->mean) out->mean[k * dim + i] = mean;
+        if (out->sd) out->sd[k * dim + i] = sqrt(square);
+    }
+}
+
+/* filtering: check a description */
+static wf_result wf__filter_check(wf_arena *A, const wf_filter_desc *d)
+{
+    if (!d->n || !d->steps || !d->times) return wf__fail(A, WF_ERROR_ARGUMENT, "filter: %z particles, %z steps, %s times", d->n, d->steps, d->times ? "with" : "without");
+    if (d->dim < 1 || d->dim > WF__FILTER_MOST || d->channels < 0 || d->channels > WF__FILTER_MOST)
+        return wf__fail(A, WF_ERROR_ARGUMENT, "filter: dimension %d, %d channels; at most %d of each", d->dim, d->channels, (int)WF__FILTER_MOST);
+    if (!d->signal == !d->transition) return wf__fail(A, WF_ERROR_ARGUMENT, "filter: either a signal or a transition");
+    if (!d->observe == !d->likelihood || (d->observe && (!d->seen || !d->channels))) return wf__fail(A, WF_ERROR_ARGUMENT, "filter: either observe, with channels and what was seen, or a likelihood");
+    for (int c = 0; d->observe && d->noise && c < d->channels; c++)
+        if (!(d->noise[c] > 0)) return wf__fail(A, WF_ERROR_ARGUMENT, "filter: noise %g of channel %d is not positive", d->noise[c], c);
+    for (size_t k = 0; k < d->steps; k++)
+        if (!(d->times[k + 1] > d->times[k])) return wf__fail(A, WF_ERROR_DATA, "filter: times must rise; number %z is %g after %g", k + 1, d->times[k + 1], d->times[k]);
+    return WF_OK;
+}
+
+/* filtering: run a filter */
+wf_result wf_filter(wf_arena *A, const wf_filter_desc *desc, wf_filtered *out)
+{
+    wf_filter_desc d = *desc;
+    wf_particles_desc p;
+    wf__filter_run run = { &d, 0, 0 };
+    wf_result r = wf__filter_check(A, &d);
+    if (r < 0) return r;
+    wf_mark mark = wf_arena_mark(A);
+    memset(&p, 0, sizeof p);
+    p.n = d.n;
+    p.dim = d.dim;
+    p.seed = d.seed;
+    p.mean = d.mean;
+    p.sd = d.sd;
+    p.start = d.start;
+    p.move = WF_MOVE_CUSTOM;
+    p.custom = wf__filter_move;
+    p.user = &d;
+    p.levels = (int)d.steps;
+    p.times = d.times;
+    p.every = 1;
+    p.resample = d.resample;
+    p.threshold = d.threshold;
+    p.threads = d.threads;
+    p.parallel = d.parallel;
+    p.progress = wf__filter_pause;
+    p.progress_user = &run;
+    wf_particles *s = wf_particles_new(A, &p);
+    double *x = (double *)wf_alloc(A, d.n * ((size_t)d.dim + 1), sizeof *x);
+    if (!s || !x) r = wf_arena_report(A)->code;
+    for (size_t k = 0; r >= 0 && k < d.steps && !run.stopped; k++) {
+        run.next = k + 1;
+        r = wf_particles_run(s);
+        if (r < 0) wf__fail(A, r, "filter: %s", wf_particles_look(s).why.text);
+        else if (!run.stopped) wf__filter_note(s, &d, k, x, x + d.n * (size_t)d.dim, out);
+    }
+    wf_arena_reset(A, mark);
+    return r < 0 ? r : run.stopped ? WF_CANCELLED : WF_OK;
+}
+
+/* filtering: multiply small matrices */
+/* c [n][m] (+)= sign a [n][k] b [k][m], or b [m][k] transposed */
+static void wf__small_product(double *c, const double *a, const double *b, int n, int k, int m, int transposed, double sign, int add)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < m; j++) {
+            double s = add ? c[i * m + j] : 0;
+            for (int p = 0; p < k; p++) { double t = a[i * k + p] * (transposed ? b[j * k + p] : b[p * m + j]); s += sign * t; }
+            c[i * m + j] = s;
+        }
+}
+
+/* filtering: divide by a root */
+/* s [c][c] = L L^T in place; rows of x [c][m] become L^-1 x. 0 where s is not positive definite. */
+static int wf__small_root(double *s, int c, double *log_det)
+{
+    *log_det = 0;
+    for (int i = 0; i < c; i++)
+        for (int j = 0; j <= i; j++) {
+            double v = s[i * c + j];
+            for (int p = 0; p < j; p++) { double t = s[i * c + p] * s[j * c + p]; v -= t; }
+            if (i > j) s[i * c + j] = v / s[j * c + j];
+            else if (!(v > 0) || !(v < HUGE_VAL)) return 0;
+            else { s[i * c + i] = sqrt(v); *log_det += log(v); }
+        }
+    return 1;
+}
+
+static void wf__small_divide(const double *l, double *x, int c, int m)
+{
+    for (int i = 0; i < c; i++)
+        for (int k = 0; k < m; k++) {
+            double v = x[i * m + k];
+            for (int p = 0; p < i; p++) { double t = l[i * c + p] * x[p * m + k]; v -= t; }
+            x[i * m + k] = v / l[i * c + i];
+        }
+}
+
+/* filtering: learn from one observation */
+/* m, P [n] become those given y; `room` holds c + c c + c n numbers. NaN where S is not positive definite. */
+static double wf__kalman_see(const wf_kalman_desc *d, const double *y, double *m, double *P, double *room)
+{
+    int n = d->dim, c = d->channels;
+    double *e = room, *S = e + c, *G = S + c * c, log_det, square = 0;
+    memcpy(e, y, (size_t)c * sizeof *e);
+    memcpy(S, d->R, (size_t)c * (size_t)c * sizeof *S);
+    wf__small_product(e, d->C, m, c, n, 1, 0, -1, 1);
+    wf__small_product(G, d->C, P, c, n, n, 0, 1, 0);
+    wf__small_product(S, G, d->C, c, n, c, 1, 1, 1);
+    if (!wf__small_root(S, c, &log_det)) return 0.0 * HUGE_VAL;
+    wf__small_divide(S, e, c, 1);
+    wf__small_divide(S, G, c, n);
+    for (int k = 0; k < c; k++) square += e[k] * e[k];
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < c; k++) { double t = G[k * n + i] * e[k]; m[i] += t; }
+        for (int j = 0; j < n; j++) for (int k = 0; k < c; k++) { double t = G[k * n + i] * G[k * n + j]; P[i * n + j] -= t; }
+    }
+    return -0.5 * (square + log_det + c * 1.8378770664093453);
+}
+
+/* filtering: run Kalman's filter */
+static void wf__kalman_put(double *to, const double *from, size_t k, size_t count)
+{
+    if (to) memcpy(to + k * count, from, count * sizeof *to);
+}
+
+wf_result wf_kalman(wf_arena *A, const wf_kalman_desc *d, const double *y, size_t steps, const wf_kalman_out *out)
+{
+    if (d->dim < 1 || d->channels < 1 || !d->A || !d->Q || !d->C || !d->R || !d->m0 || !d->P0 || !y)
+        return wf__fail(A, WF_ERROR_ARGUMENT, "kalman: dimension %d, %d channels, or a matrix is missing", d->dim, d->channels);
+    int n = d->dim;
+    size_t c = (size_t)d->channels, N = (size_t)n, NN = N * N;
+    wf_mark mark = wf_arena_mark(A);
+    double *m = (double *)wf_alloc(A, 2 * N + 2 * NN + c + c * c + c * N, sizeof *m), *P = m + N, *s = P + NN, *room = s + N + NN;
+    wf_result r = m ? WF_OK : WF_ERROR_MEMORY;
+    if (m) { memcpy(m, d->m0, N * sizeof *m); memcpy(P, d->P0, NN * sizeof *P); }
+    for (size_t k = 0; r == WF_OK && k < steps; k++) {
+        double gain = 0;
+        wf__kalman_put(out->predicted_mean, m, k, N);
+        wf__kalman_put(out->predicted_cov, P, k, NN);
+        if (y[k * c] == y[k * c]) gain = wf__kalman_see(d, y + k * c, m, P, room);
+        if (!(gain == gain)) r = wf__fail(A, WF_ERROR_NUMERIC, "kalman: at step %z the covariance of what is seen is not positive definite", k);
+        wf__kalman_put(out->filtered_mean, m, k, N);
+        wf__kalman_put(out->filtered_cov, P, k, NN);
+        wf__kalman_put(out->log_likelihood, &gain, k, 1);
+        wf__small_product(s, d->A, m, n, n, 1, 0, 1, 0);
+        memcpy(m, s, N * sizeof *m);
+        wf__small_product(s, d->A, P, n, n, n, 0, 1, 0);
+        memcpy(P, d->Q, NN * sizeof *P);
+        wf__small_product(P, s, d->A, n, n, n, 1, 1, 1);
+    }
+    wf_arena_reset(A, mark);
+    return r;
+}
+
+/* filtering: let probabilities move */
+/* p becomes exp(Q^T t) p; `room` holds 2 n */
+static void wf__chain_move(int n, const double *rates, double clock, double t, double *p, double *room)
+{
+    double *term = room, *next = room + n, weight = exp(-clock * t), left = 1 - weight;
+    for (int i = 0; i < n; i++) { term[i] = p[i]; p[i] *= weight; }
+    for (int k = 1; left > 1e-16 && k < 10000; k++) {
+        for (int i = 0; i < n; i++) next[i] = term[i];
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < n; j++) {
+                double flow = i == j ? 0 : term[i] * rates[i * n + j] / clock;
+                next[i] -= flow;
+                next[j] += flow;
+            }
+        weight *= clock * t / k;
+        left -= weight;
+        for (int i = 0; i < n; i++) { double add = weight * next[i]; term[i] = next[i]; p[i] += add; }
+    }
+}
+
+/* filtering: run Wonham's filter */
+wf_result wf_wonham(wf_arena *A, int n, const double *rates, const double *h, double r, const double *p0, size_t steps, const double *times, const double *seen, double *p, double *log_likelihood)
+{
+    double clock = 0, total = 0;
+    if (n < 1 || !(r > 0)) return wf__fail(A, WF_ERROR_ARGUMENT, "wonham: %d states, noise %g", n, r);
+    for (int i = 0; i < n; i++) {
+        double out = 0;
+        for (int j = 0; j < n; j++) {
+            if (i == j) continue;
+            if (!(rates[i * n + j] >= 0)) return wf__fail(A, WF_ERROR_DATA, "wonham: the rate from %d to %d is %g", i, j, rates[i * n + j]);
+            out += rates[i * n + j];
+        }
+        if (out > clock) clock = out;
+    }
+    wf_mark mark = wf_arena_mark(A);
+    double *q = (double *)wf_alloc(A, 3 * (size_t)n, sizeof *q);
+    if (!q) return WF_ERROR_MEMORY;
+    memcpy(q, p0, (size_t)n * sizeof *q);
+    for (size_t k = 0; k < steps; k++) {
+        double dt = times[k + 1] - times[k], sum = 0, top = -HUGE_VAL;
+        if (clock > 0) wf__chain_move(n, rates, clock, 0.5 * dt, q, q + n);
+        for (int i = 0; i < n; i++) { double g = h[i] * (seen[k] - 0.5 * h[i] * dt) / (r * r); q[n + i] = g; if (q[i] > 0 && g > top) top = g; }
+        for (int i = 0; i < n; i++) { q[i] *= exp(q[n + i] - top); sum += q[i]; }
+        for (int i = 0; i < n; i++) q[i] /= sum;
+        total += top + log(sum);
+        if (clock > 0) wf__chain_move(n, rates, clock, 0.5 * dt, q, q + n);
+        if (p) memcpy(p + k * (size_t)n, q, (size_t)n * sizeof *p);
+    }
+    if (log_likelihood) *log_likelihood = total;
+    wf_arena_reset(A, mark);
+    return WF_OK;
+}
+#endif
+
 /* ---- Systems ---- */
 /* header: optimise from here */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -15327,8 +24677,10 @@ typedef struct wf__simulation {
     size_t n_times, n, first, each;   /* first trajectory of this round, trajectories a task */
     wf_simulate_desc desc;
     int frozen;
-    int32_t *out, *counts;            /* counts: a state for each task */
-    double *propensity;               /* and its propensities */
+    double longest;                   /* leap */
+    const double *order;              /* for leaps: g of each species */
+    int32_t *out, *counts;            /* counts: a state for each task, and one to go back to */
+    double *propensity;               /* and its propensities, and two numbers for each species */
     wf_report *report;
 } wf__simulation;
 
@@ -15393,7 +24745,7 @@ static wf_result wf__trajectory(const wf__simulation *m, size_t index, int32_t *
     uint64_t events = 0;
     wf_rng rng;
     wf__rng_start(&rng, m->desc.seed, (uint32_t)index, WF__PURPOSE_SIMULATION);
-    memcpy(x, m->x0, (size_t)s->species * sizeof *x);
+    memcpy(x, m->x0 + (m->desc.starts ? index * (size_t)s->species : 0), (size_t)s->species * sizeof *x);
     for (size_t k = 0; k < m->n_times;) {
         double total = wf__propensities(s, t, x, !m->frozen, a, report), next = HUGE_VAL;
         if (total > 0) next = t - wf__log(wf_rng_uniform(&rng)) / total;
@@ -15416,13 +24768,175 @@ static wf_result wf__trajectory(const wf__simulation *m, size_t index, int32_t *
     return report->code;
 }
 
+/* systems: find how fast propensities grow */
+static const double *wf__leap_orders(wf_arena *A, const wf_reaction_system *s)
+{
+    double *g = (double *)wf_alloc(A, (size_t)s->species, sizeof *g);
+    if (!g) return NULL;
+    for (int j = 0; j < s->species; j++) {
+        if (s->propensity) g[j] = 3;
+        for (int r = 0; r < s->reactions && !s->propensity; r++) {
+            const int *n = s->reactants + (size_t)r * (size_t)s->species;
+            double order = 0;
+            for (int i = 0; i < s->species; i++) order += n[i];
+            if (n[j] > 1) order *= 11.0 / 6;
+            if (n[j] > 0 && order > g[j]) g[j] = order;
+        }
+    }
+    return g;
+}
+
+/* systems: choose a leap */
+static int wf__critical(const wf_reaction_system *s, int r, const int32_t *x)
+{
+    const int *change = s->change + (size_t)r * (size_t)s->species;
+    for (int j = 0; j < s->species; j++)
+        if (change[j] < 0 && x[j] < -10 * (int64_t)change[j]) return 1;
+    return 0;
+}
+
+/* its length; the sum of the critical propensities in *lone */
+static double wf__leap_length(const wf__simulation *m, const int32_t *x, const double *a, double *moment, double *lone)
+{
+    const wf_reaction_system *s = m->system;
+    double tau = HUGE_VAL, *square = moment + s->species;
+    memset(moment, 0, 2 * (size_t)s->species * sizeof *moment);
+    *lone = 0;
+    for (int r = 0; r < s->reactions; r++) {
+        const int *change = s->change + (size_t)r * (size_t)s->species;
+        if (wf__critical(s, r, x)) { *lone += a[r]; continue; }
+        for (int j = 0; j < s->species; j++) {
+            moment[j] += change[j] * a[r];
+            square[j] += (double)change[j] * change[j] * a[r];
+        }
+    }
+    /* systems: limit the leap by every species */
+    for (int j = 0; j < s->species; j++) {
+        if (!(m->order[j] > 0 && square[j] > 0)) continue;
+        double room = m->desc.leap * x[j] / m->order[j], mean = fabs(moment[j]);
+        if (room < 1) room = 1;
+        if (room < tau * mean) tau = room / mean;
+        if (room * room < tau * square[j]) tau = room * room / square[j];
+    }
+    return tau;
+}
+
+/* systems: an exponential and a factorial */
+static double wf__exp(double x)
+{
+    if (!(x > -708)) return x != x ? x : 0;
+    if (x > 709) return HUGE_VAL;
+    double k = floor(x * 1.4426950408889634 + 0.5), r = (x - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10, y = 1;
+    for (int i = 14; i > 0; i--) y = 1 + y * r / i;
+    return ldexp(y, (int)k);
+}
+
+static double wf__log_factorial(double k)
+{
+    if (k < 10) {
+        double product = 1;
+        for (double i = 2; i <= k; i++) product *= i;
+        return wf__log(product);
+    }
+    double q = 1 / (k * k);
+    return (k + 0.5) * wf__log(k) - k + 0.91893853320467274178 + (1.0 / 12 - (1.0 / 360 - q * (1.0 / 1260 - q / 1680)) * q) / k;
+}
+
+/* systems: a Poisson number */
+static double wf__poisson(wf_rng *rng, double mean)
+{
+    if (mean < 10) {
+        double u = wf_rng_uniform(rng), p = wf__exp(-mean), k = 0;
+        while (u > p && k < 200) { u -= p; p *= mean / ++k; }   /* beyond 200 the rest is below 1e-170 */
+        return k;
+    }
+    double b = 0.931 + 2.53 * sqrt(mean), a = -0.059 + 0.02483 * b, log_mean = wf__log(mean), log_scale = wf__log(1.1239 + 1.1328 / (b - 3.4));
+    for (;;) {
+        double u = wf_rng_uniform(rng) - 0.5, v = wf_rng_uniform(rng), us = 0.5 - fabs(u);
+        double k = floor((2 * a / us + b) * u + mean + 0.43);
+        if (us >= 0.07 && v <= 0.9277 - 3.6224 / (b - 2)) return k;
+        if (k < 0 || (us < 0.013 && v > us)) continue;
+        if (wf__log(v) + log_scale - wf__log(a / (us * us) + b) <= k * log_mean - mean - wf__log_factorial(k)) return k;
+    }
+}
+
+/* systems: leap */
+/* 1: done; 0: a count would be below zero, and nothing has changed */
+static int wf__leap(const wf_reaction_system *s, wf_rng *rng, double tau, double lone, int32_t *x, const double *a, wf_report *report)
+{
+    int32_t *before = x + s->species;
+    double point = lone > 0 ? wf_rng_uniform(rng) * lone : -1, sum = 0;
+    memcpy(before, x, (size_t)s->species * sizeof *x);
+    for (int r = 0; r < s->reactions; r++) {
+        const int *change = s->change + (size_t)r * (size_t)s->species;
+        int critical = wf__critical(s, r, before);
+        double k = 0;
+        if (!critical) k = a[r] * tau < 2e9 ? wf__poisson(rng, a[r] * tau) : 4e9;
+        else if (point >= 0 && point < (sum += a[r])) { k = 1; point = -1; }
+        for (int j = 0; j < s->species && k > 0; j++) {
+            double after = x[j] + k * change[j];
+            if (fabs(after) > 2147483647.0) { wf__report(report, WF_ERROR_LIMIT, "reaction %d takes the count of species %d past 2^31", r, j); return 1; }
+            x[j] = (int32_t)after;
+        }
+    }
+    for (int j = 0; j < s->species; j++)
+        if (x[j] < 0) { memcpy(x, before, (size_t)s->species * sizeof *x); return 0; }
+    return 1;
+}
+
+/* systems: run one trajectory in leaps */
+static wf_result wf__leaping_trajectory(const wf__simulation *m, size_t index, int32_t *x, double *a, wf_report *report)
+{
+    const wf_reaction_system *s = m->system;
+    int32_t *out = m->out + index * m->n_times * (size_t)s->species;
+    double t = m->desc.start, lone = 0, tau;
+    uint64_t steps = 0;
+    int singles = 0;
+    wf_rng rng;
+    wf__rng_start(&rng, m->desc.seed, (uint32_t)index, WF__PURPOSE_SIMULATION);
+    memcpy(x, m->x0 + (m->desc.starts ? index * (size_t)s->species : 0), (size_t)s->species * sizeof *x);
+    for (size_t k = 0; k < m->n_times && !report->code;) {
+        if (m->times[k] <= t) { memcpy(out, x, (size_t)s->species * sizeof *x); out += s->species; k++; continue; }
+        double total = wf__propensities(s, t, x, 0, a, report), end = t + m->longest < m->times[k] ? t + m->longest : m->times[k];
+        if (total < 0) break;
+        if (++steps > m->desc.most_events) wf__report(report, WF_ERROR_LIMIT, "more than %I leaps", (int64_t)m->desc.most_events);
+        if (!(total > 0)) { t = end; continue; }
+        tau = singles ? 0 : wf__leap_length(m, x, a, a + s->reactions, &lone);
+        if (!singles && tau * total < 10) singles = 100;
+        /* systems: take a single event or a leap */
+        double wait = singles ? total : lone;
+        wait = wait > 0 ? -wf__log(wf_rng_uniform(&rng)) / wait : HUGE_VAL;
+        if (singles) {
+            singles--;
+            if (t + wait >= end) { t = end; continue; }
+            t += wait;
+            double point = wf_rng_uniform(&rng) * total, sum = 0;
+            for (int r = 0; r < s->reactions; r++)
+                if (point < (sum += a[r])) { wf__fire(s, r, x, report); break; }
+            continue;
+        }
+        for (double limit = tau;; limit /= 2) {
+            double step = limit < end - t ? limit : end - t;
+            int alone = wait < step;
+            if (alone) step = wait;
+            if (!wf__leap(s, &rng, step, alone ? lone : 0, x, a, report)) continue;
+            t = !alone && limit >= end - t ? end : t + step;
+            break;
+        }
+    }
+    if (report->code) wf__report_trajectory(report, index, t);
+    return report->code;
+}
+
 /* systems: run the trajectories of a task */
 static void wf__simulate_task(void *context, int task)
 {
     const wf__simulation *m = (const wf__simulation *)context;
     size_t from = m->first + (size_t)task * m->each, to = from + m->each < m->n ? from + m->each : m->n;
+    int32_t *x = m->counts + (size_t)task * 2 * (size_t)m->system->species;
+    double *a = m->propensity + (size_t)task * (size_t)(m->system->reactions + 2 * m->system->species);
     for (size_t i = from; i < to; i++)
-        if (wf__trajectory(m, i, m->counts + task * m->system->species, m->propensity + task * m->system->reactions, m->report + task)) return;
+        if ((m->desc.leap > 0 ? wf__leaping_trajectory : wf__trajectory)(m, i, x, a, m->report + task)) return;
 }
 
 /* systems: run rounds of tasks */
@@ -15467,8 +24981,11 @@ static wf_result wf__check_simulation(wf_arena *A, const wf__simulation *m)
     if (!m->x0 || !m->times || !m->out) return wf__fail(A, WF_ERROR_ARGUMENT, "simulate: start, times or output is NULL");
     if (!m->n || !m->n_times) return wf__fail(A, WF_ERROR_DATA, "simulate: %z trajectories at %z times", m->n, m->n_times);
     if (m->n > 0xFFFFFFFFu) return wf__fail(A, WF_ERROR_LIMIT, "simulate: %z trajectories, more than 2^32", m->n);
-    for (int j = 0; j < m->system->species; j++)
-        if (m->x0[j] < 0) return wf__fail(A, WF_ERROR_DATA, "simulate: the initial count of species %d is %d", j, (int)m->x0[j]);
+    for (size_t i = 0, rows = m->desc.starts ? m->n : 1, d = (size_t)m->system->species; i < rows * d; i++)
+        if (m->x0[i] < 0) return wf__fail(A, WF_ERROR_DATA, "simulate: the initial count of species %z is %d", i % d, (int)m->x0[i]);
+    if (!(m->desc.leap >= 0 && m->desc.leap <= 1)) return wf__fail(A, WF_ERROR_ARGUMENT, "simulate: leap is %g, not between 0 and 1", m->desc.leap);
+    if (m->desc.leap > 0 && !m->frozen && !(m->longest < HUGE_VAL))
+        return wf__fail(A, WF_ERROR_ARGUMENT, "simulate: propensities depend on time; leaps need the longest allowed");
     double last = m->desc.start;
     if (!wf__finite(last)) return wf__fail(A, WF_ERROR_DATA, "simulate: the start time is %g", last);
     for (size_t k = 0; k < m->n_times; last = m->times[k++]) {
@@ -15492,14 +25009,16 @@ wf_result wf_simulate(wf_arena *A, const wf_reaction_system *system, const int32
     if (result) return result;
     if (!wf__mul_size(n, n_times, &size) || !wf__mul_size(size, (size_t)system->species * sizeof *out, &size))
         return wf__fail(A, WF_ERROR_LIMIT, "simulate: %z trajectories at %z times are too many", n, n_times);
+    m.frozen = m.desc.frozen || (system->propensity ? !system->bound : !system->swing);
+    m.longest = m.desc.longest > 0 ? m.desc.longest : system->swing && !system->propensity ? system->period / 20 : HUGE_VAL;
     result = wf__check_simulation(A, &m);
     if (result) return result;
-    m.frozen = m.desc.frozen || (system->propensity ? !system->bound : !system->swing);
     wf_mark mark = wf_arena_mark(A);
-    m.counts = (int32_t *)wf_alloc(A, WF__SIMULATE_TASKS * (size_t)system->species, sizeof *m.counts);
-    m.propensity = (double *)wf_alloc(A, WF__SIMULATE_TASKS * (size_t)system->reactions, sizeof *m.propensity);
+    m.counts = (int32_t *)wf_alloc(A, WF__SIMULATE_TASKS * 2 * (size_t)system->species, sizeof *m.counts);
+    m.propensity = (double *)wf_alloc(A, WF__SIMULATE_TASKS * ((size_t)system->reactions + 2 * (size_t)system->species), sizeof *m.propensity);
     m.report = (wf_report *)wf_alloc(A, WF__SIMULATE_TASKS, sizeof *m.report);
-    result = m.counts && m.propensity && m.report ? wf__simulate_rounds(A, &m) : WF_ERROR_MEMORY;
+    if (m.desc.leap > 0) m.order = wf__leap_orders(A, system);
+    result = m.counts && m.propensity && m.report && (m.order || !(m.desc.leap > 0)) ? wf__simulate_rounds(A, &m) : WF_ERROR_MEMORY;
     if (result) memset(out, 0, size);
     wf_arena_reset(A, mark);
     return result;
@@ -15523,10 +25042,725 @@ wf_result wf_epidemic(wf_arena *A, size_t n, const wf_simulate_desc *desc, int32
     return wf_simulate(A, wf_epidemic_system(), start, times, 101, n, desc, out);
 }
 
+/* systems: describe a system from a text */
+enum { WF__RATE_NUMBER, WF__RATE_COUNT, WF__RATE_TIME, WF__RATE_NEGATE, WF__RATE_POWER, WF__RATE_EXP, WF__RATE_LOG, WF__RATE_SQRT, WF__RATE_SIN, WF__RATE_COS, WF__RATE_ABS,
+       WF__RATE_ADD, WF__RATE_SUB, WF__RATE_MUL, WF__RATE_DIV, WF__RATE_LT, WF__RATE_GT, WF__RATE_LE, WF__RATE_GE, WF__RATE_MIN, WF__RATE_MAX,   /* of two */
+       WF__RATE_STACK = 48, WF__RATE_NAME = 32 };
+
+typedef struct wf__rate_op { int code, index; double value; } wf__rate_op;
+
+typedef struct wf__rate_law { size_t first[2], count[2]; int mass; } wf__rate_law;   /* operations of the propensity and of its bound */
+
+typedef struct wf__network {
+    wf_reactions about;
+    wf__rate_op *op;
+    wf__rate_law *law;
+    int *change, *reactants;
+} wf__network;
+
+/* systems: compute an expression */
+static double wf__rate_one(const wf__rate_op *op, double v)
+{
+    double c, s, turns;
+    switch (op->code) {
+    case WF__RATE_NEGATE: return -v;
+    case WF__RATE_POWER: { double y = 1; for (int i = 0; i < op->index; i++) y *= v; return y; }
+    case WF__RATE_EXP: return wf__exp(v);
+    case WF__RATE_LOG: return v >= 2.3e-308 ? v < HUGE_VAL ? wf__log(v) : v : v >= 0 ? -HUGE_VAL : HUGE_VAL - HUGE_VAL;
+    case WF__RATE_SQRT: return sqrt(v);
+    case WF__RATE_ABS: return fabs(v);
+    default:
+        if (!wf__finite(v)) return HUGE_VAL - HUGE_VAL;
+        turns = v / 6.283185307179586;
+        turns -= floor(turns);
+        wf__turn(turns < 1 ? turns : 0, &c, &s);
+        return op->code == WF__RATE_SIN ? s : c;
+    }
+}
+static double wf__rate_value(const wf__rate_op *op, size_t n, double t, const int32_t *x)
+{
+    double stack[WF__RATE_STACK + 1], *top = stack;   /* the parser has counted that it is deep enough */
+    for (stack[0] = 0; n--; op++) {
+        double b = *top;
+        if (op->code >= WF__RATE_ADD) top--;
+        switch (op->code) {
+        case WF__RATE_NUMBER: *++top = op->value; break;
+        case WF__RATE_COUNT: *++top = x[op->index]; break;
+        case WF__RATE_TIME: *++top = t; break;
+        case WF__RATE_ADD: *top += b; break;
+        case WF__RATE_SUB: *top -= b; break;
+        case WF__RATE_MUL: *top *= b; break;
+        case WF__RATE_DIV: *top /= b; break;
+        case WF__RATE_LT: *top = *top < b; break;
+        case WF__RATE_GT: *top = *top > b; break;
+        case WF__RATE_LE: *top = *top <= b; break;
+        case WF__RATE_GE: *top = *top >= b; break;
+        case WF__RATE_MIN: *top = *top < b ? *top : b; break;
+        case WF__RATE_MAX: *top = *top > b ? *top : b; break;
+        default: *top = wf__rate_one(op, b);
+        }
+    }
+    return *top;
+}
+
+/* systems: compute the propensities of a text */
+static void wf__network_rates(const wf__network *w, int bound, double t, const int32_t *x, double *a)
+{
+    int d = w->about.system.species;
+    for (int r = 0; r < w->about.system.reactions; r++) {
+        const wf__rate_law *law = w->law + r;
+        int which = bound && law->count[1];
+        a[r] = wf__rate_value(w->op + law->first[which], law->count[which], t, x);
+        for (int j = 0; law->mass && j < d; j++)
+            for (int i = 0; i < w->reactants[r * d + j]; i++) a[r] *= (double)(x[j] - i) / (i + 1);
+    }
+}
+
+static void wf__network_propensity(void *user, double t, const int32_t *x, double *a) { wf__network_rates((const wf__network *)user, 0, t, x, a); }
+static void wf__network_bound(void *user, double t, const int32_t *x, double *a) { wf__network_rates((const wf__network *)user, 1, t, x, a); }
+
+/* systems: the landscape of the walk */
+enum { WF__WALK_FORMS = 100, WF__WALK_N = 100 };
+
+typedef struct wf__walk { wf_reactions about; double fitness[WF__WALK_FORMS][WF__WALK_FORMS]; int change[4 * (WF__WALK_FORMS - 1)][2]; } wf__walk;
+
+static double wf__walk_fitness(double x, double y)
+{
+    static const double bump[4][5] = {   /* centre, height, and widths along x + y and across */
+        { 51, 44, 0.20, 13, 6 }, { 17, 31, 0.06, 9, 9 }, { 47, 85, 0.08, 9, 9 }, { 63, 53, 0.05, 5, 5 } };
+    double sum = 0;
+    for (int i = 0; i < 4; i++) {
+        const double *b = bump[i];
+        double u = (x - b[0] + y - b[1]) / (1.4142135623730951 * b[3]), v = (x - b[0] - y + b[1]) / (1.4142135623730951 * b[4]);
+        sum += b[2] * wf__exp(-0.5 * (u * u + v * v));
+    }
+    return sum;
+}
+
+/* systems: the propensities of the walk */
+static void wf__walk_propensity(void *user, double t, const int32_t *x, double *a)
+{
+    const wf__walk *w = (const wf__walk *)user;
+    double here = w->fitness[x[0]][x[1]];
+    (void)t;
+    for (int r = 0; r < w->about.system.reactions; r++) {
+        int32_t y[2] = { x[0] + w->change[r][0], x[1] + w->change[r][1] };
+        a[r] = 0;
+        if (y[0] < 0 || y[1] < 0 || y[0] >= WF__WALK_FORMS || y[1] >= WF__WALK_FORMS) continue;
+        double s = w->fitness[y[0]][y[1]] - here, many = 2 * WF__WALK_N * s;
+        a[r] = 0.25 / (WF__WALK_FORMS - 1);
+        if (many < -700) a[r] = 0;
+        else if (fabs(many) > 1e-9) a[r] *= (double)WF__WALK_N * (1 - wf__exp(-2 * s)) / (1 - wf__exp(-many));
+    }
+}
+
 /* header: optimise as before */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
+
+/* systems: hold what has been read */
+typedef struct wf__rate_reader {
+    wf_arena *A;
+    const char *file, *p, *end;        /* the rest of the line */
+    int line, uses, depth, stack, over;  /* uses: 1 counts, 2 the time, of the expression at hand; over: `time` was read */
+    wf__network *w;
+    const char **species, **parameter;
+    int32_t *low, *high;
+    double *value, *rate;              /* of parameters; of reactions with a constant one */
+    int *left, *right;
+    size_t n_species, room_species, room_low, room_high, n_parameters, room_parameters, room_values, ops, room_ops, laws, room_laws, room_change, room_reactants, room_rates;
+    char loop[WF__RATE_NAME];          /* the name of the repeated line, and its number */
+    int round, all_constant;
+} wf__rate_reader;
+
+static int wf__wrong(wf__rate_reader *q, const char *before, const char *thing, const char *after)
+{
+    wf__fail(q->A, WF_ERROR_FORMAT, "%s: line %d: %s%s%s", q->file, q->line, before, thing, after);
+    return 0;
+}
+
+static int wf__too_many(wf__rate_reader *q, const char *what)
+{
+    wf__fail(q->A, WF_ERROR_LIMIT, "%s: line %d: %s", q->file, q->line, what);
+    return 0;
+}
+
+/* systems: read signs and words */
+static int wf__peek(wf__rate_reader *q)
+{
+    while (q->p < q->end && (*q->p == ' ' || *q->p == '\t')) q->p++;
+    return q->p < q->end ? (unsigned char)*q->p : 0;
+}
+
+static int wf__sign(wf__rate_reader *q, const char *sign)
+{
+    size_t n = strlen(sign);
+    wf__peek(q);
+    if ((size_t)(q->end - q->p) < n || memcmp(q->p, sign, n)) return 0;
+    q->p += n;
+    return 1;
+}
+
+static int wf__letter(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static int wf__digit(int c) { return c >= '0' && c <= '9'; }
+
+/* the letters and digits that follow, at most WF__RATE_NAME - 1; returns how many */
+static int wf__letters(wf__rate_reader *q, char *word)
+{
+    int n = 0, c = wf__peek(q);
+    while (wf__letter(c) || (n && wf__digit(c))) {
+        if (n == WF__RATE_NAME - 1) break;   /* the caller complains of the letter that follows */
+        word[n++] = (char)c;
+        c = ++q->p < q->end ? (unsigned char)*q->p : 0;
+    }
+    word[n] = 0;
+    return n;
+}
+
+/* systems: read a name */
+static int wf__whole(wf__rate_reader *q, int *value)
+{
+    if (!wf__digit(wf__peek(q))) return wf__wrong(q, "expected a whole number", "", "");
+    for (*value = 0; q->p < q->end && wf__digit((unsigned char)*q->p); q->p++)
+        if ((*value = 10 * *value + (*q->p - '0')) > 1000000) return wf__wrong(q, "a number above a million", "", "");
+    return 1;
+}
+
+static int wf__index(wf__rate_reader *q, int *value)
+{
+    char word[WF__RATE_NAME];
+    int term, sign = 1;
+    if (!wf__letters(q, word)) { if (!wf__whole(q, value)) return 0; }
+    else if (q->loop[0] && !strcmp(word, q->loop)) *value = q->round;
+    else return wf__wrong(q, "", word, " is not the name after `for`");
+    while ((sign = wf__sign(q, "+") ? 1 : wf__sign(q, "-") ? -1 : 0) != 0) {
+        if (!wf__whole(q, &term)) return 0;
+        *value += sign * term;
+        if (*value > 1000000 || *value < -1000000) return wf__wrong(q, "a number above a million", "", "");
+    }
+    return 1;
+}
+
+static int wf__name_of(wf__rate_reader *q, char *name, const char *what)
+{
+    char full[WF__RATE_NAME + 16];
+    int index;
+    if (!wf__letters(q, name)) return wf__wrong(q, "expected ", what, "");
+    if (q->p < q->end && *q->p == '[') {
+        q->p++;
+        if (!wf__index(q, &index)) return 0;
+        if (!wf__sign(q, "]")) return wf__wrong(q, "expected ] after the index of ", name, "");
+        if (index < 0) return wf__wrong(q, "the index of ", name, " is below zero");
+        wf__format(full, sizeof full, "%s%d", name, index);
+        if (strlen(full) >= WF__RATE_NAME) return wf__wrong(q, "the name ", full, " is longer than 31 letters");
+        memcpy(name, full, strlen(full) + 1);
+    }
+    if (q->p < q->end && (wf__letter((unsigned char)*q->p) || wf__digit((unsigned char)*q->p))) return wf__wrong(q, "the name ", name, "... is longer than 31 letters");
+    return 1;
+}
+
+/* systems: look up a name */
+static int wf__lookup(const char *const *list, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(list[i], name)) return (int)i;
+    return -1;
+}
+
+static int wf__new_name(wf__rate_reader *q, const char *name)
+{
+    static const char *const taken[] = { "t", "pi", "exp", "log", "sqrt", "sin", "cos", "abs", "min", "max", "rate", "propensity", "bound", "for", "to", "points" };
+    if (wf__lookup(taken, sizeof taken / sizeof *taken, name) >= 0) return wf__wrong(q, "the name ", name, " has a meaning of its own");
+    if (wf__lookup(q->species, q->n_species, name) >= 0 || wf__lookup(q->parameter, q->n_parameters, name) >= 0)
+        return wf__wrong(q, "the name ", name, " is taken");
+    return 1;
+}
+
+/* systems: append an operation */
+static int wf__rate_emit(wf__rate_reader *q, int code, int index, double value)
+{
+    wf__rate_op *list = (wf__rate_op *)wf__grow(q->A, q->w->op, q->ops, &q->room_ops, sizeof *list);
+    if (!list) return 0;
+    q->w->op = list;
+    list[q->ops].code = code;
+    list[q->ops].index = index;
+    list[q->ops++].value = value;
+    q->stack += code <= WF__RATE_TIME ? 1 : code >= WF__RATE_ADD ? -1 : 0;
+    if (q->stack > WF__RATE_STACK - 1 || q->ops > 1000000) return wf__too_many(q, "the expression is too long");
+    return 1;
+}
+
+/* systems: read an expression */
+static int wf__rate_compare(wf__rate_reader *q);
+
+/* systems: read a name in an expression */
+static int wf__rate_name(wf__rate_reader *q)
+{
+    static const char *const function[] = { "exp", "log", "sqrt", "sin", "cos", "abs", "min", "max" };
+    char name[WF__RATE_NAME];
+    int i;
+    if (!wf__name_of(q, name, "a number or a name")) return 0;
+    if (q->loop[0] && !strcmp(name, q->loop)) return wf__rate_emit(q, WF__RATE_NUMBER, 0, q->round);
+    if (!strcmp(name, "pi")) return wf__rate_emit(q, WF__RATE_NUMBER, 0, 3.141592653589793);
+    if (!strcmp(name, "t")) { q->uses |= 2; return wf__rate_emit(q, WF__RATE_TIME, 0, 0); }
+    if ((i = wf__lookup(q->parameter, q->n_parameters, name)) >= 0) return wf__rate_emit(q, WF__RATE_NUMBER, 0, q->value[i]);
+    if ((i = wf__lookup(q->species, q->n_species, name)) >= 0) { q->uses |= 1; return wf__rate_emit(q, WF__RATE_COUNT, i, 0); }
+    if ((i = wf__lookup(function, 8, name)) < 0) return wf__wrong(q, "no species or parameter is called ", name, " before this line");
+    if (!wf__sign(q, "(") || !wf__rate_compare(q)) return wf__wrong(q, "expected ( and an expression after ", name, "");
+    if (i >= 6 && (!wf__sign(q, ",") || !wf__rate_compare(q))) return wf__wrong(q, name, " needs two expressions with a comma between", "");
+    if (!wf__sign(q, ")")) return wf__wrong(q, "expected ) at the end of ", name, "");
+    return wf__rate_emit(q, i < 6 ? WF__RATE_EXP + i : WF__RATE_MIN + i - 6, 0, 0);
+}
+
+static int wf__rate_atom(wf__rate_reader *q)
+{
+    double value;
+    int c = wf__peek(q), power, ok;
+    if (q->depth > 40) return wf__too_many(q, "parentheses are nested too deep");
+    q->depth++;
+    if (wf__sign(q, "-")) { ok = wf__rate_atom(q) && wf__rate_emit(q, WF__RATE_NEGATE, 0, 0); q->depth--; return ok; }
+    if (wf__sign(q, "(")) ok = wf__rate_compare(q) && (wf__sign(q, ")") || wf__wrong(q, "expected )", "", ""));
+    else if (wf__digit(c) || c == '.') {
+        size_t used = wf_number_parse(q->p, (size_t)(q->end - q->p), &value);
+        q->p += used;
+        ok = used ? wf__finite(value) ? wf__rate_emit(q, WF__RATE_NUMBER, 0, value) : wf__wrong(q, "a number is too large", "", "") : wf__wrong(q, "expected a number", "", "");
+    } else ok = wf__rate_name(q);
+    if (ok && wf__sign(q, "^")) {
+        ok = wf__whole(q, &power) && (power <= 64 || wf__wrong(q, "a power above 64", "", ""));
+        ok = ok && wf__rate_emit(q, WF__RATE_POWER, power, 0);
+    }
+    q->depth--;
+    return ok;
+}
+static int wf__rate_product(wf__rate_reader *q)
+{
+    if (!wf__rate_atom(q)) return 0;
+    for (;;) {
+        int code = wf__sign(q, "*") ? WF__RATE_MUL : wf__sign(q, "/") ? WF__RATE_DIV : 0;
+        if (!code) return 1;
+        if (!wf__rate_atom(q) || !wf__rate_emit(q, code, 0, 0)) return 0;
+    }
+}
+
+static int wf__rate_sum(wf__rate_reader *q)
+{
+    if (!wf__rate_product(q)) return 0;
+    for (;;) {
+        int code = wf__sign(q, "+") ? WF__RATE_ADD : wf__sign(q, "-") ? WF__RATE_SUB : 0;
+        if (!code) return 1;
+        if (!wf__rate_product(q) || !wf__rate_emit(q, code, 0, 0)) return 0;
+    }
+}
+
+static int wf__rate_compare(wf__rate_reader *q)
+{
+    if (!wf__rate_sum(q)) return 0;
+    int code = wf__sign(q, "<=") ? WF__RATE_LE : wf__sign(q, ">=") ? WF__RATE_GE : wf__sign(q, "<") ? WF__RATE_LT : wf__sign(q, ">") ? WF__RATE_GT : 0;
+    return !code || (wf__rate_sum(q) && wf__rate_emit(q, code, 0, 0));
+}
+
+/* systems: read a number */
+static int wf__rate_constant(wf__rate_reader *q, double *value)
+{
+    size_t first = q->ops;
+    q->uses = q->stack = q->depth = 0;
+    if (!wf__rate_compare(q)) return 0;
+    if (q->uses) return wf__wrong(q, "a number here cannot depend on counts or on t", "", "");
+    *value = wf__rate_value(q->w->op + first, q->ops - first, 0, NULL);
+    q->ops = first;
+    return wf__finite(*value) || wf__wrong(q, "the number is not finite", "", "");
+}
+
+static int wf__rate_count(wf__rate_reader *q, double most, int32_t *value)
+{
+    double x;
+    if (!wf__rate_constant(q, &x)) return 0;
+    if (!(x >= 0 && x <= most && x == floor(x))) {
+        wf__fail(q->A, WF_ERROR_FORMAT, "%s: line %d: %g is not a whole number from 0 to %g", q->file, q->line, x, most);
+        return 0;
+    }
+    *value = (int32_t)x;
+    return 1;
+}
+
+/* systems: read a parameter or a species */
+static int wf__read_parameter(wf__rate_reader *q)
+{
+    char name[WF__RATE_NAME];
+    double value;
+    if (!wf__name_of(q, name, "the name of a parameter") || !wf__new_name(q, name)) return 0;
+    if (!wf__sign(q, "=")) return wf__wrong(q, "expected = after ", name, "");
+    if (!wf__rate_constant(q, &value)) return 0;
+    if (q->n_parameters == 4096) return wf__too_many(q, "more than 4096 parameters");
+    q->parameter = (const char **)wf__grow(q->A, q->parameter, q->n_parameters, &q->room_parameters, sizeof *q->parameter);
+    q->value = q->parameter ? (double *)wf__grow(q->A, q->value, q->n_parameters, &q->room_values, sizeof *q->value) : NULL;
+    if (!q->value || !(q->parameter[q->n_parameters] = wf__copy_name(q->A, name))) return 0;
+    q->value[q->n_parameters++] = value;
+    return 1;
+}
+
+static int wf__read_species(wf__rate_reader *q)
+{
+    char name[WF__RATE_NAME];
+    int32_t low, high;
+    if (q->laws) return wf__wrong(q, "species stand before the first reaction", "", "");
+    if (!wf__name_of(q, name, "the name of a species") || !wf__new_name(q, name)) return 0;
+    if (!wf__sign(q, "=")) return wf__wrong(q, "expected = and a count after ", name, "");
+    if (!wf__rate_count(q, 2147483647, &low)) return 0;
+    high = low;
+    if (wf__sign(q, "to") && !wf__rate_count(q, 2147483647, &high)) return 0;
+    if (high < low) return wf__wrong(q, "the counts of ", name, " end before they begin");
+    if (q->n_species == 512) return wf__too_many(q, "more than 512 species");
+    q->species = (const char **)wf__grow(q->A, q->species, q->n_species, &q->room_species, sizeof *q->species);
+    q->low = q->species ? (int32_t *)wf__grow(q->A, q->low, q->n_species, &q->room_low, sizeof *q->low) : NULL;
+    q->high = q->low ? (int32_t *)wf__grow(q->A, q->high, q->n_species, &q->room_high, sizeof *q->high) : NULL;
+    if (!q->high || !(q->species[q->n_species] = wf__copy_name(q->A, name))) return 0;
+    q->low[q->n_species] = low;
+    q->high[q->n_species++] = high;
+    return 1;
+}
+
+/* systems: read a side of a reaction */
+static int wf__read_side(wf__rate_reader *q, int *side, int last)
+{
+    char name[WF__RATE_NAME];
+    int number = 1, c = wf__peek(q), j;
+    const char *start = q->p;
+    memset(side, 0, q->n_species * sizeof *side);
+    if (!c || c == '-') return 1;
+    if (last && wf__letter(c)) {   /* nothing at all, and then the rate */
+        int law = wf__letters(q, name) && (!strcmp(name, "rate") || !strcmp(name, "propensity"));
+        q->p = start;
+        if (law) return 1;
+    }
+    do {
+        c = wf__peek(q);
+        number = 1;
+        if (wf__digit(c) && !wf__whole(q, &number)) return 0;
+        if (number == 0 && wf__digit(c)) continue;
+        if (!wf__name_of(q, name, "a species")) return 0;
+        if ((j = wf__lookup(q->species, q->n_species, name)) < 0) return wf__wrong(q, "no species is called ", name, " before this line");
+        if ((side[j] += number) > 1000) return wf__wrong(q, "more than a thousand of ", name, " at once");
+    } while (wf__sign(q, "+"));
+    return 1;
+}
+
+/* systems: read a law */
+static int wf__read_law(wf__rate_reader *q, wf__rate_law *law, double *rate)
+{
+    char word[WF__RATE_NAME];
+    int uses;
+    if (!wf__letters(q, word) || (strcmp(word, "rate") && strcmp(word, "propensity"))) return wf__wrong(q, "expected `rate` or `propensity` after the reaction", "", "");
+    memset(law, 0, sizeof *law);
+    law->mass = !strcmp(word, "rate");
+    law->first[0] = q->ops;
+    q->uses = q->stack = q->depth = 0;
+    if (!wf__rate_compare(q)) return 0;
+    uses = q->uses;
+    law->first[1] = q->ops;
+    law->count[0] = q->ops - law->first[0];
+    q->uses = q->stack = q->depth = 0;
+    if (wf__sign(q, "bound") && !wf__rate_compare(q)) return 0;
+    law->count[1] = q->ops - law->first[1];
+    if (q->uses & 2) return wf__wrong(q, "a bound cannot depend on t", "", "");
+    if (uses & 2 && !law->count[1]) return wf__wrong(q, "the ", word, " depends on t; write after it: bound, and a number it never exceeds");
+    *rate = uses ? 0 : wf__rate_value(q->w->op + law->first[0], law->count[0], 0, NULL);
+    if (!wf__finite(*rate) || *rate < 0) return wf__wrong(q, "the ", word, " is negative or not finite");
+    q->all_constant = q->all_constant && law->mass && !uses && !law->count[1];
+    return 1;
+}
+
+/* systems: read a reaction */
+static int wf__read_reaction(wf__rate_reader *q)
+{
+    wf__network *w = q->w;
+    size_t d = q->n_species, row = d * sizeof(int), r = q->laws;
+    wf__rate_law law;
+    double rate = 0;
+    if (!d) return wf__wrong(q, "a reaction before any species", "", "");
+    if (!q->left) q->left = (int *)wf_alloc(q->A, 2 * d, sizeof(int));
+    if (!q->left) return 0;
+    q->right = q->left + d;
+    if (!wf__read_side(q, q->left, 0)) return 0;
+    if (!wf__sign(q, "->")) return wf__wrong(q, "expected -> in the reaction", "", "");
+    if (!wf__read_side(q, q->right, 1) || !wf__read_law(q, &law, &rate)) return 0;
+    if (r == 8192) return wf__too_many(q, "more than 8192 reactions");
+    w->change = (int *)wf__grow(q->A, w->change, r, &q->room_change, row);
+    w->reactants = w->change ? (int *)wf__grow(q->A, w->reactants, r, &q->room_reactants, row) : NULL;
+    w->law = w->reactants ? (wf__rate_law *)wf__grow(q->A, w->law, r, &q->room_laws, sizeof law) : NULL;
+    q->rate = w->law ? (double *)wf__grow(q->A, q->rate, r, &q->room_rates, sizeof rate) : NULL;
+    if (!q->rate) return 0;
+    for (size_t j = 0; j < d; j++) {
+        w->change[r * d + j] = q->right[j] - q->left[j];
+        w->reactants[r * d + j] = q->left[j];
+    }
+    w->law[r] = law;
+    q->rate[r] = rate;
+    q->laws++;
+    return 1;
+}
+
+/* systems: read the times */
+static int wf__read_time(wf__rate_reader *q)
+{
+    wf_reactions *w = &q->w->about;
+    int32_t points;
+    if (q->over) return wf__wrong(q, "the times are given twice", "", "");
+    if (!wf__rate_constant(q, &w->from)) return 0;
+    if (!wf__sign(q, "to")) return wf__wrong(q, "expected: time FROM to TO points NUMBER", "", "");
+    if (!wf__rate_constant(q, &w->to)) return 0;
+    if (!wf__sign(q, "points")) return wf__wrong(q, "expected: time FROM to TO points NUMBER", "", "");
+    if (!wf__rate_count(q, 1000000, &points)) return 0;
+    if (points < 2 || !(w->to > w->from)) return wf__wrong(q, "times need two points at least, and an end after the start", "", "");
+    w->times = points;
+    q->over = 1;
+    return 1;
+}
+
+/* systems: read a statement */
+static int wf__read_once(wf__rate_reader *q, const char *word)
+{
+    char name[WF__RATE_NAME];
+    int ok;
+    if (!strcmp(word, "parameter")) ok = wf__read_parameter(q);
+    else if (!strcmp(word, "species")) ok = wf__read_species(q);
+    else if (!strcmp(word, "reaction")) ok = wf__read_reaction(q);
+    else if (!strcmp(word, "time")) ok = wf__read_time(q);
+    else if (!strcmp(word, "name")) ok = wf__name_of(q, name, "a name") && (q->w->about.name = wf__copy_name(q->A, name)) != NULL;
+    else return wf__wrong(q, "", word, " is not a statement: name, parameter, species, reaction or time");
+    if (ok && wf__peek(q)) {
+        char rest[16] = "";
+        for (int i = 0; i < 15 && q->p + i < q->end; i++) rest[i] = q->p[i] >= ' ' && q->p[i] <= '~' ? q->p[i] : '?';
+        return wf__wrong(q, "did not expect `", rest, "` here");
+    }
+    return ok;
+}
+
+static const char *wf__find_for(const wf__rate_reader *q)
+{
+    for (const char *p = q->p; p < q->end; p++)
+        if ((p == q->p || p[-1] == ' ' || p[-1] == '\t') && q->end - p > 4 && !memcmp(p, "for", 3) && (p[3] == ' ' || p[3] == '\t')) return p;
+    return NULL;
+}
+static int wf__read_statement(wf__rate_reader *q)
+{
+    char word[WF__RATE_NAME];
+    int32_t from = 0, to = 0;
+    if (!wf__letters(q, word)) return wf__wrong(q, "expected a statement: name, parameter, species, reaction or time", "", "");
+    const char *start = q->p, *stop = wf__find_for(q), *end = q->end;
+    q->loop[0] = 0;
+    if (stop) {
+        char loop[WF__RATE_NAME];
+        q->p = stop + 3;
+        if (!strcmp(word, "time") || !strcmp(word, "name")) return wf__wrong(q, "", word, " cannot be repeated");
+        if (!wf__letters(q, loop)) return wf__wrong(q, "expected a name after `for`", "", "");
+        if (!wf__new_name(q, loop)) return 0;
+        if (!wf__sign(q, "=") || !wf__rate_count(q, 1000000, &from) || !wf__sign(q, "to") || !wf__rate_count(q, 1000000, &to) || wf__peek(q))
+            return wf__wrong(q, "expected at the end: for NAME = FROM to TO", "", "");
+        if (to < from || to - from > 8191) return wf__wrong(q, "`for` needs from 1 to 8192 rounds", "", "");
+        memcpy(q->loop, loop, sizeof loop);
+    }
+    for (q->round = from; q->round <= to; q->round++) {
+        q->p = start;
+        q->end = stop ? stop : end;
+        if (!wf__read_once(q, word)) return 0;
+    }
+    return 1;
+}
+
+/* systems: read all lines */
+static int wf__read_lines(wf__rate_reader *q, const char *text, size_t size)
+{
+    const char *end = text + size;
+    while (text < end) {
+        const char *stop = (const char *)memchr(text, '\n', (size_t)(end - text)), *next = stop ? stop + 1 : end, *p = text;
+        if (!stop) stop = end;
+        q->line++;
+        for (; p < stop && *p != '#' && !(*p == '\r' && p + 1 == stop); p++)
+            if ((*p < ' ' && *p != '\t') || *p > '~') return wf__wrong(q, "a byte that is not plain text", "", "");
+        q->p = text;
+        q->end = p;
+        if (wf__peek(q) && !wf__read_statement(q)) return 0;
+        text = next;
+    }
+    q->loop[0] = 0;
+    if (!q->n_species) return wf__wrong(q, "the text ends, and has no species", "", "");
+    return q->laws || wf__wrong(q, "the text ends, and has no reaction", "", "");
+}
+
+/* systems: read a system */
+wf_reactions *wf_reactions_parse(wf_arena *A, const char *text, size_t size, const char *name)
+{
+    wf_mark mark = wf_arena_mark(A);
+    wf__rate_reader q;
+    memset(&q, 0, sizeof q);
+    q.A = A;
+    q.file = name ? name : "system";
+    q.all_constant = 1;
+    if (!text) { wf__fail(A, WF_ERROR_ARGUMENT, "%s: no text", q.file); return NULL; }
+    q.w = (wf__network *)wf_alloc(A, 1, sizeof *q.w);
+    if (!q.w || !(q.w->about.name = wf__copy_name(A, "system")) || !wf__read_lines(&q, text, size)) { wf_arena_reset(A, mark); return NULL; }
+    wf_reactions *w = &q.w->about;
+    wf_reaction_system *s = &w->system;
+    w->species = q.species;
+    w->low = q.low;
+    w->high = q.high;
+    s->species = (int)q.n_species;
+    s->reactions = (int)q.laws;
+    s->change = q.w->change;
+    s->reactants = q.w->reactants;
+    s->rate = q.rate;
+    if (q.all_constant) return w;
+    s->propensity = wf__network_propensity;
+    for (size_t r = 0; r < q.laws; r++) if (q.w->law[r].count[1]) s->bound = wf__network_bound;
+    s->user = q.w;
+    return w;
+}
+
+/* systems: read a system from a file */
+#ifndef WF_NO_STDIO
+wf_reactions *wf_reactions_read(wf_arena *A, const char *path)
+{
+    wf_arena *scratch;
+    size_t size;
+    char *text = (char *)wf__load(A, path, &scratch, &size);
+    wf_reactions *w = text ? wf_reactions_parse(A, text, size, path) : NULL;
+    if (scratch) wf__unload(A, scratch);
+    return w;
+}
+#endif
+
+/* systems: simulate a system from a text */
+enum { WF__PURPOSE_WALK = 240 };
+
+wf_result wf_reactions_simulate(wf_arena *A, const wf_reactions *w, const double *times, size_t n_times, size_t n, const wf_simulate_desc *desc, int32_t *out)
+{
+    wf_simulate_desc d;
+    wf_mark mark = wf_arena_mark(A);
+    size_t k = w ? (size_t)w->system.species : 0, size;
+    double *own = NULL;
+    memset(&d, 0, sizeof d);
+    if (desc) d = *desc;
+    if (!w) return wf__fail(A, WF_ERROR_ARGUMENT, "simulate: no system");
+    if (!times && w->times < 2) return wf__fail(A, WF_ERROR_ARGUMENT, "simulate: %s says no times, and none are given", w->name);
+    if (n > 0xFFFFFFFFu || !wf__mul_size(n, k, &size)) return wf__fail(A, WF_ERROR_LIMIT, "simulate: %z trajectories, more than 2^32", n);
+    int32_t *x = (int32_t *)wf_alloc(A, size ? size : 1, sizeof *x);
+    if (!times) own = (double *)wf_alloc(A, n_times = (size_t)w->times, sizeof *own);
+    if (!x || (!times && !own)) return WF_ERROR_MEMORY;
+    for (size_t i = 0; own && i < n_times; i++) own[i] = w->from + (w->to - w->from) * (double)i / (double)(n_times - 1);
+    for (size_t i = 0; i < size; i++) {
+        double range = (double)w->high[i % k] - w->low[i % k] + 1;
+        x[i] = w->low[i % k] + (range > 1 ? (int32_t)(range * wf_uniform_at(d.seed, i / k, 0, (uint32_t)(i % k), WF__PURPOSE_WALK)) : 0);
+    }
+    d.start = w->from;
+    d.starts = 1;
+    wf_result result = wf_simulate(A, &w->system, x, times ? times : own, n_times, n, &d, out);
+    wf_arena_reset(A, mark);
+    return result;
+}
+
+/* systems: texts of known systems */
+static const struct { const char *name, *text; } wf__systems[] = {
+    { "epidemic",
+      "# Susceptible, infected, recovered; infection is easier in one half of a period of 6.\n"
+      "name epidemic\n"
+      "parameter c = 0.003\n"
+      "parameter season = 0.2\n"
+      "species S = 50\n"
+      "species I = 10\n"
+      "species R = 0\n"
+      "reaction S + I -> 2 I   rate c * (1 + season * sin(2 * pi * t / 6))   bound c * (1 + abs(season))\n"
+      "reaction I -> R   rate 0.02\n"
+      "reaction R -> S   rate 0.007\n"
+      "reaction S ->     rate 0.002\n"
+      "reaction I ->     rate 0.05\n"
+      "reaction R ->     rate 0.002\n"
+      "time 0 to 50 points 101\n" },
+    { "toggle",
+      "# Two genes, X and Y. Pairs of the product of one switch the other off.\n"
+      "name toggle\n"
+      "species X = 1\n"
+      "species Y = 1\n"
+      "species PX = 0\n"
+      "species PY = 0\n"
+      "reaction X -> X + PX   rate 50\n"
+      "reaction Y -> Y + PY   rate 50\n"
+      "reaction PX ->         rate 1\n"
+      "reaction PY ->         rate 1\n"
+      "reaction 2 PX + Y ->   propensity 1e-4 * PX^2 * Y * (PX >= 2)\n"
+      "reaction 2 PY + X ->   propensity 1e-4 * PY^2 * X * (PY >= 2)\n"
+      "reaction -> 2 PX + Y   propensity 0.1 * (1 - Y)\n"
+      "reaction -> 2 PY + X   propensity 0.1 * (1 - X)\n"
+      "time 0 to 40 points 101\n" },
+    /* systems: texts of the cascades */
+    { "cascade1",
+      "# A signal in fifteen steps, each a linear conversion.\n"
+      "name cascade1\n"
+      "species X[i] = 0   for i = 1 to 15\n"
+      "reaction -> X1   rate 10\n"
+      "reaction X[i-1] -> X[i]   rate 5   for i = 2 to 15\n"
+      "reaction X[i] ->   rate 1   for i = 1 to 15\n"
+      "time 0 to 10 points 101\n" },
+    { "cascade2",
+      "# A signal in fifteen steps, each a conversion that saturates.\n"
+      "name cascade2\n"
+      "parameter b = 1\n"
+      "parameter km = 100\n"
+      "parameter k0 = 10\n"
+      "species X[i] = 0   for i = 1 to 15\n"
+      "reaction -> X1   rate 10\n"
+      "reaction X[i-1] -> X[i]   propensity (X[i-1] > 0) * (b + km * X[i-1] / (k0 + X[i-1]))   for i = 2 to 15\n"
+      "reaction X[i] ->   rate 1   for i = 1 to 15\n"
+      "time 0 to 10 points 101\n" },
+    { "walk", NULL },
+};
+
+/* systems: the walk */
+static wf_reactions *wf__walk_new(wf_arena *A)
+{
+    static const char *const species[2] = { "A", "B" };
+    static const int32_t low[2] = { 0, 0 }, high[2] = { WF__WALK_FORMS - 1, WF__WALK_FORMS - 1 };
+    wf__walk *w = (wf__walk *)wf_alloc(A, 1, sizeof *w);
+    if (!w) return NULL;
+    for (int x = 0; x < WF__WALK_FORMS; x++)
+        for (int y = 0; y < WF__WALK_FORMS; y++) w->fitness[x][y] = wf__walk_fitness(x, y);
+    for (int r = 0; r < 4 * (WF__WALK_FORMS - 1); r++) w->change[r][r / 2 % 2] = (r % 2 ? 1 : -1) * (1 + r / 4);
+    w->about.name = "walk";
+    w->about.species = species;
+    w->about.low = low;
+    w->about.high = high;
+    w->about.to = 100;
+    w->about.times = 101;
+    w->about.system.species = 2;
+    w->about.system.reactions = 4 * (WF__WALK_FORMS - 1);
+    w->about.system.change = &w->change[0][0];
+    w->about.system.propensity = wf__walk_propensity;
+    w->about.system.user = w;
+    return &w->about;
+}
+
+/* systems: find a known system */
+const char *wf_reactions_known(int number)
+{
+    return number >= 0 && (size_t)number < sizeof wf__systems / sizeof *wf__systems ? wf__systems[number].name : NULL;
+}
+
+const char *wf_reactions_text(const char *name)
+{
+    for (size_t i = 0; name && i < sizeof wf__systems / sizeof *wf__systems; i++)
+        if (!strcmp(wf__systems[i].name, name)) return wf__systems[i].text;
+    return NULL;
+}
+
+wf_reactions *wf_reactions_named(wf_arena *A, const char *name)
+{
+    const char *text = wf_reactions_text(name);
+    if (text) return wf_reactions_parse(A, text, strlen(text), name);
+    if (name && !strcmp(name, "walk")) return wf__walk_new(A);
+    wf__fail(A, WF_ERROR_NAME, "no system is called %s; there are epidemic, toggle, cascade1, cascade2, walk", name);
+    return NULL;
+}
 
 /* ---- Measures ---- */
 /* header: optimise from here */
@@ -16106,6 +26340,1053 @@ wf_result wf_sinkhorn(wf_arena *A, const wf_points *x, const wf_points *y, doubl
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
+
+/* ---- Bridges ---- */
+#ifndef WF_NO_BRIDGES
+
+/* bridges: define a bridge */
+enum { WF__PURPOSE_BRIDGE = 251, WF__BRIDGE_STRAIGHT = 2, WF__BRIDGE_MIXED = 4, WF__BRIDGE_COUPLED = 2000, WF__BRIDGE_MOST_EVENTS = 200000 };
+
+/* Counts: x[who] += by happens at rate k times the product of the factors. Otherwise: a drift of x[who[0]], or, with spread, its diffusion. Factors: 0: 1; j + 1: x[j]; -(j + 1): 1 - x[j]. */
+typedef struct wf__term { int who[2], by[2], factor[3], spread; } wf__term;
+
+struct wf_bridge {
+    wf_arena *arena;
+    wf_bridge_desc desc;
+    wf_snapshots in, out;
+    int dim, intervals, steps, between, tests, terms, free_terms, library, room, delta;
+    size_t samples;
+    double *mean, *variance, *bend; /* [count][dim]; bend: second derivatives of the spline through the means */
+    double *noise, *most;           /* root of the noise in a unit of time [dim][dim]; the largest allowed count of each species */
+    int *pick;                      /* [count][samples]: rows that stand for the snapshot */
+    double *made[2];                /* [intervals][between][samples][dim]: by lines, by the generator */
+    double *test_mean, *root;       /* [count][tests]; [intervals][tests][tests] */
+    double *expected;               /* [times][terms][1 + dim]: means of a, and of a x[p] */
+    double *a, *b, *rate;           /* equations [intervals][tests][terms], [intervals][tests]; [intervals][terms] */
+    wf__term *term;
+    wf_bridge_report report;
+    wf_rng rng;
+    uint64_t key;
+    double *at;                     /* NULL, or the share of each interval at which its only time between lies */
+    int kind;                       /* of lines: an entry of wf__bridge_kinds */
+    char *failed;                   /* of each task of a simulation */
+    int ready, tried;
+    double first;                   /* the misfit of the library that was tried first */
+};
+
+static const double *wf__bridge_between(const wf_bridge *b, int which, int interval, int k) { return b->made[which] + (((size_t)interval * (size_t)b->between + (size_t)k) * b->samples) * (size_t)b->dim; }
+static double *wf__bridge_to(wf_bridge *b, int which, int interval, int k) { return b->made[which] + (((size_t)interval * (size_t)b->between + (size_t)k) * b->samples) * (size_t)b->dim; }
+static double wf__bridge_length(const wf_bridge *b, int i) { return b->in.times[i + 1] - b->in.times[i]; }
+static double wf__bridge_weight(const wf_bridge *b, int i, size_t r) { return b->in.weight && b->in.weight[i] ? b->in.weight[i][r] : 1; }
+static double wf__bridge_share(const wf_bridge *b, int i, int k) { return b->at ? b->at[i] : (double)(k + 1) / b->steps; }
+static int wf__bridge_tell(const wf_bridge *b, double done, double total) { return b->desc.progress && b->desc.progress(b->desc.progress_user, "bridge", done, total); }
+
+/* bridges: choose rows that stand for a snapshot */
+static void wf__bridge_pick(const wf_bridge *b, int i, size_t n, int *pick)
+{
+    double total = 0, sum = 0;
+    size_t at = 0;
+    for (size_t r = 0; r < b->in.n[i]; r++) total += wf__bridge_weight(b, i, r);
+    sum = wf__bridge_weight(b, i, 0);
+    for (size_t s = 0; s < n; s++) {
+        double want = total * ((double)s + 0.5) / (double)n;
+        while (sum < want && at + 1 < b->in.n[i]) sum += wf__bridge_weight(b, i, ++at);
+        pick[s] = (int)at;
+    }
+}
+
+/* bridges: take means and covariances */
+static void wf__bridge_tests(const wf_bridge *b, const double *x, double *phi)
+{
+    int at = 0;
+    for (int p = 0; p < b->dim; p++) phi[at++] = x[p];
+    for (int p = 0; p < b->dim; p++) for (int q = p; q < b->dim; q++) phi[at++] = x[p] * x[q];
+}
+
+/* mean [m] and covariance [m][m] (may be NULL) of the first m tests in snapshot i; phi is scratch. Returns the sum of squared weights, one over the effective size. */
+static double wf__bridge_moments(const wf_bridge *b, int i, int m, double *phi, double *mean, double *cov)
+{
+    double total = 0, squares = 0;
+    memset(mean, 0, (size_t)m * sizeof *mean);
+    if (cov) memset(cov, 0, (size_t)m * (size_t)m * sizeof *cov);
+    for (size_t r = 0; r < b->in.n[i]; r++) total += wf__bridge_weight(b, i, r);
+    for (int pass = 0; pass < (cov ? 2 : 1); pass++)
+        for (size_t r = 0; r < b->in.n[i]; r++) {
+            double w = wf__bridge_weight(b, i, r) / total;
+            const double *x = b->in.x[i] + r * (size_t)b->dim;
+            if (m > b->dim) wf__bridge_tests(b, x, phi);
+            else memcpy(phi, x, (size_t)m * sizeof *phi);
+            if (!pass) { for (int p = 0; p < m; p++) mean[p] += w * phi[p]; squares += w * w; continue; }
+            for (int p = 0; p < m; p++) {
+                double d = w * (phi[p] - mean[p]);
+                for (int q = 0; q <= p; q++) cov[p * m + q] += d * (phi[q] - mean[q]);
+            }
+        }
+    if (cov) for (int p = 0; p < m; p++) for (int q = p + 1; q < m; q++) cov[p * m + q] = cov[q * m + p];
+    return squares;
+}
+
+/* bridges: factor a small matrix */
+/* a [n][n] becomes its lower root; 0 where it is not positive. */
+static int wf__bridge_root(double *a, int n)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j <= i; j++) {
+            double sum = a[i * n + j];
+            for (int k = 0; k < j; k++) sum -= a[i * n + k] * a[j * n + k];
+            if (i == j && !(sum > 0)) return 0;
+            a[i * n + j] = i == j ? sqrt(sum) : sum / a[j * n + j];
+        }
+    return 1;
+}
+
+static void wf__bridge_forward(const double *l, int n, double *x)
+{
+    for (int i = 0; i < n; i++) {
+        double sum = x[i];
+        for (int k = 0; k < i; k++) sum -= l[i * n + k] * x[k];
+        x[i] = sum / l[i * n + i];
+    }
+}
+
+/* bridges: bend the means */
+static void wf__bridge_bend(wf_bridge *b, int p, double *low, double *diag, double *up)
+{
+    int n = b->in.count, d = b->dim;
+    double *m = b->bend + p;
+    const double *x = b->mean + p, *t = b->in.times;
+    for (int i = 1; i + 1 < n; i++) {
+        double h = t[i] - t[i - 1], k = t[i + 1] - t[i];
+        low[i] = h; diag[i] = 2 * (h + k); up[i] = k;
+        m[i * d] = 6 * ((x[(i + 1) * d] - x[i * d]) / k - (x[i * d] - x[(i - 1) * d]) / h);
+    }
+    if (n == 3) { m[0] = m[d] = m[2 * d] = m[d] / (1.5 * diag[1]); return; } /* a parabola */
+    if (n < 3) return;
+    double r = (t[1] - t[0]) / (t[2] - t[1]), s = (t[n - 1] - t[n - 2]) / (t[n - 2] - t[n - 3]);
+    diag[1] += low[1] * (1 + r); up[1] -= low[1] * r;
+    diag[n - 2] += up[n - 2] * (1 + s); low[n - 2] -= up[n - 2] * s;
+    for (int i = 2; i + 1 < n; i++) {
+        double f = low[i] / diag[i - 1];
+        diag[i] -= f * up[i - 1];
+        m[i * d] -= f * m[(i - 1) * d];
+    }
+    m[(n - 2) * d] /= diag[n - 2];
+    for (int i = n - 3; i >= 1; i--) m[i * d] = (m[i * d] - up[i] * m[(i + 1) * d]) / diag[i];
+    m[0] = (1 + r) * m[d] - r * m[2 * d];
+    m[(n - 1) * d] = (1 + s) * m[(n - 2) * d] - s * m[(n - 3) * d];
+}
+
+/* bridges: estimate the noise */
+static wf_result wf__bridge_noise(wf_bridge *b, double *phi, double *mean, double *cov)
+{
+    int d = b->dim;
+    double part = b->delta ? 1 / wf__bridge_length(b, 0) : 0.1 * b->intervals / ((b->in.times[b->intervals] - b->in.times[0]) * b->in.count), mean_diag = 0;
+    memset(b->noise, 0, (size_t)d * (size_t)d * sizeof *b->noise);
+    for (int i = b->delta ? 1 : 0; i < (b->delta ? 2 : b->in.count); i++) {
+        wf__bridge_moments(b, i, d, phi, mean, cov);
+        for (int p = 0; p < d * d; p++) b->noise[p] += part * cov[p];
+    }
+    for (int p = 0; p < d; p++) mean_diag += b->noise[p * d + p] / d;
+    for (int p = 0; p < d; p++) { /* a number that has not moved yet can still move later */
+        double most = 0;
+        for (int i = 0; i < b->in.count; i++) if (b->variance[i * d + p] > most) most = b->variance[i * d + p];
+        double least = (b->delta ? 0.02 : 0.002) * most * b->intervals / (b->in.times[b->intervals] - b->in.times[0]) + 1e-6 * mean_diag + 1e-30;
+        b->noise[p * d + p] += b->noise[p * d + p] < least ? least : 1e-9 * mean_diag;
+    }
+    return wf__bridge_root(b->noise, d) ? (wf_result)WF_OK : wf__fail(b->arena, WF_ERROR_NUMERIC, "bridge: the covariance of the samples is not positive; is one column a sum of others?");
+}
+
+/* header: optimise from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1,expensive-optimizations,gcse")
+#endif
+
+/* bridges: couple two snapshots */
+/* What may lie between snapshots: lines with a share of the noise, bent or straight; or the mixture. */
+typedef struct wf__bridge_kind { double noise; int bent, mixed; const char *name; } wf__bridge_kind;
+static const wf__bridge_kind wf__bridge_kinds[5] = { { 1, 1, 0, "noisy lines, bent with the means" }, { 0.25, 1, 0, "lines with a quarter of the noise, bent with the means" }, { 1, 0, 0, "noisy straight lines" },
+                                                     { 0.1, 0, 0, "straight lines with a tenth of the noise" }, { 1, 0, 1, "mixtures of neighbouring snapshots" } };
+
+typedef struct wf__couple { int na, nb; int *a, *b; double *xa, *xb, *v, *sum; float *k; } wf__couple;
+
+static void wf__couple_load(const wf_bridge *b, int i, int n, const int *rows, double *x)
+{
+    double scale = 1;
+    for (int r = 0; r < n; r++) {
+        for (int p = 0; p < b->dim; p++) x[(size_t)r * (size_t)b->dim + (size_t)p] = (b->in.x[i][(size_t)rows[r] * (size_t)b->dim + (size_t)p] - b->mean[i * b->dim + p]) * scale;
+        wf__bridge_forward(b->noise, b->dim, x + (size_t)r * (size_t)b->dim);
+    }
+}
+
+static void wf__couple_costs(const wf_bridge *b, double length, wf__couple *c)
+{
+    size_t d = (size_t)b->dim;
+    for (int i = 0; i < c->na; i++) {
+        double least = HUGE_VAL;
+        float *row = c->k + (size_t)i * (size_t)c->nb;
+        for (int j = 0; j < c->nb; j++) {
+            double sum = 0;
+            for (size_t p = 0; p < d; p++) { double e = c->xa[(size_t)i * d + p] - c->xb[(size_t)j * d + p]; sum += e * e; }
+            row[j] = (float)(sum / (2 * length));
+            if ((double)row[j] < least) least = (double)row[j];
+        }
+        for (int j = 0; j < c->nb; j++) { double e = (double)row[j] - least; row[j] = (float)exp(e > 80 ? -80 : -e); }
+    }
+}
+
+/* bridges: balance rows and columns */
+static double wf__couple_sum(const float *row, const double *v, int n)
+{
+    double sum[4] = { 0, 0, 0, 0 };
+    int j = 0;
+    for (; j + 4 <= n; j += 4) { /* four sums that do not wait for each other */
+        sum[0] += (double)row[j] * v[j];
+        sum[1] += (double)row[j + 1] * v[j + 1];
+        sum[2] += (double)row[j + 2] * v[j + 2];
+        sum[3] += (double)row[j + 3] * v[j + 3];
+    }
+    for (; j < n; j++) sum[0] += (double)row[j] * v[j];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+static void wf__couple_balance(wf__couple *c, int sweeps)
+{
+    for (int j = 0; j < c->nb; j++) c->v[j] = 1;
+    for (int k = 0; k < sweeps; k++) {
+        double worst = 0;
+        for (int j = 0; j < c->nb; j++) c->sum[j] = 0;
+        for (int i = 0; i < c->na; i++) {
+            const float *row = c->k + (size_t)i * (size_t)c->nb;
+            double u = 1 / (wf__couple_sum(row, c->v, c->nb) * c->na);
+            for (int j = 0; j < c->nb; j++) c->sum[j] += (double)row[j] * u;
+        }
+        for (int j = 0; j < c->nb; j++) {
+            double want = 1.0 / (c->nb * c->sum[j]), off = fabs(c->v[j] / want - 1);
+            if (off > worst) worst = off;
+            c->v[j] = want;
+        }
+        if (worst < 1e-4) return;
+    }
+}
+
+static int wf__couple_draw(const wf__couple *c, int i, wf_rng *rng)
+{
+    const float *row = c->k + (size_t)i * (size_t)c->nb;
+    double point = wf_rng_uniform(rng) * wf__couple_sum(row, c->v, c->nb), sum = 0;
+    for (int j = 0; j < c->nb; j++) if ((sum += (double)row[j] * c->v[j]) > point) return j;
+    return c->nb - 1;
+}
+
+/* bridges: thin the events out of a point */
+static int wf__bridge_binomial(wf_rng *rng, int n, double u)
+{
+    int k = 0;
+    for (int i = 0; i < n; i++) k += wf_rng_uniform(rng) < u;
+    return k;
+}
+
+static void wf__bridge_thin(const wf_bridge *b, const double *from, const double *to, double u, wf_rng *rng, double *x)
+{
+    int left[100];
+    for (int p = 0; p < b->dim; p++) { x[p] = from[p]; left[p] = (int)(to[p] - from[p]); }
+    for (int p = 0; p < b->dim; p++)
+        for (int q = 0; q < b->dim && left[p] < 0; q++) {
+            if (left[q] <= 0) continue;
+            int n = -left[p] < left[q] ? -left[p] : left[q], k = wf__bridge_binomial(rng, n, u);
+            left[p] += n; left[q] -= n;
+            x[p] -= k; x[q] += k;
+        }
+    for (int p = 0; p < b->dim; p++) x[p] += (left[p] < 0 ? -1 : 1) * wf__bridge_binomial(rng, left[p] < 0 ? -left[p] : left[p], u);
+}
+
+/* bridges: draw a point of a line */
+static void wf__bridge_point(const wf_bridge *b, int i, double u, const double *from, const double *to, wf_rng *rng, double *x)
+{
+    int d = b->dim, thin = b->desc.counts && b->delta && !i;
+    double h = wf__bridge_length(b, i), size = sqrt(u * (1 - u) * h * wf__bridge_kinds[b->kind].noise), xi[100], v = 1 - u;
+    if (thin) wf__bridge_thin(b, from, to, u, rng, x);
+    else for (int p = 0; p < d; p++) xi[p] = wf_rng_normal(rng);
+    for (int p = 0; p < d; p++) {
+        double bend = !wf__bridge_kinds[b->kind].bent && !thin ? 0 : h * h / 6 * ((v * v * v - v) * b->bend[i * d + p] + (u * u * u - u) * b->bend[(i + 1) * d + p]);
+        if (thin) { x[p] += floor(bend + wf_rng_uniform(rng)); }
+        else {
+            double jitter = 0;
+            for (int q = 0; q <= p; q++) jitter += b->noise[p * d + q] * xi[q];
+            x[p] = v * from[p] + u * to[p] + size * jitter + bend;
+            if (b->desc.counts) x[p] = floor(x[p] + 0.5);
+        }
+        if (b->desc.counts) x[p] = x[p] < 0 ? 0 : x[p] > b->most[p] ? b->most[p] : x[p];
+    }
+}
+
+/* bridges: mix snapshots */
+static void wf__bridge_mix(wf_bridge *b, int i, wf_rng *rng)
+{
+    size_t d = (size_t)b->dim;
+    for (int k = 0; k < b->between; k++)
+        for (size_t s = 0; s < b->samples; s++) {
+            int from = wf_rng_uniform(rng) < wf__bridge_share(b, i, k) ? i + 1 : i;
+            memcpy(wf__bridge_to(b, 0, i, k) + s * d, b->in.x[from] + (size_t)b->pick[(size_t)from * b->samples + s] * d, d * sizeof(double));
+        }
+}
+
+/* bridges: fill an interval with lines */
+typedef struct wf__lines { wf_bridge *b; wf__couple *couple; int first; } wf__lines;
+
+static void wf__bridge_lines_task(void *context, int task)
+{
+    wf__lines *l = (wf__lines *)context;
+    wf_bridge *b = l->b;
+    wf__couple *c = l->couple + task;
+    int i = l->first + task;
+    wf_rng rng;
+    wf__rng_start(&rng, b->desc.seed, (uint32_t)i, WF__PURPOSE_BRIDGE);
+    if (wf__bridge_kinds[b->kind].mixed && (i || !b->delta || b->desc.method == WF_BRIDGE_MIXTURE)) { wf__bridge_mix(b, i, &rng); return; }
+    c->na = b->in.n[i] < WF__BRIDGE_COUPLED ? (int)b->in.n[i] : WF__BRIDGE_COUPLED;
+    c->nb = b->in.n[i + 1] < WF__BRIDGE_COUPLED ? (int)b->in.n[i + 1] : WF__BRIDGE_COUPLED;
+    wf__bridge_pick(b, i, (size_t)c->na, c->a);
+    wf__bridge_pick(b, i + 1, (size_t)c->nb, c->b);
+    wf__couple_load(b, i, c->na, c->a, c->xa);
+    wf__couple_load(b, i + 1, c->nb, c->b, c->xb);
+    wf__couple_costs(b, wf__bridge_length(b, i) * wf__bridge_kinds[b->kind].noise, c);
+    wf__couple_balance(c, b->desc.sweeps);
+    for (size_t s = 0; s < b->samples; s++) {
+        int row = (int)(((double)s + 0.5) / (double)b->samples * c->na), to = wf__couple_draw(c, row, &rng);
+        const double *from_x = b->in.x[i] + (size_t)c->a[row] * (size_t)b->dim, *to_x = b->in.x[i + 1] + (size_t)c->b[to] * (size_t)b->dim;
+        for (int k = 0; k < b->between; k++) wf__bridge_point(b, i, wf__bridge_share(b, i, k), from_x, to_x, &rng, wf__bridge_to(b, 0, i, k) + s * (size_t)b->dim);
+    }
+}
+
+/* bridges: fill all intervals with lines */
+static wf_result wf__bridge_lines(wf_bridge *b)
+{
+    wf_mark mark = wf_arena_mark(b->arena);
+    int threads = b->desc.threads > 0 ? b->desc.threads : wf_threads_default(b->desc.parallel), at_once = threads < 1 ? 1 : threads > 4 ? 4 : threads, ok = 1;
+    size_t na = 1, d = (size_t)b->dim;
+    wf_result r = WF_OK;
+    wf__couple c[4];
+    for (int i = 0; i < b->in.count; i++) if (b->in.n[i] > na) na = b->in.n[i];
+    if (na > WF__BRIDGE_COUPLED) na = WF__BRIDGE_COUPLED;
+    if (at_once > b->intervals) at_once = b->intervals;
+    for (int i = 0; i < at_once; i++) {
+        c[i].a = (int *)wf_alloc(b->arena, na, sizeof *c[i].a);
+        c[i].b = (int *)wf_alloc(b->arena, na, sizeof *c[i].b);
+        c[i].xa = (double *)wf_alloc(b->arena, na * d, sizeof *c[i].xa);
+        c[i].xb = (double *)wf_alloc(b->arena, na * d, sizeof *c[i].xb);
+        c[i].v = (double *)wf_alloc(b->arena, na, sizeof *c[i].v);
+        c[i].sum = (double *)wf_alloc(b->arena, na, sizeof *c[i].sum);
+        c[i].k = (float *)wf_alloc(b->arena, na * na, sizeof *c[i].k);
+        ok = ok && c[i].a && c[i].b && c[i].xa && c[i].xb && c[i].v && c[i].sum && c[i].k;
+    }
+    wf__lines l;
+    l.b = b;
+    l.couple = c;
+    for (l.first = 0; ok && r == WF_OK && l.first < b->intervals; l.first += at_once) {
+        int now = b->intervals - l.first < at_once ? b->intervals - l.first : at_once;
+        wf__parallel_for(b->desc.parallel, b->desc.threads, now, wf__bridge_lines_task, &l);
+        if (wf__bridge_tell(b, 0.5 * (l.first + now) / b->intervals, 1)) r = WF_CANCELLED;
+    }
+    wf_arena_reset(b->arena, mark);
+    return ok ? r : (wf_result)WF_ERROR_MEMORY;
+}
+
+/* bridges: write the library */
+static void wf__term_add(wf_bridge *b, int who, int by, int other, int by_other, int f, int g, int h)
+{
+    wf__term *t = &b->term[b->terms];
+    if (b->terms >= b->room) { b->terms++; return; }
+    t->who[0] = who; t->by[0] = by; t->who[1] = other; t->by[1] = by_other;
+    t->factor[0] = f; t->factor[1] = g; t->factor[2] = h;
+    t->spread = 0;
+    b->terms++;
+}
+
+static void wf__library_switches(wf_bridge *b)
+{
+    for (int g = 0; g < b->dim; g++) {
+        if (b->most[g] > 1) continue;
+        for (int j = 0; j < b->dim; j++) {
+            if (j == g || !(b->most[j] > 1)) continue;
+            wf__term_add(b, g, -1, j, -2, g + 1, j + 1, j + 1);
+            wf__term_add(b, g, -1, j, 0, g + 1, j + 1, j + 1);
+            wf__term_add(b, g, 1, j, 2, -(g + 1), 0, 0);
+            wf__term_add(b, g, 1, j, 1, -(g + 1), 0, 0);
+            wf__term_add(b, g, -1, j, -1, g + 1, j + 1, 0);
+            wf__term_add(b, g, 1, j, 0, -(g + 1), j + 1, 0);
+        }
+        wf__term_add(b, g, 1, g, 0, -(g + 1), 0, 0);
+    }
+}
+
+static void wf__library_jumps(wf_bridge *b, int kind)
+{
+    int d = b->dim, pairs = kind >= WF_LIBRARY_PAIRS;
+    for (int j = 0; j < d; j++) {
+        for (int a = 0; a <= (pairs ? d : 0); a++) wf__term_add(b, j, -1, j, 0, j + 1, a, 0);
+        for (int a = 0; a <= d; a++) wf__term_add(b, j, 1, j, 0, a, 0, 0);
+        for (int l = 0; l < d; l++) for (int a = 0; a <= (pairs ? d : 0) && l != j; a++) wf__term_add(b, j, -1, l, 1, j + 1, a, 0);
+    }
+    if (kind < WF_LIBRARY_WIDE) return;
+    for (int j = 0; j < d; j++) {
+        for (int a = 1; a <= d; a++) for (int c = a; c <= d; c++) wf__term_add(b, j, 1, j, 0, a, c, 0);
+        for (int a = 0; a <= d; a++) wf__term_add(b, j, 2, j, 0, a, 0, 0);
+        for (int a = 0; a <= d; a++) wf__term_add(b, j, -2, j, 0, j + 1, j + 1, a);
+    }
+    wf__library_switches(b);
+}
+
+/* bridges: write the continuous library */
+static void wf__library_drift(wf_bridge *b, int kind)
+{
+    int d = b->dim;
+    for (int j = 0; j < d; j++) {
+        for (int a = 0; a <= d; a++) wf__term_add(b, j, 1, j, 0, a, 0, 0);
+        if (kind >= WF_LIBRARY_PAIRS) for (int a = 1; a <= d; a++) for (int c = a; c <= d; c++) wf__term_add(b, j, 1, j, 0, a, c, 0);
+    }
+    b->free_terms = b->terms;
+    for (int j = 0; j < d; j++) {
+        int at = b->terms;
+        wf__term_add(b, j, 0, j, 0, 0, 0, 0);
+        if (at < b->room) b->term[at].spread = 1;
+    }
+}
+
+static int wf__library_write(wf_bridge *b, int kind)
+{
+    b->terms = b->free_terms = 0;
+    b->library = kind;
+    if (b->desc.counts) wf__library_jumps(b, kind);
+    else wf__library_drift(b, kind);
+    return b->terms <= b->room;
+}
+
+/* bridges: compute a propensity */
+static double wf__term_rate(const wf_bridge *b, const wf__term *t, const double *x)
+{
+    double a = 1;
+    for (int f = 0; f < 3 && t->factor[f]; f++) a *= t->factor[f] > 0 ? x[t->factor[f] - 1] : 1 - x[-t->factor[f] - 1];
+    if (!b->desc.counts) return a;
+    for (int k = 0; k < 2; k++) {
+        double after = x[t->who[k]] + t->by[k];
+        if (t->by[k] && (after < 0 || after > b->most[t->who[k]])) return 0;
+    }
+    return a;
+}
+
+/* bridges: average propensities at a time */
+static void wf__bridge_average_task(void *context, int task)
+{
+    wf_bridge *b = (wf_bridge *)context;
+    size_t d = (size_t)b->dim, width = d + 1, n, cap = 160000000 / ((size_t)(b->intervals * b->steps + 1) * (size_t)b->terms * width) + 200;
+    int i = task / b->steps, k = task % b->steps;
+    const double *rows = k ? wf__bridge_between(b, b->ready, i, k - 1) : NULL;
+    double *e = b->expected + (size_t)task * (size_t)b->terms * width;
+    n = k ? b->samples : b->in.n[i];
+    if (cap > 4000) cap = 4000;
+    size_t every = k && n > cap ? n / cap : 1, used = 0;
+    double total = 0;
+    memset(e, 0, (size_t)b->terms * width * sizeof *e);
+    for (size_t s = 0; s < n; s += every, used++) {
+        const double *x = k ? rows + s * d : b->in.x[i] + s * d;
+        double w = k ? 1 : wf__bridge_weight(b, i, s);
+        total += w;
+        for (int r = 0; r < b->terms; r++) {
+            double a = w * wf__term_rate(b, &b->term[r], x), *to = e + (size_t)r * width;
+            if (a == 0) continue;
+            to[0] += a;
+            for (size_t p = 0; p < d; p++) to[p + 1] += a * x[p];
+        }
+    }
+    for (size_t r = 0; r < (size_t)b->terms * width; r++) e[r] /= total;
+}
+
+/* bridges: write the equations of an interval */
+static void wf__bridge_equations_task(void *context, int i)
+{
+    wf_bridge *b = (wf_bridge *)context;
+    int d = b->dim, m = b->tests, n = b->terms;
+    double h = wf__bridge_length(b, i) / b->steps, *a = b->a + (size_t)i * (size_t)m * (size_t)n, column[560];
+    for (int r = 0; r < n; r++) {
+        const wf__term *t = &b->term[r];
+        double nu[32], e[33];
+        memset(nu, 0, sizeof nu);
+        memset(e, 0, sizeof e);
+        nu[t->who[0]] += t->by[0];
+        nu[t->who[1]] += t->by[1];
+        for (int k = 0; k <= b->steps; k++) {
+            const double *from = b->expected + ((size_t)(i * b->steps + k) * (size_t)n + (size_t)r) * (size_t)(d + 1);
+            for (int p = 0; p <= d; p++) e[p] += (k % b->steps ? h : 0.5 * h) * from[p];
+        }
+        int at = 0;
+        for (int p = 0; p < d; p++) column[at++] = nu[p] * e[0];
+        for (int p = 0; p < d; p++)
+            for (int q = p; q < d; q++) column[at++] = nu[q] * e[p + 1] + nu[p] * e[q + 1] + (b->desc.counts ? nu[p] * nu[q] : t->spread && p == t->who[0] && q == p) * e[0];
+        wf__bridge_forward(b->root + (size_t)i * (size_t)m * (size_t)m, m, column);
+        for (int p = 0; p < m; p++) a[p * n + r] = column[p];
+    }
+}
+
+/* bridges: whiten */
+static wf_result wf__bridge_whiten(wf_bridge *b)
+{
+    size_t m = (size_t)b->tests;
+    wf_mark mark = wf_arena_mark(b->arena);
+    double *phi = (double *)wf_alloc(b->arena, m, sizeof *phi), *cov = (double *)wf_alloc(b->arena, m * m, sizeof *cov);
+    if (!phi || !cov) return WF_ERROR_MEMORY;
+    memset(b->root, 0, (size_t)b->intervals * m * m * sizeof *b->root);
+    for (int i = 0; i < b->in.count; i++) {
+        double part = wf__bridge_moments(b, i, (int)m, phi, b->test_mean + (size_t)i * m, cov);
+        for (size_t k = 0; k < m * m; k++) {
+            if (i < b->intervals) b->root[(size_t)i * m * m + k] += part * cov[k];
+            if (i) b->root[(size_t)(i - 1) * m * m + k] += part * cov[k];
+        }
+    }
+    wf_arena_reset(b->arena, mark);
+    for (int i = 0; i < b->intervals; i++) {
+        double *root = b->root + (size_t)i * m * m, largest = 0, *y = b->b + (size_t)i * m;
+        for (size_t p = 0; p < m; p++) if (root[p * m + p] > largest) largest = root[p * m + p];
+        for (size_t p = 0; p < m; p++) root[p * m + p] += 1e-6 * root[p * m + p] + 1e-9 * largest + 1e-30;
+        if (!wf__bridge_root(root, (int)m)) return wf__fail(b->arena, WF_ERROR_NUMERIC, "bridge: the moments of interval %d have no positive covariance", i);
+        for (size_t p = 0; p < m; p++) y[p] = b->test_mean[(size_t)(i + 1) * m + p] - b->test_mean[(size_t)i * m + p];
+        wf__bridge_forward(root, (int)m, y);
+    }
+    return WF_OK;
+}
+
+/* bridges: solve with signs */
+typedef struct wf__signs { int n, used, *list, *where; const double *g, *c; double *l, *x, *z; } wf__signs;
+
+static int wf__signs_add(wf__signs *s, int j)
+{
+    double *row = s->l + (size_t)s->used * (size_t)s->n, sum = s->g[(size_t)j * (size_t)s->n + (size_t)j];
+    for (int k = 0; k < s->used; k++) {
+        double v = s->g[(size_t)j * (size_t)s->n + (size_t)s->list[k]];
+        for (int q = 0; q < k; q++) v -= row[q] * s->l[(size_t)k * (size_t)s->n + (size_t)q];
+        row[k] = v / s->l[(size_t)k * (size_t)s->n + (size_t)k];
+        sum -= row[k] * row[k];
+    }
+    if (!(sum > 1e-13)) return 0;
+    row[s->used] = sqrt(sum);
+    s->where[j] = 1;
+    s->list[s->used++] = j;
+    return 1;
+}
+
+static void wf__signs_solve(wf__signs *s)
+{
+    for (int k = 0; k < s->used; k++) {
+        double v = s->c[s->list[k]];
+        for (int q = 0; q < k; q++) v -= s->l[(size_t)k * (size_t)s->n + (size_t)q] * s->z[q];
+        s->z[k] = v / s->l[(size_t)k * (size_t)s->n + (size_t)k];
+    }
+    for (int k = s->used - 1; k >= 0; k--) {
+        for (int q = k + 1; q < s->used; q++) s->z[k] -= s->l[(size_t)q * (size_t)s->n + (size_t)k] * s->z[q];
+        s->z[k] /= s->l[(size_t)k * (size_t)s->n + (size_t)k];
+    }
+}
+
+/* Go towards z until something becomes zero, and take that out. 1 if something did. */
+static int wf__signs_step(wf__signs *s, int free_terms)
+{
+    double go = 1;
+    int out = 0, kept = 0, old = s->used;
+    for (int k = 0; k < s->used; k++) {
+        int j = s->list[k];
+        if (j >= free_terms && s->z[k] <= 0 && s->x[j] / (s->x[j] - s->z[k]) < go) go = s->x[j] / (s->x[j] - s->z[k]);
+    }
+    for (int k = 0; k < s->used; k++) {
+        int j = s->list[k];
+        s->x[j] += go * (s->z[k] - s->x[j]);
+        if (j >= free_terms && s->z[k] <= 0 && !(s->x[j] > 1e-14)) { s->x[j] = 0; s->where[j] = 0; out = 1; }
+    }
+    if (!out) return 0;
+    s->used = 0;
+    for (int k = 0; k < old; k++) { int j = s->list[k]; if (s->where[j]) s->z[kept++] = j; }
+    for (int k = 0; k < kept; k++) {
+        int j = (int)s->z[k];
+        if (!wf__signs_add(s, j)) { s->where[j] = 2; s->x[j] = 0; }
+    }
+    return 1;
+}
+
+/* bridges: minimise with signs */
+/* Minimise x'gx/2 - c'x, x[j] >= 0 for j >= free_terms; g [n][n] with a diagonal of about 1. */
+static wf_result wf__signs_fit(wf_arena *A, int n, const double *g, const double *c, int free_terms, double *x)
+{
+    wf__signs s;
+    wf_mark mark = wf_arena_mark(A);
+    double scale = 0;
+    memset(&s, 0, sizeof s);
+    s.n = n; s.g = g; s.c = c; s.x = x;
+    s.l = (double *)wf_alloc(A, (size_t)n * (size_t)n, sizeof *s.l);
+    s.z = (double *)wf_alloc(A, (size_t)n, sizeof *s.z);
+    s.list = (int *)wf_alloc(A, (size_t)n, sizeof *s.list);
+    s.where = (int *)wf_alloc(A, (size_t)n, sizeof *s.where);
+    if (!s.l || !s.z || !s.list || !s.where) { wf_arena_reset(A, mark); return WF_ERROR_MEMORY; }
+    memset(x, 0, (size_t)n * sizeof *x);
+    for (int j = 0; j < n; j++) if (fabs(c[j]) > scale) scale = fabs(c[j]);
+    for (int j = 0; j < free_terms; j++) wf__signs_add(&s, j);
+    for (int turn = 0; turn < 4 * n + 50; turn++) {
+        int best = -1;
+        double most = 1e-10 * scale;
+        wf__signs_solve(&s);
+        if (wf__signs_step(&s, free_terms)) continue;
+        for (int j = free_terms; j < n; j++) {
+            if (s.where[j]) continue;
+            double w = c[j];
+            for (int k = 0; k < s.used; k++) w -= g[(size_t)j * (size_t)n + (size_t)s.list[k]] * x[s.list[k]];
+            if (w > most) { most = w; best = j; }
+        }
+        if (best < 0) break;
+        if (!wf__signs_add(&s, best)) s.where[best] = 2; /* a copy of others */
+    }
+    wf_arena_reset(A, mark);
+    return WF_OK;
+}
+
+/* bridges: fit equations with signs */
+/* rows of a [rows][n] and y: the unknowns x, and the squared misfit. */
+static wf_result wf__signs_rows(wf_arena *A, const double *a, const double *y, size_t rows, int n, int free_terms, double ridge, double *x, double *misfit)
+{
+    size_t width = (size_t)n;
+    wf_mark mark = wf_arena_mark(A);
+    double *g = (double *)wf_alloc(A, width * width, sizeof *g), *c = (double *)wf_alloc(A, width, sizeof *c), *norm = (double *)wf_alloc(A, width, sizeof *norm);
+    if (!g || !c || !norm) { wf_arena_reset(A, mark); return WF_ERROR_MEMORY; }
+    for (size_t r = 0; r < rows; r++) {
+        const double *row = a + r * width;
+        for (size_t i = 0; i < width; i++) {
+            if (row[i] == 0) continue;
+            c[i] += row[i] * y[r];
+            for (size_t j = 0; j <= i; j++) g[i * width + j] += row[i] * row[j];
+        }
+    }
+    for (size_t i = 0; i < width; i++) norm[i] = g[i * width + i] > 0 ? sqrt(g[i * width + i]) : 1;
+    for (size_t i = 0; i < width; i++) {
+        c[i] /= norm[i];
+        for (size_t j = 0; j <= i; j++) g[i * width + j] = g[j * width + i] = g[i * width + j] / (norm[i] * norm[j]);
+        g[i * width + i] += ridge;
+    }
+    wf_result result = wf__signs_fit(A, n, g, c, free_terms, x);
+    for (size_t i = 0; i < width; i++) x[i] /= norm[i];
+    *misfit = 0;
+    for (size_t r = 0; r < rows; r++) {
+        double e = y[r];
+        for (size_t i = 0; i < width; i++) e -= a[r * width + i] * x[i];
+        *misfit += e * e;
+    }
+    wf_arena_reset(A, mark);
+    return result;
+}
+
+wf_result wf_nnls(wf_arena *A, const double *a, const double *y, size_t rows, size_t columns, double *x, double *residual)
+{
+    double misfit;
+    if (!A) return WF_ERROR_ARGUMENT;
+    if (!a || !y || !x || !rows || !columns || columns > 20000) return wf__fail(A, WF_ERROR_ARGUMENT, "nnls: %z equations for %z unknowns", rows, columns);
+    for (size_t i = 0; i < rows * columns; i++) if (!wf__finite(a[i])) return wf__fail(A, WF_ERROR_NUMERIC, "nnls: a[%z][%z] is not finite", i / columns, i % columns);
+    for (size_t i = 0; i < rows; i++) if (!wf__finite(y[i])) return wf__fail(A, WF_ERROR_NUMERIC, "nnls: b[%z] is not finite", i);
+    wf_result r = wf__signs_rows(A, a, y, rows, (int)columns, 0, 0, x, &misfit);
+    if (r == WF_OK && residual) *residual = misfit;
+    return r;
+}
+
+/* bridges: estimate the generator */
+static wf_result wf__bridge_estimate(wf_bridge *b)
+{
+    size_t m = (size_t)b->tests, n = (size_t)b->terms;
+    double misfit;
+    wf__parallel_for(b->desc.parallel, b->desc.threads, b->intervals * b->steps + 1, wf__bridge_average_task, b);
+    wf__parallel_for(b->desc.parallel, b->desc.threads, b->intervals, wf__bridge_equations_task, b);
+    wf_result r = wf__signs_rows(b->arena, b->a, b->b, m * (size_t)b->intervals, b->terms, b->free_terms, 1e-6, b->rate, &misfit);
+    if (r < 0) return r;
+    b->report.equations = (int)m * b->intervals;
+    b->report.terms = b->terms;
+    b->report.misfit = misfit / b->report.equations;
+    b->report.used = 0;
+    for (size_t j = 0; j < n; j++) b->report.used += b->rate[j] != 0;
+    for (int i = b->intervals - 1; i >= 0; i--) {
+        int from = b->desc.window < 0 || i < b->desc.window ? 0 : i - b->desc.window, to = b->desc.window < 0 || i + b->desc.window >= b->intervals ? b->intervals - 1 : i + b->desc.window;
+        if (b->desc.window < 0) memcpy(b->rate + (size_t)i * n, b->rate, n * sizeof *b->rate);
+        else r = wf__signs_rows(b->arena, b->a + (size_t)from * m * n, b->b + (size_t)from * m, m * (size_t)(to - from + 1), b->terms, b->free_terms, 1e-6, b->rate + (size_t)i * n, &misfit);
+        if (r < 0) return r;
+    }
+    return WF_OK;
+}
+
+/* bridges: live from one snapshot to the next */
+typedef struct wf__bridge_jumps { const wf__term *term[1024]; double rate[1024]; int n; } wf__bridge_jumps;
+
+static void wf__bridge_gather(const wf_bridge *b, int i, wf__bridge_jumps *j)
+{
+    j->n = 0;
+    for (int r = 0; r < b->terms; r++) {
+        double k = b->rate[(size_t)i * (size_t)b->terms + (size_t)r];
+        if (k == 0) continue;
+        j->term[j->n] = &b->term[r];
+        j->rate[j->n++] = k;
+    }
+}
+
+static int wf__bridge_live(wf_bridge *b, int i, size_t s, const wf__bridge_jumps *j, wf_rng *rng)
+{
+    double x[100], a[1024], t = 0, h = wf__bridge_length(b, i) / b->steps;
+    size_t d = (size_t)b->dim;
+    memcpy(x, b->in.x[i] + (size_t)b->pick[(size_t)i * b->samples + s] * d, d * sizeof *x);
+    for (int k = 0, events = 0; k < b->between; events++) {
+        double total = 0, sum = 0;
+        for (int r = 0; r < j->n; r++) total += a[r] = j->rate[r] * wf__term_rate(b, j->term[r], x);
+        t = total > 0 ? t - wf__log(wf_rng_uniform(rng)) / total : HUGE_VAL;
+        for (; k < b->between && (k + 1) * h < t; k++) memcpy(wf__bridge_to(b, 1, i, k) + s * d, x, d * sizeof *x);
+        double point = wf_rng_uniform(rng) * total;
+        int r = 0, last = 0;
+        for (r = 0; r < j->n && (sum += a[r]) <= point; r++) if (a[r] > 0) last = r;
+        if (r == j->n) r = last;
+        if (total > 0) for (int q = 0; q < 2; q++) x[j->term[r]->who[q]] += j->term[r]->by[q];
+        if (events > WF__BRIDGE_MOST_EVENTS || !wf__finite(total)) return 0;
+    }
+    return 1;
+}
+
+/* bridges: walk from one snapshot to the next */
+static int wf__bridge_walk(wf_bridge *b, int i, size_t s, const wf__bridge_jumps *j, wf_rng *rng)
+{
+    enum { FINE = 4 };
+    double x[100], v[100], h = wf__bridge_length(b, i) / (b->steps * FINE);
+    size_t d = (size_t)b->dim;
+    memcpy(x, b->in.x[i] + (size_t)b->pick[(size_t)i * b->samples + s] * d, d * sizeof *x);
+    for (int k = 0; k < b->between * FINE; k++) {
+        memset(v, 0, d * sizeof *v);
+        for (int r = 0; r < j->n; r++) {
+            const wf__term *t = j->term[r];
+            if (t->spread) v[t->who[0]] += sqrt(j->rate[r] * h) * wf_rng_normal(rng);
+            else v[t->who[0]] += j->rate[r] * h * wf__term_rate(b, t, x);
+        }
+        for (size_t p = 0; p < d; p++) {
+            x[p] += v[p];
+            if (!wf__finite(x[p])) return 0;
+        }
+        if (k % FINE == FINE - 1) memcpy(wf__bridge_to(b, 1, i, k / FINE) + s * d, x, d * sizeof *x);
+    }
+    return 1;
+}
+
+/* bridges: simulate all intervals */
+enum { WF__BRIDGE_PARTS = 8 };
+
+static void wf__bridge_simulate_task(void *context, int task)
+{
+    wf_bridge *b = (wf_bridge *)context;
+    int i = task / WF__BRIDGE_PARTS, part = task % WF__BRIDGE_PARTS;
+    size_t from = b->samples * (size_t)part / WF__BRIDGE_PARTS, to = b->samples * (size_t)(part + 1) / WF__BRIDGE_PARTS;
+    wf__bridge_jumps jumps;
+    wf__bridge_gather(b, i, &jumps);
+    for (size_t s = from; s < to; s++) {
+        wf_rng rng;
+        wf__rng_start(&rng, b->key, (uint32_t)((size_t)i * b->samples + s), WF__PURPOSE_BRIDGE);
+        if (!(b->desc.counts ? wf__bridge_live : wf__bridge_walk)(b, i, s, &jumps, &rng)) { b->failed[task] = 1; return; }
+    }
+}
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+
+/* bridges: try a library */
+static int wf__bridge_refused(const wf_bridge *b) { return b->desc.method != WF_BRIDGE_GENERATOR && !(b->report.misfit <= b->desc.limit); }
+
+static wf_result wf__bridge_try(wf_bridge *b, int kind)
+{
+    if (!wf__library_write(b, kind)) return WF_OK;
+    for (int k = 0; k < b->desc.rounds; k++) {
+        b->ready = k > 0;
+        wf_result r = wf__bridge_estimate(b);
+        b->report.library = kind;
+        if (r < 0 || wf__bridge_refused(b)) return r;
+        b->key = b->desc.seed + (uint64_t)0x9E3779B97F4A7C15ull * (uint64_t)(k + 1);
+        memset(b->failed, 0, (size_t)b->intervals * WF__BRIDGE_PARTS);
+        wf__parallel_for(b->desc.parallel, b->desc.threads, b->intervals * WF__BRIDGE_PARTS, wf__bridge_simulate_task, b);
+        for (int t = 0; t < b->intervals * WF__BRIDGE_PARTS; t++) if (b->failed[t]) { b->report.misfit = HUGE_VAL; return WF_OK; }
+        if (wf__bridge_tell(b, 0.5 + 0.5 * (k + 1) / b->desc.rounds, 1)) return WF_CANCELLED;
+    }
+    b->report.method = WF_BRIDGE_GENERATOR;
+    return WF_OK;
+}
+
+/* bridges: say what was done */
+static void wf__bridge_say(wf_bridge *b)
+{
+    static const char *const library[4] = { "", "linear", "pairwise", "wide" };
+    wf_bridge_report *r = &b->report;
+    const char *blind = b->delta ? " Between the first snapshot, which is one state, and the second, nothing was observed: whatever settled in that time is assumed, not learned." : "";
+    char why[200] = "";
+    if (r->method == WF_BRIDGE_GENERATOR) {
+        wf__format(r->text, sizeof r->text, "generator: %d of %d terms of the %s library have a rate; misfit %g per equation over %d equations (about 1 or less is as good as the samples can tell, more than %g is refused).",
+                   r->used, r->terms, library[b->library], r->misfit, r->equations, b->desc.limit);
+        return;
+    }
+    if (b->tried) wf__format(why, sizeof why, "Generators were refused, the first with a misfit of %g per equation, the last with %g (the limit is %g): no mechanism of the library moves means and covariances as the snapshots do. ", b->first, r->misfit, b->desc.limit);
+    else if (b->desc.method == WF_BRIDGE_AUTO) wf__format(why, sizeof why, "A generator was not tried, as its library or its moments would be too large. ");
+    wf__format(r->text, sizeof r->text, "%s%s between snapshots%s.%s", why, wf__bridge_kinds[b->kind].name, b->desc.method == WF_BRIDGE_MIXTURE || b->at || b->intervals < 4 ? "" : ", as they came closest to every other snapshot when those were left out", blind);
+}
+
+/* bridges: lay out the result */
+static void wf__bridge_lay_out(wf_bridge *b, int times)
+{
+    double *t = (double *)(uintptr_t)b->out.times;
+    size_t *n = (size_t *)(uintptr_t)b->out.n;
+    const double **x = (const double **)(uintptr_t)b->out.x, **w = (const double **)(uintptr_t)b->out.weight;
+    for (int k = 0; k < times; k++) {
+        int i = k / b->steps, part = k % b->steps;
+        t[k] = part ? b->in.times[i] + wf__bridge_length(b, i) * part / b->steps : b->in.times[i];
+        n[k] = part ? b->samples : b->in.n[i];
+        x[k] = part ? wf__bridge_between(b, b->report.method == WF_BRIDGE_GENERATOR, i, part - 1) : b->in.x[i];
+        w[k] = part || !b->in.weight ? NULL : b->in.weight[i];
+    }
+    b->out.count = times;
+    b->out.dim = b->dim;
+}
+
+/* bridges: describe a bridge */
+static wf_result wf__bridge_settle(wf_bridge *b, const wf_bridge_desc *desc)
+{
+    wf_bridge_desc *d = &b->desc;
+    if (desc) *d = *desc;
+    if ((unsigned)d->method > 3 || (unsigned)d->library > 3 || d->between > 1000 || d->samples < 0 || d->samples > 10000000 || d->rounds < 0 || d->sweeps < 0 || !(d->limit >= 0) || d->states < 0)
+        return wf__fail(b->arena, WF_ERROR_ARGUMENT, "bridge: an option is out of range (method %d, library %d, between %d, samples %d, rounds %d, limit %g)", d->method, d->library, d->between, d->samples, d->rounds, d->limit);
+    if (!d->between) d->between = 9;
+    if (d->between < 0) d->between = 0;
+    if (!d->rounds) d->rounds = 3;
+    if (!d->window) d->window = 1;
+    if (d->limit == 0) d->limit = 2;
+    if (!d->sweeps) d->sweeps = 200;
+    b->between = d->between;
+    b->steps = d->between + 1;
+    double room = 16777216.0 / ((double)b->dim * b->between * b->intervals + 1);
+    if (!d->samples) d->samples = room > 10000 ? 10000 : room < 1000 ? 1000 : (int)room;
+    b->samples = (size_t)d->samples;
+    return WF_OK;
+}
+
+static void wf__bridge_look(wf_bridge *b, double *phi, double *mean, double *cov)
+{
+    int d = b->dim;
+    double largest = 0;
+    for (int i = 0; i < b->in.count; i++) {
+        wf__bridge_moments(b, i, d, phi, mean, cov);
+        for (int p = 0; p < d; p++) { b->mean[i * d + p] = mean[p]; b->variance[i * d + p] = cov[p * d + p]; }
+        for (size_t r = 0; r < b->in.n[i]; r++)
+            for (int p = 0; p < d; p++) {
+                double x = b->in.x[i][r * (size_t)d + (size_t)p];
+                if (x > b->most[p]) b->most[p] = x;
+                if (x > largest) largest = x;
+            }
+        wf__bridge_pick(b, i, b->samples, b->pick + (size_t)i * b->samples);
+    }
+    if (b->desc.states > 1) largest = b->desc.states - 1;
+    for (int p = 0; p < d; p++) if (b->most[p] > 1) b->most[p] = largest;
+    b->delta = 1;
+    for (int p = 0; p < d; p++) if (b->variance[p] > 1e-20 * (1 + b->mean[p] * b->mean[p])) b->delta = 0; /* the same row, but for rounding */
+    double *work = cov; /* three rows of `count` */
+    for (int p = 0; p < d; p++) wf__bridge_bend(b, p, work, work + b->in.count, work + 2 * b->in.count);
+}
+
+/* bridges: make room */
+static void *wf__bridge_take(wf_bridge *b, size_t count, size_t each, int *ok)
+{
+    void *p = *ok ? wf_alloc(b->arena, count ? count : 1, each) : NULL;
+    if (!p) *ok = 0;
+    return p;
+}
+
+static int wf__bridge_room(wf_bridge *b)
+{
+    size_t d = (size_t)b->dim, count = (size_t)b->in.count, intervals = (size_t)b->intervals, times = intervals * (size_t)b->steps + 1, m = d + d * (d + 1) / 2, made = intervals * (size_t)b->between * b->samples * d;
+    int ok = 1, generator = b->between > 0 && d <= 32 && (b->desc.method == WF_BRIDGE_AUTO || b->desc.method == WF_BRIDGE_GENERATOR);
+    b->mean = (double *)wf__bridge_take(b, count * d, sizeof(double), &ok);
+    b->variance = (double *)wf__bridge_take(b, count * d, sizeof(double), &ok);
+    b->bend = (double *)wf__bridge_take(b, count * d, sizeof(double), &ok);
+    b->noise = (double *)wf__bridge_take(b, d * d, sizeof(double), &ok);
+    b->most = (double *)wf__bridge_take(b, d, sizeof(double), &ok);
+    b->pick = (int *)wf__bridge_take(b, count * b->samples, sizeof(int), &ok);
+    b->made[0] = (double *)wf__bridge_take(b, made, sizeof(double), &ok);
+    b->out.times = (double *)wf__bridge_take(b, times, sizeof(double), &ok);
+    b->out.n = (size_t *)wf__bridge_take(b, times, sizeof(size_t), &ok);
+    b->out.x = (const double **)wf__bridge_take(b, times, sizeof(double *), &ok);
+    b->out.weight = (const double **)wf__bridge_take(b, times, sizeof(double *), &ok);
+    if (!generator || !ok) return ok;
+    b->tests = (int)m;
+    b->room = 30000000 / (int)(times * (d + 1)) < 900 ? 30000000 / (int)(times * (d + 1)) : 900;
+    size_t room = (size_t)b->room;
+    b->made[1] = (double *)wf__bridge_take(b, made, sizeof(double), &ok);
+    b->test_mean = (double *)wf__bridge_take(b, count * m, sizeof(double), &ok);
+    b->root = (double *)wf__bridge_take(b, intervals * m * m, sizeof(double), &ok);
+    b->expected = (double *)wf__bridge_take(b, times * room * (d + 1), sizeof(double), &ok);
+    b->a = (double *)wf__bridge_take(b, intervals * m * room, sizeof(double), &ok);
+    b->b = (double *)wf__bridge_take(b, intervals * m, sizeof(double), &ok);
+    b->rate = (double *)wf__bridge_take(b, intervals * room, sizeof(double), &ok);
+    b->term = (wf__term *)wf__bridge_take(b, room, sizeof(wf__term), &ok);
+    b->failed = (char *)wf__bridge_take(b, intervals * WF__BRIDGE_PARTS, 1, &ok);
+    return ok;
+}
+
+/* bridges: make a bridge */
+wf_bridge *wf_bridge_new(wf_arena *A, const wf_snapshots *data, const wf_bridge_desc *desc)
+{
+    if (!A || wf__snapshots_check(A, "bridge", data, 2, desc && desc->counts) < 0) return NULL;
+    wf_bridge *b = (wf_bridge *)wf_alloc(A, 1, sizeof *b);
+    if (!b) return NULL;
+    b->arena = A;
+    b->in = *data;
+    b->dim = data->dim;
+    b->intervals = data->count - 1;
+    if (wf__bridge_settle(b, desc) < 0 || !wf__bridge_room(b)) return NULL;
+    wf_mark mark = wf_arena_mark(A);
+    size_t d = (size_t)b->dim, room = d * d + 3 * (size_t)b->in.count;
+    double *phi = (double *)wf_alloc(A, d, sizeof *phi), *mean = (double *)wf_alloc(A, d, sizeof *mean), *cov = (double *)wf_alloc(A, room, sizeof *cov);
+    if (!phi || !mean || !cov) return NULL;
+    wf__bridge_look(b, phi, mean, cov);
+    if (wf__bridge_noise(b, phi, mean, cov) < 0) return NULL;
+    wf_arena_reset(A, mark);
+    return b;
+}
+
+const wf_snapshots *wf_bridge_data(const wf_bridge *b) { return b && b->out.count ? &b->out : NULL; }
+const wf_bridge_report *wf_bridge_about(const wf_bridge *b) { return b ? &b->report : NULL; }
+
+/* bridges: compare with what was left out */
+static double wf__bridge_miss(wf_bridge *half, const wf_bridge *b, int i, double *work, wf_result *r)
+{
+    size_t d = (size_t)b->dim, n = half->samples;
+    double *x = work, *y = work + n * d, distance = 0;
+    const double *made = wf__bridge_between(half, 0, i, 0);
+    int left = 2 * i + 1;
+    for (size_t s = 0; s < n; s++)
+        for (size_t p = 0; p < d; p++) {
+            double scale = 1 / sqrt(b->variance[(size_t)left * d + p] + 1e-300);
+            x[s * d + p] = made[s * d + p] * scale;
+            y[s * d + p] = b->in.x[left][(size_t)b->pick[(size_t)left * b->samples + s * b->samples / n] * d + p] * scale;
+        }
+    wf_points px, py;
+    px.x = x; px.weight = NULL; px.n = n; px.dim = d;
+    py = px;
+    py.x = y;
+    if (*r == WF_OK) *r = wf_energy_distance(b->arena, &px, &py, &distance, NULL);
+    return distance;
+}
+
+/* bridges: choose what lies between */
+static wf_result wf__bridge_choose(wf_bridge *b)
+{
+    int kept = b->intervals / 2 + 1, kinds = b->desc.method == WF_BRIDGE_AUTO ? WF__BRIDGE_MIXED + 1 : WF__BRIDGE_MIXED;
+    wf_mark mark = wf_arena_mark(b->arena);
+    wf_snapshots s = b->in;
+    wf_bridge_desc d = b->desc;
+    double least = HUGE_VAL;
+    wf_result r = WF_OK;
+    if (b->intervals < 4) return WF_OK;
+    double *times = (double *)wf_alloc(b->arena, (size_t)kept, sizeof *times), *at = (double *)wf_alloc(b->arena, (size_t)kept, sizeof *at);
+    size_t *n = (size_t *)wf_alloc(b->arena, (size_t)kept, sizeof *n);
+    const double **x = (const double **)wf_alloc(b->arena, (size_t)kept, sizeof *x), **w = (const double **)wf_alloc(b->arena, (size_t)kept, sizeof *w);
+    for (int i = 0; times && at && n && x && w && i < kept; i++) {
+        times[i] = b->in.times[2 * i];
+        n[i] = b->in.n[2 * i];
+        x[i] = b->in.x[2 * i];
+        w[i] = b->in.weight ? b->in.weight[2 * i] : NULL;
+        if (i) at[i - 1] = (b->in.times[2 * i - 1] - b->in.times[2 * i - 2]) / (b->in.times[2 * i] - b->in.times[2 * i - 2]);
+    }
+    s.count = kept; s.times = times; s.n = n; s.x = x; s.weight = w;
+    d.method = WF_BRIDGE_DIFFUSION; d.between = 1; d.samples = b->samples < 1000 ? (int)b->samples : 1000; d.progress = NULL;
+    wf_bridge *half = times && at && n && x && w ? wf_bridge_new(b->arena, &s, &d) : NULL;
+    double *work = half ? (double *)wf_alloc(b->arena, 2 * half->samples * (size_t)b->dim, sizeof *work) : NULL;
+    if (!work) r = WF_ERROR_MEMORY;
+    else { half->at = at; memcpy(half->most, b->most, (size_t)b->dim * sizeof *b->most); }
+    for (int kind = 0; r == WF_OK && kind < kinds; kind++) {
+        double miss = 0;
+        half->kind = kind;
+        r = wf__bridge_lines(half);
+        for (int i = half->delta; i < half->intervals; i++) miss += wf__bridge_miss(half, b, i, work, &r);
+        if (miss < least) { least = miss; b->kind = kind; }
+        if (r == WF_OK && wf__bridge_tell(b, 0.5 + 0.5 * (kind + 1) / kinds, 1)) r = WF_CANCELLED;
+    }
+    if (b->kind == WF__BRIDGE_MIXED) b->report.method = WF_BRIDGE_MIXTURE;
+    wf_arena_reset(b->arena, mark);
+    return r;
+}
+
+/* bridges: make the samples */
+static wf_result wf__bridge_generate(wf_bridge *b)
+{
+    int counts = b->desc.counts, least = b->desc.library ? b->desc.library : counts ? WF_LIBRARY_PAIRS : WF_LIBRARY_LINEAR, tried = 0;
+    int last = b->desc.library || b->desc.method == WF_BRIDGE_GENERATOR ? least : WF_LIBRARY_WIDE;
+    double first = 0;
+    wf_result r = b->root ? wf__bridge_whiten(b) : (wf_result)WF_OK;
+    for (int kind = least; b->root && r == WF_OK && kind <= last && b->report.method != WF_BRIDGE_GENERATOR; kind++) {
+        if (!counts && kind == WF_LIBRARY_PAIRS && !b->desc.library) continue;
+        if (!wf__library_write(b, kind) && kind > WF_LIBRARY_LINEAR && !tried) { if (!wf__library_write(b, kind = WF_LIBRARY_LINEAR)) break; last = kind; }
+        if (b->terms > b->room) break;
+        r = wf__bridge_try(b, kind);
+        if (!tried++) first = b->report.misfit;
+    }
+    b->first = first;
+    b->tried = tried;
+    return r;
+}
+
+wf_result wf_bridge_fit(wf_bridge *b)
+{
+    if (!b) return WF_ERROR_ARGUMENT;
+    int method = b->desc.method;
+    memset(&b->report, 0, sizeof b->report);
+    b->report.method = method == WF_BRIDGE_MIXTURE ? WF_BRIDGE_MIXTURE : WF_BRIDGE_DIFFUSION;
+    b->out.count = 0;
+    b->kind = method == WF_BRIDGE_MIXTURE ? WF__BRIDGE_MIXED : b->intervals < 4 ? WF__BRIDGE_STRAIGHT : 0;
+    wf_result r = wf__bridge_lines(b);
+    if (r == WF_OK && (method == WF_BRIDGE_AUTO || method == WF_BRIDGE_GENERATOR)) r = wf__bridge_generate(b);
+    if (r == WF_OK && b->report.method == WF_BRIDGE_DIFFUSION && !b->at && b->between) {
+        r = wf__bridge_choose(b);
+        if (r == WF_OK && b->kind) r = wf__bridge_lines(b);
+    }
+    if (r == WF_OK) wf__bridge_say(b);
+    if (r == WF_OK) wf__bridge_lay_out(b, b->intervals * b->steps + 1);
+    return r;
+}
+
+/* bridges: name a term */
+static void wf__bridge_spell(const wf_bridge *b, const wf__term *t, wf__text *text)
+{
+    for (int f = 0; f < 3 && t->factor[f]; f++) {
+        wf__put(text, t->factor[f] > 0 ? "x" : "(1-x");
+        wf__put_int(text, (t->factor[f] > 0 ? t->factor[f] : -t->factor[f]) - 1);
+        wf__put(text, t->factor[f] > 0 ? " " : ") ");
+    }
+    if (!t->factor[0]) wf__put(text, "1 ");
+    wf__put(text, b->desc.counts ? "->" : t->spread ? "-> noise of" : "-> drift of");
+    for (int q = 0; q < 2; q++) {
+        if (!t->by[q] && (b->desc.counts || q)) continue;
+        wf__put(text, b->desc.counts ? t->by[q] > 0 ? " +" : " -" : " ");
+        if (t->by[q] > 1 || t->by[q] < -1) { wf__put_int(text, t->by[q] < 0 ? -t->by[q] : t->by[q]); wf__put(text, " "); }
+        wf__put(text, "x");
+        wf__put_int(text, t->who[q]);
+    }
+}
+
+wf_result wf_bridge_term(const wf_bridge *b, int i, int k, double *rate, int *change, char *text, size_t size)
+{
+    if (!b || i < 0 || k < 0 || k >= b->intervals || i >= b->report.terms || b->report.method != WF_BRIDGE_GENERATOR) return WF_ERROR_ARGUMENT;
+    const wf__term *t = &b->term[i];
+    if (rate) *rate = b->rate[(size_t)k * (size_t)b->terms + (size_t)i];
+    for (int p = 0; change && p < b->dim; p++) change[p] = (t->who[0] == p ? t->by[0] : 0) + (t->who[1] == p ? t->by[1] : 0);
+    if (!text || !size) return WF_OK;
+    wf__text out;
+    out.at = text;
+    out.end = text + size - 1;
+    wf__bridge_spell(b, t, &out);
+    *out.at = 0;
+    return WF_OK;
+}
+#endif /* WF_NO_BRIDGES */
 
 /* header: restore the compiler */
 #ifdef __cplusplus

@@ -5,6 +5,7 @@
     python3 bench/run.py --only engine    the gradient of a network against the processor's peak (bench/bench_engine.c)
     python3 bench/run.py --only kernels   matrix kernels and elementary functions (bench/bench_kernels.c)
     python3 bench/run.py --only compile   the time to compile the header against stb_image.h
+    python3 bench/run.py --only NAME      bench/bench_NAME.c: one for each method
 
 All figures are CPU time of one thread. A ratio compares neighbours in time; absolute numbers depend on the machine and on who else uses it.
 """
@@ -130,16 +131,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--cc", default=os.environ.get("CC", "cc"))
     parser.add_argument("--cflags", default="-std=c99 -O2")
-    parser.add_argument("--only", default="", choices=["", "engine", "kernels", "compile"])
+    programs = sorted(f.stem[len("bench_"):] for f in (ROOT / "bench").glob("bench_*.c"))
+    parser.add_argument("--only", default="", choices=["", "compile", *programs])
     parser.add_argument("--quick", action="store_true", help="few repetitions: is everything in order?")
     o = parser.parse_args()
     cc, flags, quick = shlex.split(o.cc), shlex.split(o.cflags), ["--quick"] if o.quick else []
     machine(cc)
     lines: List[Line] = []
-    if o.only in ("", "kernels"):
-        lines += program("bench_kernels", cc, flags, quick)
-    if o.only in ("", "engine"):
-        lines += program("bench_engine", cc, flags, quick)
+    for name in programs:
+        if o.only in ("", name):
+            lines += program("bench_" + name, cc, flags, quick)
     if o.only in ("", "compile", "engine"):
         lines += compile_time(cc, 1 if o.quick else 3)
     table(lines)

@@ -1,4 +1,6 @@
-/* Learn how the probabilities of an epidemic move, from eleven snapshots, and compare with what nobody showed the model. */
+/* Learn how the probabilities of an epidemic move, from eleven snapshots, and compare with what nobody showed the model.
+   Samples between the snapshots come from a generator that is estimated from their moments; a path of weights is fitted to snapshots and samples together.
+   --published: the method of the WeightFlow paper instead. */
 #define _POSIX_C_SOURCE 200809L
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
@@ -12,7 +14,7 @@ typedef struct score_t { double w, jsd, *each; } score_t;
 
 typedef struct setting_t {
     const char *data, *out;
-    int seed, steps, threads, json, published, ode, trajectories;
+    int seed, steps, threads, json, published, corrected, ode, lines, trajectories;
 } setting_t;
 
 static void fail(const wf_arena *A, const char *what)
@@ -42,8 +44,10 @@ static counts_t read_counts(wf_arena *A, const char *path)
     counts_t c = { 0 };
     wf_array *a = wf_npy_read(A, path);
     if (!a) fail(A, "reading");
-    if (a->nd != 3 || a->shape[0] < 4 || a->shape[1] < 11 || (a->shape[1] - 1) % 10 || a->shape[2] < 1 || a->shape[2] > 32) {
-        fprintf(stderr, "epidemic: %s: expected trajectories x times x species with at least 4 trajectories, 10 k + 1 times and at most 32 species\n", path);
+    if (a->nd != 3 || a->shape[0] < 4 || a->shape[1] < 11 || a->shape[1] > 2551 || (a->shape[1] - 1) % 10 || a->shape[2] < 1 || a->shape[2] > 32) {
+        fprintf(stderr, "epidemic: %s: expected trajectories x times x species: at least 4 trajectories, 10 k + 1 times with k from 1 to 255, at most 32 species; it holds", path);
+        for (int i = 0; i < a->nd; i++) fprintf(stderr, "%s%zu", i ? " x " : " ", (size_t)a->shape[i]);
+        fprintf(stderr, a->nd ? "\n" : " one number\n");
         exit(1);
     }
     double *x = wf_array_f64(A, a);
@@ -162,18 +166,18 @@ static void mix_anchors(wf_weightflow *m, size_t times, float *tokens)
     }
 }
 
-static wf_weightflow *learn(wf_arena *A, const setting_t *set, counts_t train, int states, progress_t *bar, double *loss)
+/* The method of the paper, or only its anchors, one for each snapshot. */
+static wf_weightflow *learn_published(wf_arena *A, const setting_t *set, counts_t train, int states, progress_t *bar, double *loss)
 {
     wf_weightflow_desc d = { 0 };
     double times[256];
     const int32_t *rows[256];
     size_t n[256], stride[256];
     int anchors = (int)((train.times - 1) / 10) + 1;
-    if (anchors > 256) { fprintf(stderr, "epidemic: more than 256 snapshots\n"); exit(1); }
     d.species = (int)train.species;
     d.states = states;
     d.control = set->ode ? WF_CONTROL_ODE : WF_CONTROL_CDE;
-    d.as_published = set->published;
+    d.as_published = set->published && !set->corrected;
     d.seed = (uint64_t)set->seed;
     d.threads = set->threads;
     d.progress = progress_show;
@@ -187,8 +191,46 @@ static wf_weightflow *learn(wf_arena *A, const setting_t *set, counts_t train, i
     wf_weightflow *m = wf_weightflow_new(A, &d, times, anchors);
     if (!m) fail(A, "model");
     if (wf_weightflow_fit_anchors(m, rows, n, stride, 0, 0) < 0) fail(A, "anchors");
-    if (wf_weightflow_fit_path(m, set->published ? 0 : 2000) < 0) fail(A, "path");
+    if (!set->published) return m;
+    if (wf_weightflow_fit_path(m, 0) < 0) fail(A, "path");
     if (wf_weightflow_fit_field(m, set->steps, loss) < 0) fail(A, "field");
+    return m;
+}
+
+/* Samples between the snapshots, and a path of weights through all of them. */
+static wf_weight_path *learn(wf_arena *A, const setting_t *set, counts_t train, int states, progress_t *bar, double *loss, const char **story)
+{
+    wf_bridge_desc b = { 0 };
+    wf_weight_path_desc d = { 0 };
+    int shown = (int)((train.times - 1) / 10) + 1;
+    double *times = wf_alloc(A, (size_t)shown, sizeof *times), **rows = wf_alloc(A, (size_t)shown, sizeof *rows);
+    size_t *n = wf_alloc(A, (size_t)shown, sizeof *n);
+    if (!times || !rows || !n) fail(A, "memory");
+    for (int i = 0; i < shown; i++) {
+        times[i] = 5.0 * i;
+        n[i] = train.n;
+        if (!(rows[i] = wf_alloc(A, train.n * train.species, sizeof **rows))) fail(A, "memory");
+        for (size_t r = 0; r < train.n; r++)
+            for (size_t s = 0; s < train.species; s++) rows[i][r * train.species + s] = train.x[(r * train.times + (size_t)i * 10) * train.species + s];
+    }
+    wf_snapshots snapshots = { shown, (int)train.species, times, n, (const double *const *)rows, NULL };
+    b.counts = 1;
+    b.states = states;
+    b.method = set->lines ? WF_BRIDGE_DIFFUSION : WF_BRIDGE_AUTO;
+    b.seed = d.seed = (uint64_t)set->seed;
+    b.threads = d.threads = set->threads;
+    b.progress = d.progress = progress_show;
+    b.progress_user = d.progress_user = bar;
+    wf_bridge *bridge = wf_bridge_new(A, &snapshots, &b);
+    if (!bridge || wf_bridge_fit(bridge) < 0) fail(A, "bridge");
+    *story = wf_bridge_about(bridge)->text;
+    d.states = states;
+    d.dim = (int)train.species;
+    d.updates = set->steps;
+    d.field = set->ode ? WF_FIELD_ODE : WF_FIELD_NONE;
+    wf_weight_path *m = wf_weight_path_new(A, &d, 0, times[shown - 1]);
+    if (!m || wf_weight_path_fit(m, wf_bridge_data(bridge), loss) < 0) fail(A, "path");
+    if (set->ode && wf_weight_path_fit_field(m, wf_bridge_data(bridge), loss) < 0) fail(A, "field");
     return m;
 }
 
@@ -223,7 +265,7 @@ static void draw_marginals(wf_arena *A, const char *path, counts_t truth, counts
     for (int j = 0; j < 5; j++) { q[j] = wf_alloc(A, T, sizeof(double)); r[j] = wf_alloc(A, T, sizeof(double)); }
     if (!x || !r[4] || !q[4] || !svg_open(&s, path, 760, 60 + 190.0 * panels)) { fprintf(stderr, "epidemic: cannot write %s\n", path); exit(1); }
     svg_text(&s, 70, 24, "start", "font-size=\"16\" font-weight=\"bold\" fill=\"#222\"", "What the model learned, against runs it never saw");
-    svg_text(&s, 70, 42, "start", "fill=\"#555\"", "shaded: 5-95 % and 25-75 % of true runs; lines: the same of the model, and its median; ticks: snapshots it was shown");
+    svg_text(&s, 70, 42, "start", "fill=\"#555\"", "shaded: 5-95 % and 25-75 % of true runs; lines: the model's, and its median; ticks: snapshots it saw");
     for (size_t k = 0; k < T; k++) x[k] = 0.5 * (double)k;
     for (int p = 0; p < panels; p++) {
         double top = 0;
@@ -271,13 +313,14 @@ static void draw_errors(wf_arena *A, const char *path, const score_t *scores, co
 
 /* ---- the story ---- */
 
-static void report(const setting_t *set, const score_t *s, const char *const *names, int n, double train_seconds, double loss)
+static void report(const setting_t *set, const score_t *s, const char *const *names, int n, double train_seconds, double loss, const char *story)
 {
     if (!set->json) {
         printf("\n%-34s %8s %8s\n", "", "W", "JSD");
         for (int i = 0; i < n; i++) printf("%-34s %8.4f %8.4f\n", names[i], s[i].w, s[i].jsd);
         printf("\nW: mean distance between histograms of each species, matched; JSD: Jensen-Shannon divergence; means over all times but the first.\n");
-        printf("field: mean loss of the last tenth of %d updates %.4g; training took %.1f s\n\n", set->steps, loss, train_seconds);
+        if (set->published) printf("field: mean loss of the last tenth of %d updates %.4g; training took %.1f s\n\n", set->steps, loss, train_seconds);
+        else printf("between the snapshots: %s\npath: mean negative log-likelihood %.4g nats; training took %.1f s\n\n", story, loss, train_seconds);
     }
     printf("{\"example\":\"epidemic\",\"w\":%.6f,\"jsd\":%.6f,\"w_weights_interpolated\":%.6f,\"jsd_weights_interpolated\":%.6f,\"w_marginals_interpolated\":%.6f,"
            "\"jsd_marginals_interpolated\":%.6f,\"w_floor\":%.6f,\"jsd_floor\":%.6f,\"train_seconds\":%.2f,\"threads\":%d,\"seed\":%d}\n",
@@ -288,22 +331,28 @@ static void file_name(char *buffer, size_t size, const char *folder, const char 
 
 int main(int argc, char **argv)
 {
-    setting_t set = { NULL, "out", 1, 900, 0, 0, 0, 0, 1000 };
+    setting_t set = { NULL, "out", 1, 5000, 0, 0, 0, 0, 0, 0, 1000 };
     const option_t options[] = {
         { "data", "trajectories x times x species in a .npy file; half is learned from, half is kept to judge", 's', &set.data },
         { "seed", "of everything random", 'i', &set.seed },
-        { "steps", "updates of the vector field", 'i', &set.steps },
+        { "steps", "updates of the weight path; published: 10000 of the vector field", 'i', &set.steps },
         { "threads", "0: all", 'i', &set.threads },
         { "trajectories", "simulated for training, and again as many to judge", 'i', &set.trajectories },
-        { "ode", "leave out the control path", 'b', &set.ode },
+        { "ode", "turn the path into a differential equation for the weights; published: leave out the control path", 'b', &set.ode },
+        { "lines", "know nothing about reactions: noisy lines between the snapshots", 'b', &set.lines },
         { "published", "as in the paper: its time convention, 10000 updates, judged on the training trajectories", 'b', &set.published },
+        { "corrected", "as published, but with time corrected, a quick beginning and a falling rate: 2500 updates", 'b', &set.corrected },
         { "out", "folder for the model and the pictures", 's', &set.out },
         { "json", "print the line of figures alone", 'b', &set.json },
         { NULL, NULL, 0, NULL },
     };
     option_read(argc, argv, "epidemic: learn how the distribution of a stochastic epidemic moves, from eleven snapshots", options);
-    if (set.published && set.steps == 900) set.steps = 10000;
-    if (set.steps < 1 || set.trajectories < 4) { fprintf(stderr, "epidemic: --steps must be at least 1, --trajectories at least 4\n"); return 2; }
+    if (set.corrected) set.published = 1;
+    if (set.published && set.steps == 5000) set.steps = set.corrected ? 2500 : 10000;
+    if (set.steps < 1 || set.trajectories < 4 || set.threads < 0 || set.seed < 0) {
+        fprintf(stderr, "epidemic: --steps must be at least 1, --trajectories at least 4, --threads and --seed at least 0\n");
+        return 2;
+    }
     progress_t bar = { 0 };
     bar.quiet = set.json;
     bar.terminal = isatty(2);
@@ -321,7 +370,8 @@ int main(int argc, char **argv)
         test = set.published ? train : simulate(A, (size_t)set.trajectories, 3 * (uint64_t)set.seed + 1, &set, &bar);
         other = simulate(A, (size_t)set.trajectories, 3 * (uint64_t)set.seed + 2, &set, &bar);
     }
-    int states = largest(train) + 1;
+    int states = largest(train) > 1 ? largest(train) + 1 : 2;
+    if (!folder_ready(set.out)) { fprintf(stderr, "epidemic: --out %s: cannot write to this folder\n", set.out); return 1; }
     judge_t judge = { A, test, (size_t)states, NULL, NULL, NULL };
     if ((size_t)largest(test) >= judge.states) judge.states = (size_t)largest(test) + 1;
     if ((size_t)largest(other) >= judge.states) judge.states = (size_t)largest(other) + 1;
@@ -332,36 +382,40 @@ int main(int argc, char **argv)
     if (!judge.p || !judge.q || !judge.r) fail(A, "memory");
 
     double start = seconds(), loss = 0;
-    wf_weightflow *model = learn(A, &set, train, states, &bar, &loss);
+    const char *story = "";
+    wf_weightflow *published = NULL;
+    wf_weight_path *path = NULL;
+    if (set.published) published = learn_published(A, &set, train, states, &bar, &loss);
+    else path = learn(A, &set, train, states, &bar, &loss, &story);
     double train_seconds = seconds() - start;
+    if (!set.published) published = learn_published(A, &set, train, states, &bar, NULL); /* its anchors, to compare with */
     progress_end(&bar);
 
-    size_t size = wf_weightflow_size(model), draws = test.n < 1000 ? test.n : 1000;
+    size_t size = wf_weightflow_size(published), draws = test.n < 1000 ? test.n : 1000;
     float *tokens = wf_alloc(A, test.times * size, sizeof *tokens);
     double *times = wf_alloc(A, test.times, sizeof *times);
     if (!tokens || !times) fail(A, "memory");
     for (size_t k = 0; k < test.times; k++) times[k] = 0.5 * (double)k;
-    if (wf_weightflow_weights(model, times, (int)test.times, tokens) < 0) fail(A, "integration");
-    counts_t learned = draw(A, model, tokens, test, draws, (uint64_t)set.seed + 1000);
+    if ((path ? wf_weight_path_weights(path, times, (int)test.times, tokens) : wf_weightflow_weights(published, times, (int)test.times, tokens)) < 0) fail(A, "integration");
+    counts_t learned = draw(A, published, tokens, test, draws, (uint64_t)set.seed + 1000);
 
-    static const char *const names[4] = { "WeightFlow", "anchor weights, interpolated", "observed histograms, interpolated", "sampling floor: other true runs" };
+    const char *const names[4] = { path ? "weight path" : "WeightFlow", "anchor weights, interpolated", "observed histograms, interpolated", "sampling floor: other true runs" };
     score_t scores[4];
     scores[0] = score_samples(&judge, learned);
-    mix_anchors(model, test.times, tokens);
-    scores[1] = score_samples(&judge, draw(A, model, tokens, test, draws, (uint64_t)set.seed + 2000));
+    mix_anchors(published, test.times, tokens);
+    scores[1] = score_samples(&judge, draw(A, published, tokens, test, draws, (uint64_t)set.seed + 2000));
     scores[2] = score_mixed(&judge, train);
     scores[3] = score_samples(&judge, other);
 
-    char path[1024];
-    make_folder(set.out);
-    file_name(path, sizeof path, set.out, "epidemic.safetensors");
-    if (wf_weightflow_save(model, path) < 0) fail(A, "saving");
-    file_name(path, sizeof path, set.out, "epidemic.svg");
-    draw_marginals(A, path, test, learned);
-    file_name(path, sizeof path, set.out, "epidemic_error.svg");
-    draw_errors(A, path, scores, names, 4, test.times);
+    char file[1024];
+    file_name(file, sizeof file, set.out, "epidemic.safetensors");
+    if ((path ? wf_weight_path_save(path, file) : wf_weightflow_save(published, file)) < 0) fail(A, "saving");
+    file_name(file, sizeof file, set.out, "epidemic.svg");
+    draw_marginals(A, file, test, learned);
+    file_name(file, sizeof file, set.out, "epidemic_error.svg");
+    draw_errors(A, file, scores, names, 4, test.times);
     if (!set.json) printf("\nwrote epidemic.safetensors, epidemic.svg and epidemic_error.svg to %s\n", set.out);
-    report(&set, scores, names, 4, train_seconds, loss);
+    report(&set, scores, names, 4, train_seconds, loss, story);
     wf_arena_free(A);
     return 0;
 }

@@ -18,18 +18,31 @@
 #define make_folder(path) mkdir(path, 0777)
 #endif
 
-static double seconds(void)
+static inline double seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Make a folder where there is none; can a file be written there? Asked before a long run, rather than after it. */
+static inline int folder_ready(const char *path)
+{
+    char probe[1024];
+    if (snprintf(probe, sizeof probe, "%s/.probe", path) >= (int)sizeof probe) return 0;
+    make_folder(path);
+    FILE *f = fopen(probe, "wb");
+    if (!f) return 0;
+    fclose(f);
+    remove(probe);
+    return 1;
+}
+
 /* ---- options ---- */
 
 typedef struct option_t { const char *name, *help; char kind; void *value; } option_t; /* kind: i int, d double, s string, b flag */
 
-static void option_help(const char *what, const option_t *options)
+static inline void option_help(const char *what, const option_t *options)
 {
     printf("%s\n\noptions:\n", what);
     for (const option_t *o = options; o->name; o++) {
@@ -42,7 +55,7 @@ static void option_help(const char *what, const option_t *options)
     printf("  --%-12s %s\n", "help", "this text");
 }
 
-static int option_number(const char *text, double *value)
+static inline int option_number(const char *text, double *value)
 {
     char *end;
     *value = strtod(text, &end);
@@ -50,7 +63,7 @@ static int option_number(const char *text, double *value)
 }
 
 /* Read the command line; exits with a message on a mistake. */
-static void option_read(int argc, char **argv, const char *what, const option_t *options)
+static inline void option_read(int argc, char **argv, const char *what, const option_t *options)
 {
     for (int i = 1; i < argc; i++) {
         const option_t *o = options;
@@ -74,7 +87,7 @@ static void option_read(int argc, char **argv, const char *what, const option_t 
 
 typedef struct progress_t { int quiet, terminal, drawn; char what[32]; double start, shown; } progress_t;
 
-static void progress_end(progress_t *p)
+static inline void progress_end(progress_t *p)
 {
     if (p->quiet || !p->what[0]) return;
     double t = seconds() - p->start;
@@ -84,7 +97,7 @@ static void progress_end(progress_t *p)
 }
 
 /* A wf_progress_fn: a bar with the time left on a terminal, a line now and then elsewhere. Never cancels. */
-static int progress_show(void *user, const char *what, double done, double total)
+static inline int progress_show(void *user, const char *what, double done, double total)
 {
     progress_t *p = (progress_t *)user;
     double now = seconds();
@@ -110,48 +123,60 @@ static int progress_show(void *user, const char *what, double done, double total
 
 /* ---- pictures ---- */
 
-typedef struct svg_t { FILE *f; double x0, y0, w, h, xa, xb, ya, yb; } svg_t; /* a frame on the page, and the data range it shows */
+typedef struct svg_t { FILE *f; char path[1024], part[1032]; double x0, y0, w, h, xa, xb, ya, yb; } svg_t; /* a frame on the page, and the data range it shows */
 
-static int svg_open(svg_t *s, const char *path, double width, double height)
+/* A picture is written beside its place, and moved there when it is whole. */
+static inline int svg_open(svg_t *s, const char *path, double width, double height)
 {
-    s->f = fopen(path, "wb");
+    size_t n = strlen(path);
+    if (n >= sizeof s->path) return 0;
+    memcpy(s->path, path, n + 1);
+    memcpy(s->part, path, n);
+    memcpy(s->part + n, ".part", sizeof ".part");
+    s->f = fopen(s->part, "wb");
     if (!s->f) return 0;
     fprintf(s->f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" width=\"%g\" height=\"%g\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">\n", width, height, width, height);
     fprintf(s->f, "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n");
     return 1;
 }
 
-static int svg_close(svg_t *s)
+static inline int svg_close(svg_t *s)
 {
     int bad;
     fprintf(s->f, "</svg>\n");
-    bad = ferror(s->f);
-    return fclose(s->f) == 0 && !bad;
+    bad = ferror(s->f) != 0;
+    bad |= fclose(s->f) != 0;
+#if defined(_WIN32)
+    if (!bad) remove(s->path);
+#endif
+    if (!bad && rename(s->part, s->path) == 0) return 1;
+    remove(s->part);
+    return 0;
 }
 
-static void svg_frame(svg_t *s, double x, double y, double w, double h, double xa, double xb, double ya, double yb)
+static inline void svg_frame(svg_t *s, double x, double y, double w, double h, double xa, double xb, double ya, double yb)
 {
     s->x0 = x; s->y0 = y; s->w = w; s->h = h;
     s->xa = xa; s->xb = xb; s->ya = ya; s->yb = yb;
 }
 
-static double svg_x(const svg_t *s, double x) { return s->x0 + s->w * (x - s->xa) / (s->xb - s->xa); }
-static double svg_y(const svg_t *s, double y) { return s->y0 + s->h * (s->yb - y) / (s->yb - s->ya); }
+static inline double svg_x(const svg_t *s, double x) { return s->x0 + s->w * (x - s->xa) / (s->xb - s->xa); }
+static inline double svg_y(const svg_t *s, double y) { return s->y0 + s->h * (s->yb - y) / (s->yb - s->ya); }
 
-static void svg_text(const svg_t *s, double x, double y, const char *anchor, const char *style, const char *text)
+static inline void svg_text(const svg_t *s, double x, double y, const char *anchor, const char *style, const char *text)
 {
     fprintf(s->f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>%s</text>\n", x, y, anchor, style, text);
 }
 
-static double svg_tick(double range)
+static inline double svg_tick(double range)
 {
     double step = pow(10, floor(log10(range / 4)));
-    if (range / step > 20) step *= 5;
+    if (range / step > 15) step *= 5;
     else if (range / step > 8) step *= 2;
     return step;
 }
 
-static void svg_axes(const svg_t *s, const char *xlabel, const char *ylabel)
+static inline void svg_axes(const svg_t *s, const char *xlabel, const char *ylabel)
 {
     double sx = svg_tick(s->xb - s->xa), sy = svg_tick(s->yb - s->ya);
     char t[32];
@@ -169,18 +194,28 @@ static void svg_axes(const svg_t *s, const char *xlabel, const char *ylabel)
     if (ylabel) fprintf(s->f, "<text transform=\"translate(%.1f %.1f) rotate(-90)\" text-anchor=\"middle\" fill=\"#333\">%s</text>\n", s->x0 - 40, s->y0 + s->h / 2, ylabel);
 }
 
-static void svg_line(const svg_t *s, const double *x, const double *y, int n, const char *style)
+static inline double svg_inside(const svg_t *s, double y) { return y < s->ya ? s->ya : y > s->yb ? s->yb : y; }
+
+/* Points from `from` up to but without `to`, up or down; those in the middle of a level stretch are left out. */
+static inline void svg_points(const svg_t *s, const double *x, const double *y, int from, int to)
+{
+    int step = from < to ? 1 : -1;
+    for (int i = from; i != to; i += step)
+        if (i == from || i + step == to || y[i] != y[i - step] || y[i] != y[i + step]) fprintf(s->f, "%.1f,%.1f ", svg_x(s, x[i]), svg_y(s, svg_inside(s, y[i])));
+}
+
+static inline void svg_line(const svg_t *s, const double *x, const double *y, int n, const char *style)
 {
     fprintf(s->f, "<polyline fill=\"none\" stroke-linejoin=\"round\" %s points=\"", style);
-    for (int i = 0; i < n; i++) fprintf(s->f, "%.1f,%.1f ", svg_x(s, x[i]), svg_y(s, y[i] < s->ya ? s->ya : y[i] > s->yb ? s->yb : y[i]));
+    svg_points(s, x, y, 0, n);
     fprintf(s->f, "\"/>\n");
 }
 
-static void svg_band(const svg_t *s, const double *x, const double *low, const double *high, int n, const char *style)
+static inline void svg_band(const svg_t *s, const double *x, const double *low, const double *high, int n, const char *style)
 {
     fprintf(s->f, "<polygon stroke=\"none\" %s points=\"", style);
-    for (int i = 0; i < n; i++) fprintf(s->f, "%.1f,%.1f ", svg_x(s, x[i]), svg_y(s, low[i]));
-    for (int i = n; i-- > 0;) fprintf(s->f, "%.1f,%.1f ", svg_x(s, x[i]), svg_y(s, high[i]));
+    svg_points(s, x, low, 0, n);
+    svg_points(s, x, high, n - 1, -1);
     fprintf(s->f, "\"/>\n");
 }
 #endif

@@ -6,6 +6,8 @@
    An arena takes large blocks from its allocator, so that most calls of wf_alloc would never fail. The test therefore reaches into the arena and sets the size of its next block to 0: then each
    wf_alloc is one call of the allocator, and a sanitizer sees the true end of each piece. */
 #define _POSIX_C_SOURCE 200112L
+#define WF_KEEP_WEIGHTFLOW
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"

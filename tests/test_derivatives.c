@@ -1,4 +1,5 @@
 /* Derivatives, and random graphs: every way of computing the same thing must agree. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
@@ -37,16 +38,6 @@ WF_TEST(a_derivative_in_a_loss)
 // end region
 
 /* --- random programs ------------------------------------------------------------------------------------------------------------------------------------ */
-typedef struct dice { uint64_t state; } dice;
-static uint64_t roll(dice *d)
-{
-    uint64_t z = d->state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-static int pick(dice *d, int n) { return (int)(roll(d) % (uint64_t)n); }
-static double draw(dice *d, double low, double high) { return (double)(float)(low + (high - low) * (double)(roll(d) >> 11) / 9007199254740992.0); }
 static dice dice_for(uint64_t seed, int id) { dice d = { seed * 0x2545F4914F6CDD1Du + (uint64_t)id * 0x9E3779B97F4A7C15u }; roll(&d); return d; }
 
 enum { MOST = 70, LEAVES = 5, SLOTS = 64, IDS = 1024, BIG = 64 };

@@ -1,4 +1,5 @@
 /* Graphs and plans as text. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"

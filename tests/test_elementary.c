@@ -1,5 +1,6 @@
 /* Elementary functions: every binary32 number, or a regular sample of them, against the C library in double precision.
    WF_TEST_LONG=1 takes them all (ten minutes for each instruction set). */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
@@ -9,7 +10,6 @@ static const int all_isas[] = { WF_ISA_SSE2, WF_ISA_AVX2, WF_ISA_AVX512, WF_ISA_
     for (int K##_i = 0; K##_i < 5; K##_i++) \
         for (const wf__kernels *K = wf_isa_available(all_isas[K##_i]) ? wf__kernels_for(all_isas[K##_i], 0) : NULL; K; K = NULL)
 
-static int fused(const wf__kernels *K) { return !strcmp(K->name, "avx2") || !strcmp(K->name, "avx512") || !strcmp(K->name, "neon"); }
 
 static float from_bits(uint32_t b) { float x; memcpy(&x, &b, 4); return x; }
 static uint32_t to_bits(float x) { uint32_t b; memcpy(&b, &x, 4); return b; }
@@ -65,13 +65,13 @@ static void check_block(int f, int n, double *worst, float *where)
     int have = 0;
     for (int i = 0; i < n; i++) wanted[i] = functions[f].f((double)x[i]);
     EACH_ISA(K) {
-        int narrow = !fused(K) && (functions[f].op == WF__SIN || functions[f].op == WF__COS);
+        int narrow = !wf_test_fused(K->name) && (functions[f].op == WF__SIN || functions[f].op == WF__COS);
         K->unary[functions[f].op](y, x, (size_t)n);
         for (int i = 0; i < n; i++) {
-            double e = narrow && !(fabsf(x[i]) <= 1e4f) ? 0.0 : ulps(wanted[i], y[i]) - (fused(K) ? 0.0 : functions[f].without - functions[f].ceiling);
+            double e = narrow && !(fabsf(x[i]) <= 1e4f) ? 0.0 : ulps(wanted[i], y[i]) - (wf_test_fused(K->name) ? 0.0 : functions[f].without - functions[f].ceiling);
             if (!(e <= *worst)) { *worst = e; *where = x[i]; }
         }
-        if (!fused(K)) continue;
+        if (!wf_test_fused(K->name)) continue;
         if (!have) memcpy(first, y, sizeof y);
         else for (int i = 0; i < n; i++)
             if (to_bits(y[i]) != to_bits(first[i]) && !(isnan(y[i]) && isnan(first[i]))) { CHECK(!"fused sets differ"); printf("  %s(%.9g): %s\n", functions[f].name, (double)x[i], K->name); break; }
@@ -208,7 +208,7 @@ WF_TEST(angle_of_a_point)
         for (int i = 0; i < BLOCK; i++) { x[i] = (float)cos(i * 0.01) * (float)(1 + i % 100); first[i] = (float)sin(i * 0.01) * (float)(1 + i % 77); }
         K->binary[WF__ATAN2](y, x, first, BLOCK);
         for (int i = 0; i < BLOCK; i++) { double e = ulps(atan2((double)x[i], (double)first[i]), y[i]); if (!(e <= worst)) worst = e; }
-        CHECK(worst <= (fused(K) ? 4 : 6));
+        CHECK(worst <= (wf_test_fused(K->name) ? 4 : 6));
         for (int i = 0; i < 64; i++) {
             float r;
             K->binary[WF__ATAN2](&r, special + i / 8, special + i % 8, 1);

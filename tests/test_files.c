@@ -1,23 +1,11 @@
 /* Files: streams, .npy, safetensors, numbers as text, tables. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
 #include <locale.h>
 
 /* A path to write to: under out/ where there is one, else here. */
-static const char *scratch(const char *name)
-{
-    static char path[2][256];
-    static int turn;
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "out/%s", name);
-    FILE *f = fopen(path[turn], "ab");
-    if (f) fclose(f);
-    else snprintf(path[turn], sizeof path[turn], "%s", name);
-    remove(path[turn]);
-    return path[turn];
-}
-
 static int file_exists(const char *path)
 {
     FILE *f = fopen(path, "rb");
@@ -99,7 +87,7 @@ WF_TEST(streams_without_end)
 WF_TEST(files_are_replaced_whole)
 {
     wf_arena *A = wf_arena_new(NULL);
-    const char *path = scratch("files_whole.tmp");
+    const char *path = wf_test_scratch("files_whole.tmp");
     char part[300];
     size_t size;
     snprintf(part, sizeof part, "%s.0.part", path);
@@ -799,7 +787,7 @@ WF_TEST(tables_come_back)
         if (!wf__finite(data[i])) data[i] = -0.0;
     }
     wf_table t = { ROWS, 2, data, names };
-    const char *path = scratch("files_table.tmp");
+    const char *path = wf_test_scratch("files_table.tmp");
     for (int named = 0; named < 2; named++) {
         t.names = named ? names : NULL;
         CHECK_INT(wf_csv_save(A, path, &t), WF_OK);
@@ -863,13 +851,6 @@ static int every_kind(wf_arena *A, const char *npy, const char *st, const char *
     return steps + 1;
 }
 
-static void *alloc_until(size_t size, size_t align, void *user)
-{
-    wf_test_memory *m = (wf_test_memory *)user;
-    if (m->calls + 1 >= m->fail_at) { m->calls++; return NULL; }
-    return wf_test_alloc(size, align, user);
-}
-
 WF_TEST(memory_may_run_out_anywhere)
 {
     static double x[3000];
@@ -881,9 +862,9 @@ WF_TEST(memory_may_run_out_anywhere)
     wf_table table = { 1000, 3, x, names };
     wf_tensors *t = wf_tensors_new(A);
     for (int i = 0; i < 3000; i++) x[i] = i * 0.37;
-    strcpy(npy, scratch("files_memory.npy.tmp"));
-    strcpy(st, scratch("files_memory.st.tmp"));
-    strcpy(csv, scratch("files_memory.csv.tmp"));
+    strcpy(npy, wf_test_scratch("files_memory.npy.tmp"));
+    strcpy(st, wf_test_scratch("files_memory.st.tmp"));
+    strcpy(csv, wf_test_scratch("files_memory.csv.tmp"));
     CHECK(!wf_tensors_add(t, "a", &a) && !wf_tensors_add(t, "b", &empty) && !wf_tensors_note(t, "k", "v"));
     CHECK(!wf_npy_save(A, npy, &a) && !wf_tensors_save(t, st) && !wf_csv_save(A, csv, &table));
     wf_arena_free(A);
@@ -891,9 +872,8 @@ WF_TEST(memory_may_run_out_anywhere)
     int done = 0, failed = 0;
     for (int forever = 0; forever < 2; forever++) /* the k-th call of the allocator fails; or all from the k-th on do (an arena asks again for less) */
         for (long k = 1, hit = 1; hit && k < 1000; k++) {
-            wf_test_memory m = { 0, 0, 0, 0 };
-            wf_allocator allocator = { forever ? alloc_until : wf_test_alloc, wf_test_free, &m };
-            m.fail_at = k;
+            wf_test_memory m = { 0, k, 0, 0, forever };
+            wf_allocator allocator = { wf_test_alloc, wf_test_free, &m };
             A = wf_arena_new(&allocator);
             done = A && every_kind(A, npy, st, csv) == 8;
             int code = wf_arena_report(A)->code; /* a write into memory that is refused is a failed write */
@@ -987,7 +967,7 @@ static double easternmost(wf_arena *A, const char *path)
 WF_TEST(the_chapter_is_right)
 {
     wf_arena *A = wf_arena_new(NULL);
-    const char *path = scratch("files_chapter.tmp");
+    const char *path = wf_test_scratch("files_chapter.tmp");
     CHECK(save_and_load(A, path));
     float x[4] = { 1, 2, 3, 6 };
     size_t n = 4;

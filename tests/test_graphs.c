@@ -1,4 +1,5 @@
 /* Building graphs: what is one node, what is refused and with which words, what happens when memory runs out, and operations of the user's. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"

@@ -1,4 +1,5 @@
 /* Platform, errors, memory, threads. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
@@ -49,7 +50,7 @@ WF_TEST(an_arena_holds_memory_and_the_last_error)
 
 WF_TEST(pieces_are_aligned_zeroed_and_apart)
 {
-    wf_test_memory m = { 0, 0, 0, 0 };
+    wf_test_memory m = { 0, 0, 0, 0, 0 };
     wf_allocator a = { wf_test_alloc, wf_test_free, &m };
     wf_arena *A = wf_arena_new(&a);
     unsigned char *last = NULL;
@@ -91,7 +92,7 @@ WF_TEST(a_fixed_buffer_is_enough_or_an_error)
 
 WF_TEST(no_memory_at_all)
 {
-    wf_test_memory m = { 0, 1, 0, 0 };
+    wf_test_memory m = { 0, 1, 0, 0, 0 };
     wf_allocator a = { wf_test_alloc, wf_test_free, &m };
     CHECK(!wf_arena_new(&a));
     CHECK_INT(wf_arena_report(NULL)->code, WF_ERROR_MEMORY);

@@ -1,4 +1,5 @@
 /* Loops against the same steps written out: values and derivatives, all policies, plans and element types. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"

@@ -1,4 +1,5 @@
 /* Kernel tables: every instruction set that runs here against the reference in double precision. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
@@ -11,7 +12,6 @@ static const int all_isas[] = { WF_ISA_SCALAR, WF_ISA_SSE2, WF_ISA_AVX2, WF_ISA_
     for (int isa##_i = 0; isa##_i < 6; isa##_i++) \
         for (const wf__kernels *K = wf__kernels_for(all_isas[isa##_i], 0); K; K = NULL)
 
-static int fused(const wf__kernels *K) { return !strcmp(K->name, "avx2") || !strcmp(K->name, "avx512") || !strcmp(K->name, "neon"); }
 
 static uint32_t random_state = 1;
 static uint32_t random_bits(void) { random_state = random_state * 747796405u + 2891336453u; return (random_state >> (random_state >> 28)) * 277803737u; }
@@ -72,7 +72,7 @@ static const range unary_ranges[WF__UNARY_COUNT] = {
 };
 
 /* The functions are tested closely in test_elementary; here it is sizes, alignment and places. Without fused multiplication an error may be twice as large, and one more. */
-static double ceiling(const wf__kernels *K, double ulp) { return fused(K) || K->width == 1 || ulp <= 0.5 ? ulp : 2 * ulp + 1; }
+static double ceiling(const wf__kernels *K, double ulp) { return wf_test_fused(K->name) || K->width == 1 || ulp <= 0.5 ? ulp : 2 * ulp + 1; }
 
 WF_TEST(one_argument)
 {
@@ -118,7 +118,7 @@ WF_TEST(two_arguments)
             for (size_t i = 0; i < n; i++) {
                 double e = ulps(yd[i], to[i]), allowed = binary_ulps[op];
                 if (op == WF__DTANH || op == WF__DSIGMOID) { e = fabs(yd[i] - (double)to[i]); allowed = 4 * 6e-8; } /* four roundings of numbers up to one */
-                if (op == WF__ATAN2 && !fused(K) && K->width > 1) allowed = 6;
+                if (op == WF__ATAN2 && !wf_test_fused(K->name) && K->width > 1) allowed = 6;
                 if (!(e <= allowed)) printf("  %s binary %d scalar %d n %d: %g %g, wanted %g\n", K->name, op, scalar, (int)n, ad[i], (double)to[i], yd[i]);
                 CHECK(e <= allowed);
             }
@@ -256,7 +256,7 @@ WF_TEST(products_are_one_chain)
             for (size_t p = 0; p < k; p++) c = fmaf(A[i * k + p], B[p * n + j], c);
             want[i * n + j] = c;
         }
-        EACH_ISA(isa, K) if (fused(K)) {
+        EACH_ISA(isa, K) if (wf_test_fused(K->name)) {
             K->gemm(C, n, A, (ptrdiff_t)k, 1, B, n, m, n, k, 0, NULL, 0);
             CHECK(same_bits(C, want, m * n));
         }
@@ -358,7 +358,7 @@ WF_TEST(fused_sets_agree_to_the_bit)
 {
     static float a[LONGEST], b[LONGEST], y[LONGEST], A[64 * 64];
     int tried = 0;
-    EACH_ISA(isa, K) if (fused(K)) {
+    EACH_ISA(isa, K) if (wf_test_fused(K->name)) {
         uint64_t h = HASH_START;
         random_state = 7;
         fill(A, 64 * 64, -1, 1);

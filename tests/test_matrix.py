@@ -97,8 +97,9 @@ for c, cpp in COMPILERS:
 
 # ---- switches ----
 
-SWITCHES: List[List[str]] = [["WF_NO_STDIO"], ["WF_NO_OPENMP"], ["WF_NO_SIMD"], ["WF_STATIC"], ["WF_NO_WEIGHTFLOW"], ["WF_NO_MALLOC"], ["WF_SIMD_MAX=1"], ["WF_SIMD_MAX=2"],
-                             ["WF_ASSERT(x)=((x)?(void)0:__builtin_trap())"], ["WF_NO_STDIO", "WF_NO_MALLOC", "WF_NO_OPENMP", "WF_NO_SIMD", "WF_STATIC", "WF_NO_WEIGHTFLOW"]]
+MODULES = ["WEIGHTFLOW", "FLOWS", "CONSERVATION", "PATHS", "PARTICLES", "BRIDGES"]
+SWITCHES: List[List[str]] = [["WF_NO_STDIO"], ["WF_NO_OPENMP"], ["WF_NO_SIMD"], ["WF_STATIC"], *[["WF_NO_" + m] for m in MODULES], ["WF_NO_MALLOC"], ["WF_SIMD_MAX=1"], ["WF_SIMD_MAX=2"],
+                             ["WF_ASSERT(x)=((x)?(void)0:__builtin_trap())"], ["WF_NO_STDIO", "WF_NO_MALLOC", "WF_NO_OPENMP", "WF_NO_SIMD", "WF_STATIC", *["WF_NO_" + m for m in MODULES]]]
 
 
 def switch(cc: str, names: List[str]) -> None:

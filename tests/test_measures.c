@@ -1,7 +1,9 @@
 /* Distances between distributions: the reference cases, closed forms, brute force, the properties each measure must have, and the published data. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
+#include "wf_reference.h"
 
 /* ---- examples of the chapter ---- */
 
@@ -55,27 +57,6 @@ WF_TEST(two_sets_of_trajectories)
 // end region
 
 /* ---- the reference cases ---- */
-
-typedef struct oracle { wf_arena *A; wf_tensors *t; } oracle;
-
-static int oracle_open(oracle *o, const char *name)
-{
-    char path[600];
-    snprintf(path, sizeof path, "%s/reference/oracle/distances_%s.safetensors", wf_test_shared(), name);
-    o->A = wf_arena_new(NULL);
-    o->t = wf_tensors_read(o->A, path);
-    CHECK_STR_HAS(o->t ? "ok" : wf_arena_report(o->A)->text, "ok");
-    if (!o->t) wf_arena_free(o->A);
-    return o->t != NULL;
-}
-
-static const double *values(const oracle *o, const char *name)
-{
-    const wf_array *a = wf_tensors_find(o->t, name);
-    if (!a) printf("  the reference has no %s\n", name);
-    CHECK(a != NULL);
-    return a ? wf_array_f64(o->A, a) : NULL;
-}
 
 static wf_points cloud(const oracle *o, const char *x, const char *weight)
 {
@@ -209,7 +190,7 @@ static void reference(const char *prefix, void (*check)(const oracle *))
         if (end) *end = 0;
         if (strcmp(kind, "distances") || strncmp(name, "distances_", 10) || strncmp(name + 10, prefix, n)) continue;
         if (name[10 + n] != '_' || (!strcmp(prefix, "wasserstein") && name[11 + n] == '1')) continue;
-        if (!oracle_open(&o, name + 10)) continue;
+        if (!oracle_open(&o, name)) continue;
         check(&o);
         wf_arena_free(o.A);
         cases++;
@@ -453,13 +434,6 @@ WF_TEST(mistakes_are_named)
     wf_arena_free(A);
 }
 
-static void *no_more_after(size_t size, size_t align, void *user)
-{
-    wf_test_memory *m = (wf_test_memory *)user;
-    if (m->calls + 1 >= m->fail_at) { m->calls++; return NULL; }
-    return wf_test_alloc(size, align, user);
-}
-
 WF_TEST(no_memory_is_an_error_and_nothing_leaks)
 {
     static double x[60 * 2], y[60 * 2];
@@ -470,9 +444,8 @@ WF_TEST(no_memory_is_an_error_and_nothing_leaks)
     const double direction[2] = { 1, 0 };
     int failures = 0;
     for (long k = 1; k < 20; k++) {
-        wf_test_memory m = { 0, 0, 0, 0 };
-        m.fail_at = k;
-        wf_allocator allocator = { no_more_after, wf_test_free, &m };
+        wf_test_memory m = { 0, k, 0, 0, 1 };
+        wf_allocator allocator = { wf_test_alloc, wf_test_free, &m };
         wf_arena *A = wf_arena_new(&allocator);
         double v, w;
         wf_result r[3] = { WF_OK, WF_OK, WF_OK };

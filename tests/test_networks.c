@@ -1,4 +1,5 @@
 /* Networks: what tables of reference numbers (test_oracle.c) do not show. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"

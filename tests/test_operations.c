@@ -1,22 +1,11 @@
 /* Every operation of the table: its values, its shape, its derivative, in every combination of spaces, tiles and instruction sets. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
 #include "wf_slow.h"
 #include <complex.h>
 #undef I
-
-/* Random numbers of our own. */
-typedef struct dice { uint64_t state; } dice;
-static uint64_t roll(dice *d)
-{
-    uint64_t z = d->state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-static int pick(dice *d, int n) { return (int)(roll(d) % (uint64_t)n); }
-static double draw(dice *d, double low, double high) { return (double)(float)(low + (high - low) * (double)(roll(d) >> 11) / 9007199254740992.0); }
 
 /* --- one use of an operation ------------------------------------------------------------------------------------------------------------------------- */
 
@@ -893,7 +882,7 @@ static void test_sources(void)
                     double uniform = wf_uniform_at(99, (uint64_t)l, 4, (uint32_t)i, 3), normal = wf_normal_at(99, (uint64_t)l, 4, (uint32_t)i, 3);
                     CHECK(room[3][l * 6 + i] == data[0][l * 6 + i]);
                     CHECK_CLOSE(room[6][l * 6 + i], uniform, type ? 0 : 6e-8); /* rounded to f32, half an ulp of numbers below 1 */
-                    CHECK_CLOSE(room[7][l * 6 + i], normal, type ? 0 : 6e-8 * fabs(normal));
+                    CHECK_CLOSE(room[7][l * 6 + i], normal, type ? 0 : 4 * 6e-8 * fabs(normal)); /* computed in f32: tests/test_random.c counts the roundings */
                 }
             wf_arena_free(A);
         }

@@ -3,6 +3,7 @@
    One test walks through cases.txt. A file names its kind; the table at the end of this file has a function for each kind, which writes the problem down as a graph. Sizes, options and
    numbers all come from the file. Each graph is then run in ten ways: both element types; one, sixteen and sixty-four lanes to a tile, and the reference plan; the weights as parameters,
    and as values that are handed in. Every `out.` and `grad.` tensor of the file must be compared with something, or the file fails. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"

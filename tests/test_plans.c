@@ -1,4 +1,5 @@
 /* Plans and their execution. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"

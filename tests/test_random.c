@@ -1,8 +1,11 @@
 /* Philox, uniforms, normals, running generators. Seeds are fixed, so a statistical test passes always or never. Bounds are five standard
    errors unless a comment says otherwise: one run in 1.7 million of a perfect generator would miss one of them. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
+
+#define FILL wf__random_for(WF_ISA_AUTO)
 
 /* ---- the scrambling function ---- */
 
@@ -141,16 +144,17 @@ WF_TEST(a_tile_holds_the_numbers_of_its_samples)
     static float single[F * L];
     for (int kind = 0; kind < 2; kind++) {
         const uint64_t first = 0xFFFFFFF0u;   /* the tile crosses 2^32 */
-        wf__fill_random(whole, 1, kind, F, L, 9, first, 5, 300);
-        wf__fill_random(single, 0, kind, F, L, 9, first, 5, 300);
+        wf__fill_random(FILL, whole, 1, kind, F, L, 9, first, 5, 300);
+        wf__fill_random(FILL, single, 0, kind, F, L, 9, first, 5, 300);
         for (uint32_t f = 0; f < F; f++)
             for (size_t l = 0; l < L; l++) {
                 double x = whole[f * L + l];
                 CHECK(x == (kind ? wf_normal_at(9, first + l, 5, f, 300) : wf_uniform_at(9, first + l, 5, f, 300)));
-                CHECK_CLOSE((double)single[f * L + l], x, 6e-8 * (1 + fabs(x)));   /* half a unit of binary32 is 2^-24 */
+                /* relative, in units of 2^-24: radius 1 (the square root halves 2 of the logarithm) and 1/2, sine 1, angle 1, product 1/2 */
+                CHECK_CLOSE((double)single[f * L + l], x, 4 * 6e-8 * fabs(x));
             }
         for (size_t tile = 0; tile < L; tile += 16) {
-            wf__fill_random(part, 1, kind, F, 16, 9, first + tile, 5, 300);
+            wf__fill_random(FILL, part, 1, kind, F, 16, 9, first + tile, 5, 300);
             for (size_t f = 0; f < F; f++) CHECK(!memcmp(part + f * 16, whole + f * L + tile, 16 * sizeof *part));
         }
     }
@@ -165,7 +169,7 @@ WF_TEST(a_uniform_is_never_0_or_1)
     const uint64_t slot = 27392119;
     float x = 0;
     CHECK((float)wf_uniform_at(1, slot, 0, 0, 0) == 1.0f);
-    wf__fill_random(&x, 0, 0, 1, 1, 1, slot, 0, 0);
+    wf__fill_random(FILL, &x, 0, 0, 1, 1, 1, slot, 0, 0);
     CHECK(x < 1.0f && x > 0.9999999f);
     double z[2];
     wf__normal_pair(wf__unit_of(0), wf__unit_of(0), z);
@@ -194,9 +198,9 @@ static double kolmogorov(double *u, size_t n)
 
 WF_TEST(the_distributions_fit)
 {
-    wf__fill_random(many, 1, 0, 16, MANY / 16, 11, 0, 0, 0);
+    wf__fill_random(FILL, many, 1, 0, 16, MANY / 16, 11, 0, 0, 0);
     CHECK_CLOSE(kolmogorov(many, MANY), 0, 2.7);
-    wf__fill_random(many, 1, 1, 16, MANY / 16, 11, 0, 0, 1);
+    wf__fill_random(FILL, many, 1, 1, 16, MANY / 16, 11, 0, 0, 1);
     for (size_t i = 0; i < MANY; i++) many[i] = 0.5 * erfc(-many[i] / sqrt(2.0));
     CHECK_CLOSE(kolmogorov(many, MANY), 0, 2.7);
 }
@@ -208,7 +212,7 @@ WF_TEST(moments_and_tails_of_ten_million_normals)
     double moment[7] = { 0 }, n = (double)PARTS * MANY;
     double above[5] = { 0 }, below[5] = { 0 };
     for (uint32_t part = 0; part < PARTS; part++) {
-        wf__fill_random(many, 1, 1, 64, MANY / 64, 2024, 0, part, 0);
+        wf__fill_random(FILL, many, 1, 1, 64, MANY / 64, 2024, 0, part, 0);
         for (size_t i = 0; i < MANY; i++) {
             double z = many[i], power = z;
             for (int k = 1; k <= 6; k++, power *= z) moment[k] += power;
@@ -377,19 +381,140 @@ static uint64_t hash(uint64_t h, const void *data, size_t size)   /* FNV-1a over
     return h;
 }
 
+static const int sets[] = { WF_ISA_SSE2, WF_ISA_AVX2, WF_ISA_AVX512, WF_ISA_NEON, WF_ISA_WASM };
+enum { SETS = 5 };
+static int fused(int isa) { return isa == WF_ISA_AVX2 || isa == WF_ISA_AVX512 || isa == WF_ISA_NEON; }
+
+WF_TEST(the_published_answers_in_every_lane)
+{
+    static const known rows[3] = {
+        { 10, { 0, 0, 0, 0 }, { 0, 0 }, { 0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u } },
+        { 10, { ~0u, ~0u, ~0u, ~0u }, { ~0u, ~0u }, { 0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu } },
+        { 10, { 0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u }, { 0xa4093822u, 0x299f31d0u }, { 0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u } },
+    };
+    enum { L = 67 };
+    static union { float f[8 * L]; uint32_t word[8 * L]; } x;
+    for (int k = 0; k < SETS; k++) {
+        if (!wf_isa_available(sets[k])) continue;
+        for (int r = 0; r < 3; r++)
+            for (uint32_t lane = 0; lane < L; lane++) { /* the counter of lane 0 is moved back, so that the published one stands in `lane` */
+                uint32_t c[4] = { rows[r].counter[0] - lane, rows[r].counter[1], rows[r].counter[2] - (lane & 1), rows[r].counter[3] }, block = lane & 1;
+                wf__random_for(sets[k])(x.f, L, WF__RANDOM_WORDS, 8, L, (uint64_t)rows[r].key[1] << 32 | rows[r].key[0], c);
+                for (uint32_t i = 0; i < 4; i++) CHECK_INT(x.word[(4 * block + i) * L + lane], rows[r].out[i]);
+                for (uint32_t l = 0; l < L; l += 13) { /* and its neighbours are what plain C says */
+                    uint32_t d[4] = { c[0] + l, c[1], c[2] + 1, c[3] }, out[4];
+                    wf_philox(d, (uint64_t)rows[r].key[1] << 32 | rows[r].key[0], out);
+                    for (uint32_t i = 0; i < 4; i++) CHECK_INT(x.word[(4 + i) * L + l], out[i]);
+                }
+            }
+    }
+}
+
+WF_TEST(every_set_fills_what_it_should_and_nothing_else)
+{
+    enum { F = 9, L = 67, ROW = 80 };
+    static float x[F * ROW], reference[F * ROW], narrow[F * ROW];
+    static double exact[F * L];
+    for (int kind = 0; kind < 2; kind++) {
+        wf__fill_random(NULL, exact, 1, kind, F, L, 77, 1000, 3, 9);
+        for (int k = 0; k < SETS; k++) {
+            if (!wf_isa_available(sets[k])) continue;
+            for (size_t lanes = 1; lanes <= L; lanes += lanes < 35 ? 1 : 4)
+                for (size_t features = 1; features <= F; features++) {
+                    for (size_t i = 0; i < F * ROW; i++) x[i] = -99;
+                    wf__fill_rows(wf__random_for(sets[k]), x, 0, ROW, kind, features, lanes, 77, 1000, 3, 9);
+                    for (size_t f = 0; f < F; f++)
+                        for (size_t l = 0; l < ROW; l++) {
+                            double y = (double)x[f * ROW + l];
+                            if (f >= features || l >= lanes) CHECK(y == -99);
+                            else CHECK_CLOSE(y, exact[f * L + l], 4 * 6e-8 * fabs(exact[f * L + l]));
+                        }
+                    if (lanes == L && features == F && fused(sets[k])) { /* the same bits, whatever the width */
+                        if (sets[k] == WF_ISA_AVX512) CHECK(!memcmp(x, reference, sizeof x));
+                        else memcpy(reference, x, sizeof x);
+                    }
+                    if (lanes == 16 && features == F) memcpy(narrow, x, sizeof x);
+                    if (lanes == L && features == F) for (size_t f = 0; f < F; f++) CHECK(!memcmp(x + f * ROW, narrow + f * ROW, 16 * sizeof *x));
+                }
+        }
+    }
+}
+
+WF_TEST(the_extremes_of_four_million_are_where_they_should_be)
+{
+    static const uint32_t slots = 1u << 20;
+    static float x[4 * 4096];
+    double largest = 0, smallest = 9;
+    wf__random_fn fill = FILL;
+    for (uint32_t first = 0; first < slots; first += 4096) {
+        wf__fill_rows(fill, x, 0, 4096, WF__RANDOM_NORMAL, 4, 4096, 5, first, 0, 0);
+        for (int i = 0; i < 4 * 4096; i++) {
+            double a = fabs((double)x[i]);
+            if (!(a <= largest)) largest = a;
+            if (!(a >= smallest)) smallest = a;
+        }
+    }
+    CHECK(largest > 4.6 && largest < 6.77); /* of 4 million: 5.1 expected; P(largest < 4.6) = exp(-17) */
+    CHECK(smallest > 0 && smallest < 5e-6); /* 3e-7 expected; P(> 5e-6) = exp(-17) */
+}
+
+/* Anderson and Darling's statistic of n sorted uniforms; its mean is 1, its variance 2 (pi^2 - 9) / 3 = 0.5797 */
+static double anderson_darling(double *u, size_t n)
+{
+    double sum = 0;
+    qsort(u, n, sizeof *u, by_value);
+    for (size_t i = 0; i < n; i++) sum += (2 * (double)i + 1) * (log(u[i]) + log(1 - u[n - 1 - i]));
+    return -(double)n - sum / (double)n;
+}
+
+WF_TEST(moments_and_anderson_darling_of_vector_normals)
+{
+    enum { ROWS = 64, LANES = MANY / ROWS };
+    static float z[MANY];
+    int blocks = getenv("WF_TEST_LONG") ? 954 : 20, judged = getenv("WF_TEST_LONG") ? 100 : 4; /* 10^9 normals, or 2 10^7 */
+    double moment[5] = { 0 }, square = 0, n = (double)blocks * MANY;
+    static const double mean[5] = { 0, 0, 1, 0, 3 }, variance[5] = { 0, 1, 2, 15, 96 };
+    for (int b = 0; b < blocks; b++) {
+        wf__fill_random(FILL, z, 0, 1, ROWS, LANES, 2026, 0, (uint32_t)b, 3);
+        for (size_t i = 0; i < MANY; i++) {
+            double x = (double)z[i], xx = x * x;
+            moment[1] += x;
+            moment[2] += xx;
+            moment[3] += x * xx;
+            moment[4] += xx * xx;
+        }
+        if (b >= judged) continue;
+        for (size_t i = 0; i < MANY; i++) many[i] = 0.5 * erfc(-(double)z[i] / sqrt(2.0));
+        square += anderson_darling(many, MANY);
+    }
+    for (int k = 1; k <= 4; k++) {
+        CHECK_CLOSE(moment[k] / n, mean[k], 5 * sqrt(variance[k] / n));
+        if (getenv("WF_VERBOSE")) printf("  moment %d of %.0f: off by %+.2f standard errors\n", k, n, (moment[k] / n - mean[k]) / sqrt(variance[k] / n));
+    }
+    CHECK_CLOSE(square / judged, 1, 5 * sqrt(0.5797 / judged));
+    if (getenv("WF_VERBOSE")) printf("  Anderson-Darling: mean %.3f of %d samples of %d, expected 1 +- %.3f\n", square / judged, judged, MANY, sqrt(0.5797 / judged));
+}
+
 WF_TEST(the_bits_are_pinned)
 {
     static union { double f64[10240]; float f32[10240]; uint32_t word[10240]; uint64_t pair[10240]; } x;
-    wf__fill_random(x.f64, 1, 1, 16, 640, 123, 0, 1, 2);
+    wf__fill_random(NULL, x.f64, 1, 1, 16, 640, 123, 0, 1, 2);
     CHECK_INT(hash(0xCBF29CE484222325ull, x.pair, sizeof x.pair), -6447283436426455116);
-    wf__fill_random(x.f32, 0, 1, 16, 640, 123, 0, 1, 2);
-    uint64_t h = 0xCBF29CE484222325ull;
-    for (int i = 0; i < 10240; i++) for (int b = 0; b < 32; b += 8) h = (h ^ (x.word[i] >> b & 0xFF)) * 0x100000001B3ull;
-    CHECK_INT(h, 6989350671761906197);
+    for (int k = -1; k < SETS; k++) {
+        int isa = k < 0 ? WF_ISA_SCALAR : sets[k];
+        if (!wf_isa_available(isa)) continue;
+        wf__fill_random(wf__random_for(isa), x.f32, 0, 1, 16, 640, 123, 0, 1, 2);
+        uint64_t h = 0xCBF29CE484222325ull;
+        for (int i = 0; i < 10240; i++) for (int b = 0; b < 32; b += 8) h = (h ^ (x.word[i] >> b & 0xFF)) * 0x100000001B3ull;
+        if (k < 0) CHECK_INT(h, 6989350671761906197);       /* plain C: rounded from double precision */
+        else if (fused(isa)) CHECK_INT(h, 8349107231914890519);
+        else if (isa == WF_ISA_SSE2) CHECK_INT(h, -2468171818772293283);
+    }
 }
 
 WF_MAIN_CASES(WF_CASE(the_published_answers), WF_CASE(one_flipped_bit_changes_half_of_the_result), WF_CASE(logarithm_cosine_and_sine_are_accurate),
               WF_CASE(a_normal_for_every_particle_and_step), WF_CASE(coordinates_never_share_a_counter), WF_CASE(a_tile_holds_the_numbers_of_its_samples),
               WF_CASE(a_uniform_is_never_0_or_1), WF_CASE(the_distributions_fit), WF_CASE(moments_and_tails_of_ten_million_normals),
               WF_CASE(neighbours_are_independent), WF_CASE(a_running_generator), WF_CASE(a_stream_is_philox_in_order),
-              WF_CASE(a_stream_has_the_right_moments), WF_CASE(integers_below_n_are_fair), WF_CASE(every_order_is_equally_likely), WF_CASE(the_bits_are_pinned))
+              WF_CASE(a_stream_has_the_right_moments), WF_CASE(integers_below_n_are_fair), WF_CASE(every_order_is_equally_likely), WF_CASE(the_published_answers_in_every_lane),
+              WF_CASE(every_set_fills_what_it_should_and_nothing_else), WF_CASE(the_extremes_of_four_million_are_where_they_should_be), WF_CASE(moments_and_anderson_darling_of_vector_normals), WF_CASE(the_bits_are_pinned))

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import xml.etree.ElementTree as xml
 
 from tools import OUT, ROOT, Fail, Tests, build, must, openmp
 
@@ -52,6 +53,20 @@ def links_lead_somewhere() -> str:
 
 
 @tests.test
+def picture_is_small_and_whole() -> str:
+    """The picture is what the demo draws: SVG that parses, small enough for a page, and named in the README with the command that makes it."""
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+\.svg)\)", TEXT)
+    if not pictures or "`make demo`" not in TEXT:
+        raise Fail("README.md shows no picture, or does not say that `make demo` draws it")
+    for picture in pictures:
+        size = (ROOT / picture).stat().st_size
+        root = xml.parse(str(ROOT / picture)).getroot()
+        if not root.tag.endswith("}svg") or size > 60000:
+            raise Fail("%s: %d bytes (60000 are allowed), root %s" % (picture, size, root.tag))
+    return "%d bytes" % sum((ROOT / p).stat().st_size for p in pictures)
+
+
+@tests.test
 def every_chapter_is_listed() -> str:
     chapters = [c.relative_to(ROOT).as_posix() for c in sorted((ROOT / "src-lit").rglob("*.md"))]
     missing = [c for c in chapters if "(%s)" % c not in TEXT]
@@ -61,11 +76,20 @@ def every_chapter_is_listed() -> str:
 
 
 @tests.test
+def every_example_is_listed() -> str:
+    examples = {e.stem for e in (ROOT / "examples").glob("*.c")}
+    missing = sorted(e for e in examples if "`%s`" % e not in TEXT)
+    if missing:
+        raise Fail("README.md does not name " + " ".join("examples/%s.c" % e for e in missing))
+    return "%d examples" % len(examples)
+
+
+@tests.test
 def every_switch_is_listed() -> None:
     header = (ROOT / "weightflow.h").read_text(encoding="utf-8")
     manual = header.split("SWITCHES", 1)[1].split("*/", 1)[0]
-    wanted = set(re.findall(r"^ +(WF_\w+)", manual, re.M))
-    listed = set(re.findall(r"^\| `(WF_\w+)", TEXT, re.M))
+    wanted = set(re.findall(r"\bWF_[A-Z_]+[A-Z]\b", manual.replace("a WF_ISA_ number", "")))
+    listed = {name for row in re.findall(r"^\| (`WF_[^|]*)\|", TEXT, re.M) for name in re.findall(r"`(WF_\w+)", row)}
     if not wanted or wanted != listed:
         raise Fail("in the header's manual alone: %s; in README.md alone: %s" % (" ".join(sorted(wanted - listed)), " ".join(sorted(listed - wanted))))
 
@@ -73,7 +97,7 @@ def every_switch_is_listed() -> None:
 @tests.test
 def commands_exist() -> None:
     make = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", make, re.M))
+    targets = set(re.findall(r"^([a-z-]+)%?:", make, re.M))
     for target in set(re.findall(r"\bmake ([a-z][a-z-]*)", TEXT)) - {"and"}:
         if target not in targets:
             raise Fail("README.md names `make %s`, which the Makefile does not know" % target)

@@ -1,7 +1,9 @@
 /* Solvers: the reference cases, orders, conservation, adjoints, policies, misuse. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
+#include "wf_reference.h"
 #include <complex.h>
 
 /* ---- the examples of the chapter ---- */
@@ -135,29 +137,6 @@ WF_TEST(the_gradient_of_an_adaptive_solution)
 }
 
 /* ---- reference cases ---- */
-
-typedef struct oracle { wf_arena *A; wf_tensors *t; } oracle;
-
-static int oracle_open(oracle *o, const char *name)
-{
-    char path[600];
-    snprintf(path, sizeof path, "%s/reference/oracle/%s.safetensors", wf_test_shared(), name);
-    o->A = wf_arena_new(NULL);
-    o->t = wf_tensors_read(o->A, path);
-    CHECK_STR_HAS(o->t ? "ok" : wf_arena_report(o->A)->text, "ok");
-    return o->t != NULL;
-}
-
-static const double *values(const oracle *o, const char *name)
-{
-    const wf_array *a = wf_tensors_find(o->t, name);
-    if (!a) printf("  the reference has no %s\n", name);
-    CHECK(a != NULL);
-    return a ? wf_array_f64(o->A, a) : NULL;
-}
-
-static int note(const oracle *o, const char *key) { const char *text = wf_tensors_about(o->t, key); return text ? atoi(text) : 0; }
-static double note_real(const oracle *o, const char *key) { const char *text = wf_tensors_about(o->t, key); return text ? atof(text) : 0; }
 
 static double largest_of(const double *x, size_t n)
 {
@@ -947,7 +926,7 @@ WF_TEST(memory_may_fail_anywhere)
 {
     long calls = 0;
     for (long k = 0; k == 0 || k <= calls; k++) {
-        wf_test_memory m = { 0, k, 0, 0 };
+        wf_test_memory m = { 0, k, 0, 0, 0 };
         wf_allocator a = { wf_test_alloc, wf_test_free, &m };
         wf_arena *A = wf_arena_new(&a);
         wf_graph *g = A ? wf_graph_new(A, NULL) : NULL;

@@ -1,21 +1,10 @@
 /* Optimisers, checkpoints, the training loop. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
 
 /* A path to write to: under out/ where there is one, else here. */
-static const char *scratch(const char *name)
-{
-    static char path[4][256];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "out/%s", name);
-    FILE *f = fopen(path[turn], "ab");
-    if (f) fclose(f);
-    else snprintf(path[turn], sizeof path[turn], "%s", name);
-    return path[turn];
-}
-
 /* u = W2 tanh(W1 x + b1 + noise) + b2 on 3 inputs: small, not linear, with noise when asked */
 typedef struct net { wf_arena *A; wf_params *P; wf_graph *g; wf_t x, y, u, loss; wf_plan *plan; wf_ws *ws; } net;
 
@@ -706,7 +695,7 @@ WF_TEST(steps_that_make_no_sense)
     CHECK_INT(wf_opt_step(o, a.ws), WF_ERROR_ARGUMENT);
     CHECK_STR_HAS(wf_opt_report(o)->text, "added");
     CHECK_INT(wf_opt_swap(o), WF_ERROR_ARGUMENT);
-    CHECK_INT(wf_opt_save(o, scratch("training_none.tmp"), NULL, 0), WF_ERROR_ARGUMENT);
+    CHECK_INT(wf_opt_save(o, wf_test_scratch("training_none.tmp"), NULL, 0), WF_ERROR_ARGUMENT);
     wf_arena_free(a.A);
     wf_arena_free(b.A);
 }
@@ -766,7 +755,7 @@ static void train(wf_opt *opt, const net *n, const wf_feed *data, int64_t until)
 
 static void compare_resumed(int type, const wf_opt_desc *how)
 {
-    const char *path = scratch("training_resume.tmp");
+    const char *path = wf_test_scratch("training_resume.tmp");
     net whole = net_make(type, 1, 2, NULL), first = net_make(type, 1, 2, NULL), second = net_make(type, 1, 2, NULL);
     wf_opt *a = wf_opt_new(whole.A, whole.P, how), *b = wf_opt_new(first.A, first.P, how), *c = wf_opt_new(second.A, second.P, how);
     wf_feed data[2];
@@ -807,7 +796,7 @@ WF_TEST(resumed_is_uninterrupted)
 
 WF_TEST(save_and_load_parameters)
 {
-    const char *path = scratch("training_model.tmp");
+    const char *path = wf_test_scratch("training_model.tmp");
     wf_arena *A = wf_arena_new(NULL);
     wf_params *P = three_entries(A, WF_F32), *Q = wf_params_new(A, 77, WF_F32), *R = three_entries(A, WF_F64);
     int a = 20, b[2] = { 3, 5 }, c = 1;
@@ -915,7 +904,7 @@ WF_TEST(spoiled_checkpoints)
 
 WF_TEST(a_checkpoint_is_a_model)
 {
-    const char *path = scratch("training_both.tmp");
+    const char *path = wf_test_scratch("training_both.tmp");
     net n = net_make(WF_F32, 0, 1, NULL), m = net_make(WF_F64, 0, 1, NULL);
     wf_feed f[2];
     feed_data(&n, f);
@@ -942,7 +931,7 @@ WF_TEST(a_checkpoint_is_a_model)
 
 WF_TEST(every_failing_allocation)
 {
-    const char *path = scratch("training_memory.tmp");
+    const char *path = wf_test_scratch("training_memory.tmp");
     net n = net_make(WF_F32, 0, 1, NULL);
     wf_feed f[2];
     feed_data(&n, f);
@@ -960,7 +949,7 @@ WF_TEST(every_failing_allocation)
     t.check_samples = N;
     int big = 60000, failed = 0, done = 0;
     for (int k = 1; k < 60 && !done; k++) {
-        wf_test_memory memory = { 0, 0, 0, 0 };
+        wf_test_memory memory = { 0, 0, 0, 0, 0 };
         wf_allocator a = { wf_test_alloc, wf_test_free, NULL };
         a.user = &memory;
         wf_arena *A = wf_arena_new(&a);
@@ -991,7 +980,7 @@ WF_TEST(every_failing_allocation)
     CHECK_INT(wf_fit(o, n.ws, &t, NULL), WF_ERROR_MEMORY);
     CHECK_STR_HAS(wf_opt_report(o)->text, "fit: no room");
     CHECK(wf_opt_steps(o) == 0);
-    wf_test_memory memory = { 0, 0, 0, 0 };
+    wf_test_memory memory = { 0, 0, 0, 0, 0 };
     wf_allocator a = { wf_test_alloc, wf_test_free, NULL };
     a.user = &memory;
     B = wf_arena_new(&a);

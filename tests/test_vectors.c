@@ -1,4 +1,5 @@
 /* Instruction sets, and the words of each: every word against the same sentence in plain C. */
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"

@@ -1,4 +1,6 @@
 /* Weight graphs: the method as published, against the authors' own weights, and a small model trained from nothing. */
+#define WF_KEEP_WEIGHTFLOW
+#include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"

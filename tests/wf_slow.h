@@ -7,6 +7,18 @@
 #ifndef WF_SLOW_H
 #define WF_SLOW_H
 
+/* Random numbers of our own, for random programs. */
+typedef struct dice { uint64_t state; } dice;
+static uint64_t roll(dice *d)
+{
+    uint64_t z = d->state += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+static int pick(dice *d, int n) { return (int)(roll(d) % (uint64_t)n); }
+static double draw(dice *d, double low, double high) { return (double)(float)(low + (high - low) * (double)(roll(d) >> 11) / 9007199254740992.0); }
+
 typedef struct num { double v, e[2]; } num;
 typedef struct slow_value { num *x; int lanes; size_t size; } slow_value; /* x[lane * size + element] */
 
@@ -511,8 +523,12 @@ static void slow_source(slow *s, int id, slow_value *y)
     if (n->op == WF__OP_RANDOM) {
         double *t = (double *)malloc(y->size * sizeof *t);
         for (int l = 0; l < y->lanes; l++) {
-            wf__fill_random(t, WF_F64, n->at[0], y->size, 1, s->seed, (uint64_t)l, s->step, (uint32_t)n->at[1] | s->turn << 8);
-            for (size_t i = 0; i < y->size; i++) y->x[(size_t)l * y->size + i] = n_exact(t[i]);
+            wf__fill_random(NULL, t, WF_F64, n->at[0], y->size, 1, s->seed, (uint64_t)l, s->step, (uint32_t)n->at[1] | s->turn << 8);
+            for (size_t i = 0; i < y->size; i++) {
+                num r = n_exact(t[i]);
+                r.e[1] = 4 * 6e-8 * fabs(t[i]); /* in f32, random numbers are computed, not rounded: tests/test_random.c */
+                y->x[(size_t)l * y->size + i] = r;
+            }
         }
         free(t);
         return;

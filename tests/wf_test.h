@@ -64,14 +64,32 @@ static inline const char *wf_test_shared(void)
     return path;
 }
 
-/* An allocator that counts, and fails at its k-th call (0: never). */
-typedef struct wf_test_memory { long calls, fail_at, live; size_t bytes; } wf_test_memory;
+/* A path for a file of this test, under out/ where that exists; no such file is there. Good until the fourth next call. */
+static inline const char *wf_test_scratch(const char *name)
+{
+    static char path[4][256];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "out/%s", name);
+    FILE *f = fopen(path[turn], "ab");
+    if (f) fclose(f);
+    else snprintf(path[turn], sizeof path[turn], "%s", name);
+    remove(path[turn]);
+    return path[turn];
+}
+
+/* Has the instruction set of this name a fused multiply-add? Those that have give the same bits. */
+static inline int wf_test_fused(const char *isa) { return !strcmp(isa, "avx2") || !strcmp(isa, "avx512") || !strcmp(isa, "neon"); }
+
+/* An allocator that counts, and fails at its k-th call (0: never), or from then on. */
+typedef struct wf_test_memory { long calls, fail_at, live; size_t bytes; int for_good; } wf_test_memory;
 
 static inline void *wf_test_alloc(size_t size, size_t align, void *user)
 {
     wf_test_memory *m = (wf_test_memory *)user;
     (void)align;
-    if (++m->calls == m->fail_at) return NULL;
+    m->calls++;
+    if (m->fail_at && (m->calls == m->fail_at || (m->for_good && m->calls > m->fail_at))) return NULL;
     void *p = malloc(size);
     if (p) { m->live++; m->bytes += size; }
     return p;

@@ -1,0 +1,293 @@
+/* Conservation laws: figures on data and on problems with known answers, and the time of a training step.
+
+       bench_conservation [--quick] [--threads N]
+
+   Prints lines of JSON. Sections: the pinwheel (entropy known), earthquakes (both protocols, chain and mixture), cells of an embryoid body, a crowd among obstacles, the cost of an optimal map,
+   steps. Where the data are absent (../shared/data) the keys are null. --quick: a tenth of the training, for a look. Times are wall-clock times of the whole section, starting included.
+   The entropy of the pinwheel is 2.177 in standardised units; no density without history can do better but by luck of the test set. */
+#define _POSIX_C_SOURCE 200809L
+#define WEIGHTFLOW_IMPLEMENTATION
+#include "../weightflow.h"
+#include "../examples/wf_cells.h"
+#include "../examples/wf_crowd.h"
+#include "../examples/wf_events.h"
+#include "../tests/wf_pinwheel.h"
+#include <time.h>
+
+static int quick, threads;
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double cpu_seconds(void) /* of all threads of this process: what a busy machine does not change */
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int less(int n) { return quick ? (n + 9) / 10 : n; }
+
+static void must(const wf_arena *A, int ok, const char *what)
+{
+    if (ok) return;
+    fprintf(stderr, "bench_conservation: %s: %s\n", what, wf_arena_report(A)->text);
+    exit(1);
+}
+
+static const char *shared(void)
+{
+    const char *p = getenv("WF_SHARED");
+    return p && *p ? p : "../shared";
+}
+
+static double score(wf_arena *A, wf_law *law, const double *x, size_t n, const unsigned char *seen)
+{
+    double *f = wf_alloc(A, n, sizeof *f);
+    must(A, f && wf_law_log_density(law, x, NULL, n, f) >= 0, "likelihood");
+    return events_score(f, seen, n);
+}
+
+/* The recipe for chains: many Fourier features, few layers, a high rate, an average of the parameters. */
+static wf_law *chain(wf_arena *A, const double *x, size_t n, const double *jitter, const double *check, size_t checks, double high, double wave, int epochs)
+{
+    wf_law_desc d = { .dim = 2, .kind = WF_LAW_CHAIN, .modes = 64, .width = 128, .waves = 16, .wave_low = 0.1, .wave_high = wave, .high = high, .steady = 1, .background = 3e-3, .threads = threads, .seed = 1 };
+    wf_law_fit_desc fit = { .x = x, .n = n, .jitter = jitter, .epochs = less(epochs), .batch = 512, .rate = 4e-3, .clip = 1, .ema = 0.998, .beta2 = 0.99, .warmup = 100, .check_x = check, .checks = checks, .check_every = 3, .seed = 1 };
+    wf_law *law = wf_law_new(A, &d);
+    must(A, law && wf_law_start(law, x, NULL, n) >= 0 && wf_law_fit(law, &fit, NULL) >= 0, "training a chain");
+    return law;
+}
+
+static double pinwheel(void)
+{
+    enum { N = 60000, TEST = 20000, ALL = N + 2 * TEST };
+    wf_arena *A = wf_arena_new(NULL);
+    double *x = wf_alloc(A, 2 * ALL, sizeof *x), mean[2] = { 0 }, sd[2] = { 0 };
+    must(A, x != NULL, "memory");
+    for (int i = 0; i < ALL; i++) pinwheel_draw(wf_normal_at(1, (uint64_t)i, 0, 0, 1), wf_normal_at(1, (uint64_t)i, 0, 1, 1), (int)(10 * wf_uniform_at(1, (uint64_t)i, 0, 0, 2)), x + 2 * i);
+    for (int i = 0; i < 2 * N; i++) mean[i % 2] += x[i] / N;
+    for (int i = 0; i < 2 * N; i++) sd[i % 2] += (x[i] - mean[i % 2]) * (x[i] - mean[i % 2]) / (N - 1);
+    for (int i = 0; i < 2 * ALL; i++) x[i] = (x[i] - mean[i % 2]) / sqrt(sd[i % 2]);
+    double nll = score(A, chain(A, x, N, NULL, x + 2 * N, TEST, 5, 4, 25), x + 2 * (N + TEST), TEST, NULL);
+    wf_arena_free(A);
+    return nll;
+}
+
+typedef struct quakes { int there; double rows, rows_unseen, distinct, distinct_unseen, mixture, mixture_unseen, mixture_rows, mixture_rows_unseen, chain_seconds, mixture_seconds, chain_cpu, mixture_cpu; } quakes;
+
+static quakes earthquakes(void)
+{
+    static const char *const part[3] = { "train", "val", "test" };
+    quakes q = { 0 };
+    for (int turn = 0; turn < 2; turn++) { /* chains see the plane turned by 45 degrees */
+        wf_arena *A = wf_arena_new(NULL);
+        events_t e[3], once;
+        char path[600], why[900];
+        for (int k = 0; k < 3; k++) {
+            snprintf(path, sizeof path, "%s/data/earthquakes/Earthquake_%s.csv", shared(), part[k]);
+            if (!events_read(A, path, &e[k], why, sizeof why)) { wf_arena_free(A); return q; }
+        }
+        q.there = 1;
+        size_t *which = wf_alloc(A, e[0].n, sizeof *which);
+        unsigned char *seen = wf_alloc(A, e[2].n, 1);
+        must(A, which && seen, "memory");
+        units_t u = events_units(&e[0]);
+        once = events_distinct(A, &e[0], which);
+        events_seen(A, &e[0], &e[2], seen);
+        for (int k = 0; k < 3; k++) events_map(&e[k], u, turn);
+        events_map(&once, u, turn);
+        double begin = seconds(), cpu = cpu_seconds();
+        if (turn) {
+            double *near = wf_alloc(A, once.n, sizeof *near), *jitter = wf_alloc(A, e[0].n, sizeof *jitter);
+            must(A, near && jitter && wf_nearest_distance(A, once.x, once.n, 2, 8, threads, near) >= 0, "distances");
+            for (size_t i = 0; i < once.n; i++) near[i] *= 0.4;
+            for (size_t i = 0; i < e[0].n; i++) jitter[i] = near[which[i]];
+            wf_law *law = chain(A, once.x, once.n, near, e[1].x, e[1].n, 6, 16, 60);
+            q.distinct = score(A, law, e[2].x, e[2].n, NULL);
+            q.distinct_unseen = score(A, law, e[2].x, e[2].n, seen);
+            q.chain_seconds = seconds() - begin;
+            q.chain_cpu = cpu_seconds() - cpu;
+            law = chain(A, e[0].x, e[0].n, jitter, e[1].x, e[1].n, 6, 16, 15);
+            q.rows = score(A, law, e[2].x, e[2].n, NULL);
+            q.rows_unseen = score(A, law, e[2].x, e[2].n, seen);
+        } else {
+            for (int rows = 0; rows < 2; rows++) {
+                wf_law_desc d = { .dim = 2, .modes = 2048, .high = 6, .steady = 1, .background = 3e-3, .threads = threads, .seed = 1 };
+                wf_law *law = wf_law_new(A, &d);
+                must(A, law && wf_law_start(law, once.x, rows ? once.many : NULL, once.n) >= 0, "starting a mixture");
+                *(rows ? &q.mixture_rows : &q.mixture) = score(A, law, e[2].x, e[2].n, NULL);
+                *(rows ? &q.mixture_rows_unseen : &q.mixture_unseen) = score(A, law, e[2].x, e[2].n, seen);
+                if (!rows) { q.mixture_seconds = seconds() - begin; q.mixture_cpu = cpu_seconds() - cpu; }
+            }
+        }
+        wf_arena_free(A);
+    }
+    return q;
+}
+
+/* Five snapshots of 350 cells to learn from, 200 others at each time to judge by: distances of 350 draws (mean of 8 sets), and of as many draws as there are cells; of cells carried from the snapshot before; floor: 350 real cells. */
+typedef struct cells_report { int there; double floor[5], emd[5], alike[5], carried[5], cost[5], exact[5], seconds; } cells_report;
+
+static cells_report cells(void)
+{
+    enum { DIM = 5, DRAWS = 350, ROUNDS = 8 };
+    cells_report r = { 0 };
+    wf_arena *A = wf_arena_new(NULL);
+    cells_t train, test;
+    char path[600], why[900];
+    double mean[DIM], sd[DIM], begin = seconds();
+    snprintf(path, sizeof path, "%s/data/embryoid/EB_test_pc20.csv", shared());
+    int ok = cells_read(A, path, DIM, &train, why, sizeof why);
+    snprintf(path, sizeof path, "%s/data/embryoid/EB_val_pc20.csv", shared());
+    if (!ok || !cells_read(A, path, DIM, &test, why, sizeof why) || train.times != 5 || test.times != 5) { wf_arena_free(A); return r; }
+    cells_units(&train, &test, mean, sd);
+    cells_scale(&train, mean, sd);
+    cells_scale(&test, mean, sd);
+    wf_law_desc d = { .dim = DIM, .modes = 40, .knots = 5, .t1 = 4, .high = 4, .threads = threads, .seed = 1 };
+    wf_law_fit_desc fit = { .x = train.x, .t = train.t, .n = train.n, .likelihood = 5, .kinetic = 0.05, .steps = 150, .batch = 256, .rate = 1e-2, .clip = 10, .beta2 = 0.99, .seed = 1 };
+    wf_law *law = wf_law_new(A, &d);
+    must(A, law && cells_start(A, law, &train, 40, 0.8, NULL) >= 0 && wf_law_fit(law, &fit, NULL) >= 0, "training on cells");
+    r.seconds = seconds() - begin;
+    r.there = 1;
+    static double t[DRAWS], x[DRAWS * DIM], carried[2 * DRAWS * DIM];
+    for (int k = 1; k < 5; k++) {
+        wf_points data = cells_at(&test, k), from = cells_at(&test, k - 1), real = cells_at(&train, k), model = { x, NULL, DRAWS, DIM };
+        double both[2] = { k - 1, k }, w;
+        must(A, data.n <= DRAWS && from.n <= DRAWS && wf_wasserstein(A, &real, &data, &r.floor[k], NULL) >= 0 && wf_wasserstein(A, &from, &data, NULL, &r.exact[k]) >= 0, "distance");
+        for (int i = 0; i < DRAWS; i++) t[i] = k;
+        for (int round = 0; round < ROUNDS; round++)
+            for (int same = 0; same < 2; same++) {
+                if (!same) must(A, wf_law_sample(law, t, DRAWS, 70 + (uint64_t)(k + 100 * round), x) >= 0, "drawing");
+                model.n = same ? from.n : DRAWS;
+                must(A, wf_wasserstein(A, &model, &data, &w, NULL) >= 0, "distance");
+                *(same ? &r.alike[k] : &r.emd[k]) += w / ROUNDS;
+            }
+        must(A, wf_law_transport(law, from.x, from.n, both, 2, 40, 0, 0, carried) >= 0, "transport");
+        for (size_t i = 0; i < from.n * DIM; i++) {
+            x[i] = carried[(2 * (i / DIM) + 1) * DIM + i % DIM];
+            r.cost[k] += (x[i] - from.x[i]) * (x[i] - from.x[i]) / (double)from.n;
+        }
+        r.cost[k] = sqrt(r.cost[k]);
+        model.n = from.n;
+        must(A, wf_wasserstein(A, &model, &data, &r.carried[k], NULL) >= 0, "distance");
+    }
+    wf_arena_free(A);
+    return r;
+}
+
+/* Two logistic clouds: the cost of the learned map over the exact transport cost. */
+static double transport(void)
+{
+    enum { N = 2000, DRAWS = 20000 };
+    static double x[2 * N], t[N], start[2 * DRAWS], end[4 * DRAWS], zero[DRAWS];
+    double cost = 0, exact = 0, both[2] = { 0, 1 };
+    wf_arena *A = wf_arena_new(NULL);
+    for (int i = 0; i < N; i++) {
+        t[i] = i % 2;
+        for (int k = 0; k < 2; k++) {
+            double u = ((i / 2 * (k ? 389 : 1)) % 1000 + 0.5) / 1000;
+            x[2 * i + k] = (i % 2 ? (k ? 0.5 : 1) : (k ? 0 : -1)) + (i % 2 ? 0.4 : 0.2) * log(u / (1 - u));
+        }
+    }
+    wf_law_desc d = { .dim = 2, .modes = 1, .knots = 2, .background = -1, .threads = threads };
+    wf_law_fit_desc fit = { .x = x, .t = t, .n = N, .likelihood = 1000, .kinetic = 1, .steps = 1000, .batch = 1000, .rate = 2e-2 };
+    wf_law *law = wf_law_new(A, &d);
+    must(A, law && wf_law_start(law, x, NULL, N) >= 0 && wf_law_fit(law, &fit, NULL) >= 0 && wf_law_sample(law, zero, DRAWS, 3, start) >= 0 && wf_law_transport(law, start, DRAWS, both, 2, 50, 0, 0, end) >= 0, "two clouds");
+    for (int i = 0; i < DRAWS; i++) for (int k = 0; k < 2; k++) cost += pow(end[4 * i + 2 + k] - start[2 * i + k], 2) / DRAWS;
+    for (int k = 0; k < 2; k++) exact += pow(k ? 0.5 : 2, 2) + 0.2 * 0.2 * 9.869604401089358 / 3;
+    wf_arena_free(A);
+    return cost / exact;
+}
+
+/* Microseconds of one thread for a step of training (value, gradient; no optimiser): likelihood alone, and likelihood with the energy of the drift. The least of several blocks. */
+static double step(int dim, size_t batch, int drift)
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_graph *g = wf_graph_new(A, wf_params_new(A, 1, WF_F32));
+    wf_law_desc d = { .dim = dim, .kind = WF_LAW_CHAIN, .modes = 16, .width = 256, .layers = 3 };
+    wf_t x = wf_input(g, "x", dim), t = wf_input(g, "t", 1);
+    wf_law_values v = wf_law_at(x, t, "law", &d);
+    wf_t loss = wf_neg(wf_mean(v.log_density));
+    if (drift) loss = wf_add(loss, wf_mean(wf_sumsq(v.drift)));
+    wf_plan_desc p;
+    memset(&p, 0, sizeof p);
+    p.out[0] = p.grad_of = loss;
+    wf_plan *plan = wf_compile(A, &p);
+    wf_ws *ws = plan ? wf_ws_new(A, plan, 1, NULL) : NULL;
+    static float points[512 * 5], times[512], value;
+    must(A, ws != NULL, "a step");
+    for (size_t i = 0; i < batch * (size_t)dim; i++) points[i] = (float)wf_normal_at(1, i, 0, 0, 1);
+    for (size_t i = 0; i < batch; i++) times[i] = (float)i / (float)batch;
+    wf_feed f[3] = { wf_in(x, points, 0), wf_in(t, times, 0), wf_out(loss, &value, 0) };
+    double best = INFINITY;
+    for (int block = 0; block < (quick ? 3 : 12); block++) {
+        double begin = cpu_seconds();
+        for (int i = 0; i < 10; i++) must(A, wf_run(plan, ws, f, 3, batch) >= 0, wf_ws_report(ws)->text);
+        double time = 1e5 * (cpu_seconds() - begin);
+        if (time < best) best = time;
+    }
+    wf_arena_free(A);
+    return best;
+}
+
+static void list(const char *name, const double *v)
+{
+    printf(",\"%s\":[%.4f,%.4f,%.4f,%.4f]", name, v[1], v[2], v[3], v[4]);
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--quick")) quick = 1;
+        else if (!strcmp(argv[i], "--threads") && i + 1 < argc) threads = atoi(argv[++i]);
+        else { fprintf(stderr, "bench_conservation: unknown option %s\n", argv[i]); return 2; }
+    }
+    double begin = seconds(), start = begin;
+    printf("{\"bench\":\"conservation_pinwheel\",\"pinwheel_nll\":%.4f,\"entropy\":2.1768,\"paper\":1.936", pinwheel());
+    printf(",\"seconds\":%.1f}\n", seconds() - start);
+    fflush(stdout);
+    start = seconds();
+    quakes q = earthquakes();
+    if (q.there) printf("{\"bench\":\"conservation_earthquakes\",\"earthquakes_nll\":%.4f,\"earthquakes_nll_unseen\":%.4f,\"earthquakes_nll_distinct\":%.4f,\"earthquakes_nll_distinct_unseen\":%.4f,\"earthquakes_nll_factorised\":%.4f,\"earthquakes_nll_factorised_unseen\":%.4f,\"earthquakes_nll_factorised_distinct\":%.4f,\"earthquakes_nll_factorised_distinct_unseen\":%.4f,\"paper\":1.184,\"paper_factorised\":1.217,\"chain_distinct_seconds\":%.1f,\"factorised_seconds\":%.1f,\"chain_distinct_cpu_seconds\":%.1f,\"factorised_cpu_seconds\":%.1f,\"seconds\":%.1f}\n",
+                        q.rows, q.rows_unseen, q.distinct, q.distinct_unseen, q.mixture_rows, q.mixture_rows_unseen, q.mixture, q.mixture_unseen, q.chain_seconds, q.mixture_seconds, q.chain_cpu, q.mixture_cpu, seconds() - start);
+    else printf("{\"bench\":\"conservation_earthquakes\",\"earthquakes_nll\":null,\"earthquakes_nll_distinct\":null,\"earthquakes_nll_factorised\":null,\"skipped\":\"no data\"}\n");
+    fflush(stdout);
+    cells_report c = cells();
+    printf("{\"bench\":\"conservation_embryoid\"");
+    if (c.there) {
+        list("embryoid_emd", c.emd);
+        list("floor", c.floor);
+        list("emd_same_count", c.alike);
+        list("emd_transported", c.carried);
+        list("map_cost", c.cost);
+        list("exact_w2", c.exact);
+        printf(",\"draws\":350,\"cells\":200,\"seconds\":%.2f}\n", c.seconds);
+    } else printf(",\"embryoid_emd\":null,\"skipped\":\"no data\"}\n");
+    fflush(stdout);
+    for (int scene = 1; scene <= (quick ? 1 : 3); scene++) {
+        wf_arena *A = wf_arena_new(NULL);
+        wf_obstacle o[OBSTACLES];
+        crowd_t crowd = { 24, 13, less(1500), threads, 2000, 0.1, 0.02, 1 };
+        wf_law_report r;
+        start = seconds();
+        crowd_scene((uint64_t)scene, o);
+        wf_law *law = crowd_law(A, &crowd);
+        must(A, law && crowd_train(A, law, &crowd, o, &r, NULL, NULL) >= 0, "crowd");
+        double time = seconds() - start;
+        walk_t calm = crowd_walk(A, law, o, 1000, 0, 101), noisy = crowd_walk(A, law, o, 1000, 0.5, 201);
+        must(A, calm.path && noisy.path, "walking");
+        printf("{\"bench\":\"conservation_crowd\",\"scene\":%d,\"collision_rate\":%.4f,\"collision_rate_noisy\":%.4f,\"g\":0.5,\"energy\":%.2f,\"energy_straight\":40.5,\"seconds\":%.2f}\n", scene, calm.collisions, noisy.collisions, calm.energy, time);
+        fflush(stdout);
+        wf_arena_free(A);
+    }
+    printf("{\"bench\":\"conservation_transport\",\"cost_over_exact\":%.4f}\n", transport());
+    for (int dim = 2; dim <= 5; dim += 3)
+        for (size_t batch = 256; batch <= 512; batch += 256)
+            printf("{\"bench\":\"conservation_step\",\"dim\":%d,\"batch\":%d,\"likelihood_us\":%.0f,\"drift_us\":%.0f,\"ratio_to_torch\":null}\n", dim, (int)batch, step(dim, batch, 0), step(dim, batch, 1));
+    printf("{\"bench\":\"conservation\",\"seconds\":%.1f}\n", seconds() - begin);
+    return 0;
+}

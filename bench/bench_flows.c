@@ -1,0 +1,272 @@
+/* Speed and quality of normalizing flows.
+
+   Speed: eight couplings with networks of two hidden layers of 64 (the setting of many comparisons), affine and spline, in 2 and 16 dimensions: a training step (likelihood, gradient, Adam) on 1024 rows, and sampling. Against
+   the peak of fused multiply-adds measured in the same program between the runs (flops are those of the matrix products alone), CPU time of one thread; and, where python3 can import torch and the program ../shared/peers/torch_flow.py
+   is there, against PyTorch run right after (`ratio_to_torch`: its time over ours).
+
+   Quality: points drawn from laws in the plane whose entropy is known, so that what is missing to the best possible likelihood is known too: `kl`, in nats, on fresh points. Default training, nothing tuned.
+
+   Prints lines of JSON.
+       bench_flows [--quick] */
+#define _POSIX_C_SOURCE 200809L
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#define WEIGHTFLOW_IMPLEMENTATION
+#include "../weightflow.h"
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, ascending);
+    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
+}
+
+/* ---- the peak: independent chains of fused multiply-adds in registers, nothing else ---- */
+
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__) && !defined(WF_NO_SIMD)
+typedef float v16 __attribute__((vector_size(64)));
+typedef float v8 __attribute__((vector_size(32)));
+
+#define CHAINS(V, FMA, ...)                                                                                  \
+    V c0 = zero, c1 = zero, c2 = zero, c3 = zero, c4 = zero, c5 = zero, c6 = zero, c7 = zero, c8 = zero, c9 = zero, c10 = zero, c11 = zero; \
+    for (long i = 0; i < n; i++) {                                                                           \
+        c0 = FMA(a, b, c0); c1 = FMA(a, b, c1); c2 = FMA(a, b, c2); c3 = FMA(a, b, c3); c4 = FMA(a, b, c4); c5 = FMA(a, b, c5);   \
+        c6 = FMA(a, b, c6); c7 = FMA(a, b, c7); c8 = FMA(a, b, c8); c9 = FMA(a, b, c9); c10 = FMA(a, b, c10); c11 = FMA(a, b, c11); \
+        __asm__ volatile("" : "+" __VA_ARGS__(c0), "+" __VA_ARGS__(c1), "+" __VA_ARGS__(c2), "+" __VA_ARGS__(c3), "+" __VA_ARGS__(c4), "+" __VA_ARGS__(c5));   \
+        __asm__ volatile("" : "+" __VA_ARGS__(c6), "+" __VA_ARGS__(c7), "+" __VA_ARGS__(c8), "+" __VA_ARGS__(c9), "+" __VA_ARGS__(c10), "+" __VA_ARGS__(c11)); \
+    }                                                                                                        \
+    *out = c0 + c1 + c2 + c3 + c4 + c5 + c6 + c7 + c8 + c9 + c10 + c11;
+
+__attribute__((target("avx512f,avx2,fma"))) static void peak_avx512(long n, float *result)
+{
+    v16 zero = { 0 }, a = zero + 1.5f, b = zero + 0.25f, *out = (v16 *)(void *)result;
+#define FMA512(x, y, z) ((v16)_mm512_fmadd_ps((__m512)(x), (__m512)(y), (__m512)(z)))
+    CHAINS(v16, FMA512, "v")
+}
+
+__attribute__((target("avx2,fma"))) static void peak_avx2(long n, float *result)
+{
+    v8 zero = { 0 }, a = zero + 1.5f, b = zero + 0.25f, *out = (v8 *)(void *)result;
+#define FMA256(x, y, z) ((v8)_mm256_fmadd_ps((__m256)(x), (__m256)(y), (__m256)(z)))
+    CHAINS(v8, FMA256, "x")
+}
+
+/* GFLOP/s over one block of about `seconds`. */
+static double peak_block(int isa, double seconds)
+{
+    static union { float x[16]; v16 align; } sink;
+    static long n = 10000;
+    int width = isa == WF_ISA_AVX512 ? 16 : 8;
+    double start = cpu_seconds(), time;
+    long done = 0;
+    do {
+        if (isa == WF_ISA_AVX512) peak_avx512(n, sink.x);
+        else peak_avx2(n, sink.x);
+        done += n;
+        time = cpu_seconds() - start;
+    } while (time < seconds);
+    return 1e-9 * (double)done * 12 * 2 * width / time;
+}
+static int peak_known(int isa) { return isa == WF_ISA_AVX512 || isa == WF_ISA_AVX2; }
+#else
+static double peak_block(int isa, double seconds) { (void)isa; (void)seconds; return 0; }
+static int peak_known(int isa) { (void)isa; return 0; }
+#endif
+
+/* ---- speed ---- */
+
+enum { COUPLINGS = 8, HIDDEN = 64, BINS = 8, BATCH = 1024, MANY = 65536 };
+
+static wf_flow *peer(wf_arena *A, int dim, int map)
+{
+    wf_flow_layer l[COUPLINGS];
+    wf_flow_desc d;
+    memset(l, 0, sizeof l);
+    memset(&d, 0, sizeof d);
+    for (int i = 0; i < COUPLINGS; i++) { l[i].map = map; l[i].part = i % 2; l[i].inverted = 1; l[i].width = HIDDEN; l[i].bins = BINS; l[i].bound = map == WF_MAP_SPLINE ? 4 : 0; }
+    d.dim = dim;
+    d.layers = l;
+    d.count = COUPLINGS;
+    return wf_flow_new(A, "f", &d);
+}
+
+static double weights(int dim, int map) /* multiply-adds of all networks for one row */
+{
+    int half = dim / 2, out = half * (map == WF_MAP_SPLINE ? 3 * BINS - 1 : 2);
+    return COUPLINGS * (double)(half * HIDDEN + HIDDEN * HIDDEN + HIDDEN * out);
+}
+
+/* What PyTorch needs for one case, in seconds; 0 where it cannot be asked. */
+static double torch_seconds(const char *flow, const char *what, int dim, int batch)
+{
+    char command[512], line[4096], key[32];
+    double us = 0;
+    snprintf(command, sizeof command, "BENCH_CPU=1 python3 ../shared/peers/torch_flow.py --threads 1 --act tanh --flow %s --d %d --batch %d --sample_batch %d --what %s 2>/dev/null", flow, dim, batch, batch, what);
+    FILE *f = popen(command, "r");
+    if (!f) return 0;
+    snprintf(key, sizeof key, "\"us\": ");
+    while (fgets(line, sizeof line, f)) { const char *at = strstr(line, key); if (at) us = strtod(at + strlen(key), NULL); }
+    pclose(f);
+    return 1e-6 * us;
+}
+
+static void speed(int dim, int map, int samples, int quick)
+{
+    static float x[(size_t)MANY * 16];
+    static double seconds[64], peak[64], ratio[64];
+    const char *flow = map == WF_MAP_SPLINE ? "rqs" : "realnvp";
+    wf_arena *A = wf_arena_new(NULL);
+    wf_params *P = wf_params_new(A, 1, WF_F32);
+    wf_graph *g = wf_graph_new(A, P);
+    wf_flow *f = peer(A, dim, map);
+    wf_plan_desc d;
+    wf_opt *opt = NULL;
+    wf_rng rng;
+    int blocks = quick ? 5 : 21, isa = wf_isa_best();
+    float loss;
+    memset(&d, 0, sizeof d);
+    wf_rng_init(&rng, 1, 1);
+    for (int i = 0; i < BATCH * dim; i++) x[i] = (float)(0.7 * wf_rng_normal(&rng));
+    wf_t in = wf_input(g, "x", dim);
+    if (samples) d.out[0] = wf_flow_draw(f, g, wf__none(g), 0).x;
+    else d.out[0] = d.grad_of = wf_neg(wf_mean(wf_flow_log_prob(f, in, wf__none(g))));
+    wf_plan *plan = wf_compile(A, &d);
+    wf_ws *ws = plan ? wf_ws_new(A, plan, 1, NULL) : NULL;
+    if (!samples) opt = wf_opt_new(A, P, NULL);
+    if (!ws) { fprintf(stderr, "bench_flows: %s\n", wf_arena_report(A)->text); exit(1); }
+    wf_feed feed[2] = { samples ? wf_out(d.out[0], x, 0) : wf_in(in, x, 0), wf_out(d.out[0], &loss, 0) };
+    double flops = (samples ? 2 : 6) * weights(dim, map) * (samples ? samples : BATCH);
+    for (int b = -1; b < blocks; b++) {
+        double before = peak_known(isa) ? peak_block(isa, 0.005) : 0, start = cpu_seconds(), time;
+        int runs = 0;
+        do {
+            if (samples) wf_ws_noise(ws, 1, (uint32_t)runs);
+            if (wf_run(plan, ws, feed, samples ? 1 : 2, samples ? (size_t)samples : BATCH) != WF_OK || (opt && wf_opt_step(opt, ws) != WF_OK)) exit(1);
+            runs++;
+            time = cpu_seconds() - start;
+        } while (time < 0.02);
+        if (b < 0) continue;
+        seconds[b] = time / runs;
+        peak[b] = peak_known(isa) ? 0.5 * (before + peak_block(isa, 0.005)) : 0;
+        ratio[b] = peak[b] > 0 ? 1e-9 * flops / seconds[b] / peak[b] : 0;
+    }
+    double r = median(ratio, blocks), s = median(seconds, blocks), torch = torch_seconds(flow, samples ? "sample" : "train", dim, samples ? samples : BATCH);
+    printf("{\"bench\":\"flow_%s\",\"flow\":\"%s\",\"dim\":%d,\"batch\":%d,\"microseconds\":%.1f,\"gflops\":%.2f", samples ? "sample" : "train", flow, dim, samples ? samples : BATCH, 1e6 * s, 1e-9 * flops / s);
+    if (samples) printf(",\"ns_per_sample\":%.1f", 1e9 * s / samples);
+    if (r > 0) printf(",\"ratio_to_peak\":%.3f", r);
+    if (torch > 0) printf(",\"ratio_to_torch\":%.2f", torch / s);
+    printf(",\"plan_steps\":%d}\n", wf_plan_steps(plan));
+    fflush(stdout);
+    wf_arena_free(A);
+}
+
+/* ---- quality ---- */
+
+typedef struct toy { const char *name; double (*draw)(wf_rng *rng, double *x); } toy; /* draws a point; returns -log of its density */
+
+static const double log_2pi = 1.8378770664093453;
+
+static double crescent(wf_rng *rng, double *x)
+{
+    double a = wf_rng_normal(rng), b = wf_rng_normal(rng);
+    x[0] = a;
+    x[1] = 0.5 * a * a - 1 + exp(-1) * b;
+    return 0.5 * (a * a + b * b) + log_2pi - 1;
+}
+
+static double sine(wf_rng *rng, double *x)
+{
+    double a = wf_rng_normal(rng), b = wf_rng_normal(rng);
+    x[0] = a;
+    x[1] = sin(5 * a) + exp(-1) * b;
+    return 0.5 * (a * a + b * b) + log_2pi - 1;
+}
+
+static double checkerboard(wf_rng *rng, double *x)
+{
+    double column = wf_rng_below(rng, 4), row = 2 * wf_rng_below(rng, 2) + ((int)column % 2);
+    x[0] = column - 2 + wf_rng_uniform(rng);
+    x[1] = row - 2 + wf_rng_uniform(rng);
+    return log(8);
+}
+
+static double eight(wf_rng *rng, double *x)
+{
+    double angle = 0.785398163397448 * wf_rng_below(rng, 8), density = 0, s = 0.2;
+    x[0] = 2 * cos(angle) + s * wf_rng_normal(rng);
+    x[1] = 2 * sin(angle) + s * wf_rng_normal(rng);
+    for (int k = 0; k < 8; k++) {
+        double u = x[0] - 2 * cos(0.785398163397448 * k), v = x[1] - 2 * sin(0.785398163397448 * k);
+        density += exp(-0.5 * (u * u + v * v) / (s * s)) / (8 * 6.28318530717958648 * s * s);
+    }
+    return -log(density);
+}
+
+/* Four rings of deviation 0.1 around radii 0.5, ..., 2, each with a quarter of the points: density over the radius and the angle. */
+static double rings(wf_rng *rng, double *x)
+{
+    double ring = 0.5 * (1 + wf_rng_below(rng, 4)), r = fabs(ring + 0.1 * wf_rng_normal(rng)), angle = 6.28318530717958648 * wf_rng_uniform(rng), density = 0;
+    x[0] = r * cos(angle);
+    x[1] = r * sin(angle);
+    for (int k = 1; k <= 4; k++)
+        for (int side = -1; side <= 1; side += 2) density += 0.25 * exp(-0.5 * pow((side * r - 0.5 * k) / 0.1, 2)) / (0.1 * 2.50662827463100051);
+    return -log(density / (6.28318530717958648 * r));
+}
+
+static void quality(const toy *t, int map, int quick)
+{
+    enum { N = 20000 };
+    static float x[2 * N], fresh[2 * N], p[N];
+    wf_arena *A = wf_arena_new(NULL);
+    wf_params *P = wf_params_new(A, 1, WF_F32);
+    wf_flow *f = wf_flow_standard(A, "f", 2, 0, map, 0);
+    wf_flow_fit_desc how;
+    wf_fit_report report;
+    wf_rng rng;
+    double at[2], entropy = 0, nll = 0, start = cpu_seconds();
+    memset(&how, 0, sizeof how);
+    how.steps = quick ? 50 : 0;
+    how.threads = 1;
+    wf_rng_init(&rng, 1, 2);
+    for (int i = 0; i < N; i++) { t->draw(&rng, at); x[2 * i] = (float)at[0]; x[2 * i + 1] = (float)at[1]; }
+    for (int i = 0; i < N; i++) { entropy += t->draw(&rng, at) / N; fresh[2 * i] = (float)at[0]; fresh[2 * i + 1] = (float)at[1]; }
+    wf_flow_data data = { x, NULL, N }, test = { fresh, NULL, N };
+    if (!f || wf_flow_fit(f, P, &data, &how, &report) < 0 || wf_flow_evaluate(f, P, &test, 1, p, NULL) < 0) { fprintf(stderr, "bench_flows: %s\n", wf_arena_report(A)->text); exit(1); }
+    for (int i = 0; i < N; i++) nll -= (double)p[i] / N;
+    printf("{\"bench\":\"flow_toy\",\"toy\":\"%s\",\"map\":\"%s\",\"entropy\":%.4f,\"nll\":%.4f,\"kl\":%.4f,\"steps\":%d,\"seconds\":%.1f}\n", t->name, map == WF_MAP_SPLINE ? "spline" : map == WF_MAP_SMOOTH ? "smooth" : "affine", entropy, nll, nll - entropy,
+           (int)report.steps, cpu_seconds() - start);
+    fflush(stdout);
+    wf_arena_free(A);
+}
+
+int main(int argc, char **argv)
+{
+    static const toy toys[] = { { "crescent", crescent }, { "sine", sine }, { "checkerboard", checkerboard }, { "eight_gaussians", eight }, { "rings", rings } };
+    int quick = argc > 1 && !strcmp(argv[1], "--quick");
+    for (int dim = 2; dim <= 16; dim += 14)
+        for (int map = WF_MAP_AFFINE; map <= WF_MAP_SPLINE; map += WF_MAP_SPLINE) {
+            speed(dim, map, 0, quick);
+            speed(dim, map, BATCH, quick);
+            if (!quick) speed(dim, map, MANY, quick);
+        }
+    for (size_t i = 0; i < sizeof toys / sizeof toys[0]; i++)
+        for (int map = 0; map < 3; map++) {
+            static const int maps[] = { WF_MAP_SPLINE, WF_MAP_SMOOTH, WF_MAP_AFFINE };
+            if (!quick || i == 0) quality(&toys[i], maps[map], quick);
+        }
+    return 0;
+}
