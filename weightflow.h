@@ -13160,6 +13160,12 @@ wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
 }
 
 /* ---- Execution ---- */
+/* header: optimise from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1,expensive-optimizations,gcse")
+#endif
+
 /* execution: define a runner */
 typedef struct wf__runner {
     const wf_plan *plan;
@@ -13900,6 +13906,11 @@ void wf_ws_noise(wf_ws *ws, uint64_t seed, uint32_t step)
 
 void *wf_ws_grad(wf_ws *ws) { return ws ? ws->grad : NULL; }
 const wf_report *wf_ws_report(const wf_ws *ws) { return ws ? &ws->report : wf_arena_report(NULL); }
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* ---- Training ---- */
 /* training: define an optimiser */
@@ -21308,6 +21319,11 @@ wf_result wf_resample_sinkhorn(wf_arena *A, const double *x, int dim, const doub
 #endif
 
 /* ---- Particles that move ---- */
+/* header: optimise from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1,expensive-optimizations,gcse")
+#endif
 #ifndef WF_NO_PARTICLES
 
 /* moves: what a mixture is */
@@ -23436,6 +23452,11 @@ wf_t wf_escort_residual(wf_t b, wf_t energy, wf_t x, wf_t t, wf_t dF)
     wf_t r = wf_sub(wf_sub(wf_divergence(b, x), gone), wf_dot(b, wf_grad(u, x)));
     return dF.id ? wf_add(r, wf_sum(dF)) : r;
 }
+#endif
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
 #endif
 
 /* ---- Weight paths ---- */

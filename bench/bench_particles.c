@@ -172,6 +172,7 @@ static void measure_step(int dim, size_t n, double numpy)
     d.step = 0.01;
     d.threads = 1;
     d.threshold = -1;
+    d.every = 16;
     wf_particles *p = wf_particles_new(A, &d);
     if (!p) { fprintf(stderr, "%s\n", wf_arena_report(A)->text); exit(1); }
     for (int r = -1; r < rounds; r++) {
