@@ -1745,7 +1745,7 @@ typedef struct wf_bridge_desc {
     int library;        /* WF_LIBRARY_... */
     int between;        /* times between two snapshots, evenly spaced; 9; < 0: none */
     int samples;        /* at each of them; 10000, fewer in many dimensions */
-    int rounds;         /* of estimating the generator and simulating it; 3 */
+    int rounds;         /* of estimating the generator and simulating it, at least; 3 */
     int window;         /* intervals on each side that share the rates of an interval; 1; < 0: all share one set */
     double limit;       /* misfit per equation above which a generator is refused; 2 */
     int sweeps;         /* of the coupling, at most; 200 */
@@ -27115,21 +27115,33 @@ static void wf__bridge_simulate_task(void *context, int task)
 #endif
 
 /* bridges: try a library */
-static int wf__bridge_refused(const wf_bridge *b) { return b->desc.method != WF_BRIDGE_GENERATOR && !(b->report.misfit <= b->desc.limit); }
+enum { WF__BRIDGE_PATIENCE = 16 };
+
+/* 1: enough; 0: another round; -1: refused. */
+static int wf__bridge_judge(const wf_bridge *b, int round, double before)
+{
+    double now = b->report.misfit;
+    int good = now <= b->desc.limit, better = !round || now < 0.9 * before;
+    if (good || b->desc.method == WF_BRIDGE_GENERATOR) return round + 1 >= b->desc.rounds && (good || !better);
+    return better && round + 1 < WF__BRIDGE_PATIENCE ? 0 : -1;
+}
 
 static wf_result wf__bridge_try(wf_bridge *b, int kind)
 {
+    double before = 0;
     if (!wf__library_write(b, kind)) return WF_OK;
-    for (int k = 0; k < b->desc.rounds; k++) {
+    for (int k = 0, done = 0; !done && k < b->desc.rounds + WF__BRIDGE_PATIENCE; k++) {
         b->ready = k > 0;
         wf_result r = wf__bridge_estimate(b);
         b->report.library = kind;
-        if (r < 0 || wf__bridge_refused(b)) return r;
+        done = wf__bridge_judge(b, k, before);
+        if (r < 0 || done < 0) return r;
+        before = b->report.misfit;
         b->key = b->desc.seed + (uint64_t)0x9E3779B97F4A7C15ull * (uint64_t)(k + 1);
         memset(b->failed, 0, (size_t)b->intervals * WF__BRIDGE_PARTS);
         wf__parallel_for(b->desc.parallel, b->desc.threads, b->intervals * WF__BRIDGE_PARTS, wf__bridge_simulate_task, b);
         for (int t = 0; t < b->intervals * WF__BRIDGE_PARTS; t++) if (b->failed[t]) { b->report.misfit = HUGE_VAL; return WF_OK; }
-        if (wf__bridge_tell(b, 0.5 + 0.5 * (k + 1) / b->desc.rounds, 1)) return WF_CANCELLED;
+        if (wf__bridge_tell(b, 1 - 0.5 / (k + 1), 1)) return WF_CANCELLED;
     }
     b->report.method = WF_BRIDGE_GENERATOR;
     return WF_OK;
