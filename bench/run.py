@@ -111,6 +111,8 @@ def goal(line: Line) -> Optional[str]:
     def at_least(key: str, bound: float) -> str:
         return "%s %.3g, goal >= %g: %s" % (key, line[key], bound, "reached" if line[key] >= bound else "MISSED")
 
+    if not line.get("ratio_to_peak", 1):
+        return "no fused multiply-add: no peak to compare with"
     if line["bench"] == "compile_time" and "ratio_to_stb_image" in line:
         value = line["ratio_to_stb_image"]
         return "ratio_to_stb_image %.2f, goal <= 2: %s; ground and engine alone %.2f" % (value, "reached" if value <= 2 else "MISSED", line["ratio_without_methods"])
