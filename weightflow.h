@@ -22146,7 +22146,7 @@ static void wf__pt_rate(wf_particles *p, wf__pt_work *w, const wf_tile *at, doub
     }
 }
 
-/* moves: one step of Langevin */
+/* moves: push */
 static void wf__pt_tame(float *force, int dim)
 {
     for (int l = 0; l < WF_LANES; l++) {
@@ -22167,6 +22167,7 @@ static void wf__pt_push(const wf_particles *p, wf__pt_work *w, double t, const f
     if (p->d.move == WF_MOVE_TAMED) wf__pt_tame(out, p->dim);
 }
 
+/* moves: jump */
 /* out = x + y + noise_c noise */
 static void wf__pt_jump(const wf_particles *p, const wf__pt_work *w, const float *x, const float *y, float *out)
 {
@@ -22181,6 +22182,7 @@ static void wf__pt_jump(const wf_particles *p, const wf__pt_work *w, const float
     wf__pt_mix(p, m, NULL);
 }
 
+/* moves: weigh the step back */
 /* The force back, at time t, into w->force2; and with v = that + the force forward, q = sum of v (v / 2 s^2 + noise / s): what the step back is worth less than the step made. */
 static void wf__pt_back(const wf_particles *p, wf__pt_work *w, double t, const float *x, const float *g0, const float *g1, const float *z, double *q)
 {
@@ -22204,6 +22206,7 @@ static void wf__pt_back(const wf_particles *p, wf__pt_work *w, double t, const f
     wf__pt_mix(p, m, q);
 }
 
+/* moves: take a step of Langevin */
 static void wf__pt_langevin(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1, double h)
 {
     float *x = wf__pt_state(p, tile), *g1 = wf__pt_rows(p, tile, p->g1), *g0 = wf__pt_rows(p, tile, p->g0);
@@ -22689,7 +22692,7 @@ static double wf__pt_lag_variance(const wf_particles *p, const double *w, double
     return p->now.log_z_lag + wf__pt_variance(p, p->older, events, w, sum) - p->now.lag_before;
 }
 
-/* moves: resample the system */
+/* moves: copy particles */
 static void wf__pt_copy(wf_particles *p, size_t from, size_t to)
 {
     for (size_t k = from; k < to; k++) {
@@ -22705,6 +22708,7 @@ static void wf__pt_copy(wf_particles *p, size_t from, size_t to)
     }
 }
 
+/* moves: end a block of events */
 /* Before resampling: where a block of `lag` events ends, its share of the fixed-lag variance. */
 static int wf__pt_end_block(wf_particles *p, const double *w, double *sum)
 {
@@ -22717,6 +22721,7 @@ static int wf__pt_end_block(wf_particles *p, const double *w, double *sum)
     return 1;
 }
 
+/* moves: note equal weights */
 /* All weights are equal. */
 static void wf__pt_note_equal(wf_particles *p, size_t tile)
 {
@@ -22732,6 +22737,7 @@ static void wf__pt_note_equal(wf_particles *p, size_t tile)
     }
 }
 
+/* moves: resample */
 static void wf__pt_resample(wf_particles *p, const wf__pt_sums *s)
 {
     double *w = p->q, *sum = p->q + p->n;
