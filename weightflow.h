@@ -34,6 +34,7 @@
        WF_NO_WEIGHTFLOW   leave out the chapters of a method; likewise
                           WF_NO_FLOWS, WF_NO_CONSERVATION, WF_NO_PATHS,
                           WF_NO_PARTICLES, WF_NO_BRIDGES
+       WF_WITH_MPI        use <mpi.h>: particles on several processes
        WF_SIMD_MAX        the highest instruction set to compile, a WF_ISA_ number
        WF_ASSERT(x)       your assertion, for programmer's errors only; nothing by default
 */
@@ -327,6 +328,23 @@ WF_API wf_result wf_csv_write(wf_arena *arena, const wf_table *table, wf_write_f
 WF_API wf_table *wf_csv_read(wf_arena *arena, const char *path, const wf_csv_options *options);
 /* The same to a file, whole or not at all. */
 WF_API wf_result wf_csv_save(wf_arena *arena, const char *path, const wf_table *table);
+#endif
+
+/* ---- Ranks ---- */
+
+/* Several processes that share one computation and call the same functions in the same order. This one is `rank` of `count`. Both functions return 0 when all went well, wait for the others, and are called by one thread.
+   gather: `data` holds first[count] bytes, of which rank r has made those from first[r] up to first[r + 1]; afterwards everybody has all.
+   exchange: rank r is sent the bytes of `send` from to[r] up to to[r + 1]; what rank r sends goes to `receive` from from[r] up to from[r + 1]. Both sides know all sizes; a rank's own part may be empty. */
+typedef struct wf_ranks {
+    int rank, count;
+    int (*gather)(void *user, void *data, const size_t *first);
+    int (*exchange)(void *user, const void *send, const size_t *to, void *receive, const size_t *from);
+    void *user;
+} wf_ranks;
+
+#ifdef WF_WITH_MPI
+/* The ranks of MPI. `communicator` points to an MPI_Comm, which must stay where it is; NULL: MPI_COMM_WORLD. Between MPI_Init and MPI_Finalize, which are yours to call. Needs WF_WITH_MPI also where the implementation is, and an MPI compiler there. */
+WF_API wf_ranks wf_ranks_mpi(const void *communicator);
 #endif
 
 /* ---- Parameters ---- */
@@ -912,6 +930,7 @@ WF_API wf_result wf_rhs_call(double t, const double *y, double *dy, void *rhs);
 #ifndef WF_NO_FLOWS
 /* ---- Flows ---- */
 
+/* flows: name the kinds of layers */
 /* Kinds of layers. All but PERMUTE have parameters. Forwards is from the base to the data.
    COUPLING: some coordinates stay and choose, by a network, the map of the others. ELEMENTWISE: a map of each coordinate by itself. AUTOREGRESSIVE: each coordinate chooses the map of the
    later ones (MADE masks); one pass forwards, one per coordinate backwards. LINEAR: Q L U x + b with a fixed rotation Q. PERMUTE: another order. PLANAR, RADIAL: one bend each.
@@ -926,6 +945,7 @@ enum { WF_MAP_AFFINE = 0, WF_MAP_SHIFT, WF_MAP_STANDARDISE, WF_MAP_BOUNDED, WF_M
    UNIFORM: on [-1, 1], each side smoothed by a logistic law of scale `smooth`, so that the density is positive everywhere. */
 enum { WF_BASE_NORMAL = 0, WF_BASE_DIAGONAL, WF_BASE_FULL, WF_BASE_MIXTURE, WF_BASE_STUDENT, WF_BASE_UNIFORM };
 
+/* flows: describe a layer */
 /* A layer. Zero chooses what stands behind the semicolon; what a kind does not use is ignored. */
 typedef struct wf_flow_layer {
     int kind, map;         /* WF_FLOW_..., WF_MAP_... */
@@ -946,6 +966,7 @@ typedef struct wf_flow_layer {
     int seed;              /* LINEAR: of a random rotation Q; the identity. PERMUTE: of a random order; see index */
 } wf_flow_layer;
 
+/* flows: describe a flow */
 /* A flow. Zero chooses what stands behind the semicolon, but for dim. */
 typedef struct wf_flow_desc {
     int dim;                      /* coordinates, 1 and more */
@@ -958,6 +979,7 @@ typedef struct wf_flow_desc {
     double smooth;                /* UNIFORM; 0.05 */
 } wf_flow_desc;
 
+/* flows: make a flow known */
 /* A description that builds graphs. Never changes; lives in its arena. Parameters are called name.layer.part and name.base.part in the directory of the graph. */
 typedef struct wf_flow wf_flow;
 /* NULL on failure, with a sentence that names the layer. */
@@ -967,6 +989,7 @@ WF_API wf_flow *wf_flow_standard(wf_arena *arena, const char *name, int dim, int
 /* What was asked for, with defaults filled in. */
 WF_API const wf_flow_desc *wf_flow_about(const wf_flow *flow);
 
+/* flows: carry a point */
 /* A point that is carried through a flow: x [dim], log rho(x) [], grad log rho(x) [dim]. Values without id are not carried and not returned. */
 typedef struct wf_flow_state { wf_t x, log_p, score; } wf_flow_state;
 
@@ -975,6 +998,8 @@ typedef struct wf_flow_state { wf_t x, log_p, score; } wf_flow_state;
 WF_API wf_flow_state wf_flow_push(const wf_flow *flow, wf_flow_state at, wf_t context, int first, int count);
 /* The same backwards, from the layer first + count - 1 to `first`. log_p and score, where carried, become those of the law before these layers. */
 WF_API wf_flow_state wf_flow_pull(const wf_flow *flow, wf_flow_state at, wf_t context, int first, int count);
+
+/* flows: ask for densities and draws */
 /* From base to data, from data to base; logdet (may be NULL): log |det of the Jacobian| of that direction, []. */
 WF_API wf_t wf_flow_forward(const wf_flow *flow, wf_t z, wf_t context, wf_t *logdet);
 WF_API wf_t wf_flow_inverse(const wf_flow *flow, wf_t x, wf_t context, wf_t *logdet);
@@ -987,6 +1012,7 @@ WF_API wf_t wf_flow_base_log_prob(const wf_flow *flow, wf_t z, wf_t context);
 WF_API wf_flow_state wf_flow_base_draw(const wf_flow *flow, wf_graph *graph, wf_t context, int purpose);
 WF_API wf_flow_state wf_flow_draw(const wf_flow *flow, wf_graph *graph, wf_t context, int purpose);
 
+/* flows: work on rows */
 /* Rows of data: n rows of dim numbers, `context` rows beside them (NULL without context); all float or double, the type of `params`. */
 typedef struct wf_flow_data { const void *x, *context; size_t n; } wf_flow_data;
 
@@ -994,10 +1020,12 @@ typedef struct wf_flow_data { const void *x, *context; size_t n; } wf_flow_data;
 WF_API wf_result wf_flow_evaluate(const wf_flow *flow, wf_params *params, const wf_flow_data *d, int threads, void *log_p, void *score);
 WF_API wf_result wf_flow_sample(const wf_flow *flow, wf_params *params, const wf_flow_data *d, uint64_t seed, int threads, void *x, void *log_p);
 
+/* flows: prepare data */
 /* Check data and set the layers ELEMENTWISE AFFINE without network so that what comes out of them on the way to the base has mean 0 and deviation 1, from the last to the first.
    WF_ERROR_DATA, naming it: a number that is not finite, a constant column, two columns that are the same up to scale, fewer rows than coordinates. */
 WF_API wf_result wf_flow_start(const wf_flow *flow, wf_params *params, const wf_flow_data *d);
 
+/* flows: describe training */
 /* Training by maximum likelihood. */
 typedef struct wf_flow_fit_desc {
     int steps;             /* at most; 4000 */
@@ -1015,6 +1043,7 @@ typedef struct wf_flow_fit_desc {
 /* desc may be NULL. report (may be NULL): `loss`, `best` are mean negative log densities. On return the parameters are those of the best validation. */
 WF_API wf_result wf_flow_fit(const wf_flow *flow, wf_params *params, const wf_flow_data *d, const wf_flow_fit_desc *desc, wf_fit_report *report);
 
+/* flows: keep on disk */
 /* Put the description of a flow into a list of tensors (its parameters go by wf_params_store), or make it from there. */
 WF_API wf_result wf_flow_store(const wf_flow *flow, wf_tensors *t);
 WF_API wf_flow *wf_flow_restore(wf_arena *arena, const wf_tensors *t, const char *name);
@@ -1028,6 +1057,8 @@ WF_API wf_flow *wf_flow_load(wf_arena *arena, const char *path, const char *name
 /* ---- Conservation laws ---- */
 
 #ifndef WF_NO_CONSERVATION
+
+/* laws: declare mixtures of logistics */
 /* Mixtures of logistic distributions on the line, n of them side by side: [n, modes] each. log_weight sums to one under exp; exp(log_steep) is the inverse scale. */
 typedef struct wf_logistics { wf_t log_weight, mean, log_steep; } wf_logistics;
 /* The same at n numbers: logarithms of the density, of the mass below and of the mass above, and the slope of the first, [n] each; steep (x - mean) and the posterior weight of each mode, [n, modes]. */
@@ -1040,13 +1071,14 @@ WF_API wf_t wf_logistics_rate(wf_logistics m, wf_logistics dm, wf_logistics_at a
 /* Where the mass below is a given share, told as logit(share) = log(share / (1 - share)), of any size. One mixture in plain numbers; the weights need not sum to one. NaN for bad input. */
 WF_API double wf_logistics_quantile(const double *log_weight, const double *mean, const double *log_steep, int modes, double logit);
 
+/* laws: declare kinds of laws */
 /* Kinds of density: a mixture of products of one-dimensional densities; a chain of conditional ones. */
 enum { WF_LAW_FACTORISED = 0, WF_LAW_CHAIN };
 /* What the flux of a chain is measured against: a mixture for each coordinate (the default), the logistic of the paper, a chain in reverse order. */
 enum { WF_REFERENCE_MARGINAL = 0, WF_REFERENCE_PAPER, WF_REFERENCE_REVERSE };
-
 /* A moving density and its flux. Zero chooses what stands behind the semicolon; coordinates should be about one in size. */
 typedef struct wf_law_desc {
+    /* laws: describe a density */
     int dim;                        /* coordinates, 1..8 */
     int kind;                       /* WF_LAW_... */
     int modes;                      /* factorised: components; chain: logistics of each conditional; 16 */
@@ -1054,12 +1086,14 @@ typedef struct wf_law_desc {
     int width, layers;              /* of the networks; 64 hidden units, 1 hidden layer (at most 4) */
     int waves;                      /* chain: pairs of sines and cosines of each coordinate that a network sees; none */
     double wave_low, wave_high;     /* their cycles per unit; 0.1, 4 */
+    /* laws: describe how it moves */
     int steady;                     /* 1: nothing moves */
     double t0, t1;                  /* the range of time; 0, 1 */
     int time_waves;                 /* as above, for (t - t0) / (t1 - t0); 4 */
     double time_low, time_high;     /* 0.25, 1 */
     int knots;                      /* factorised: parameters are straight lines between so many equidistant times (at least 2) instead of a network of time; none */
     int moving_weights;             /* chain: 1: weights of modes may move as well. Mass then jumps between modes, and drifts can be large */
+    /* laws: describe modes and flux */
     double low, high;               /* log_steep stays between; -3, 6 */
     double background;              /* weight of one wide logistic; 1e-3; < 0: none */
     double background_steep;        /* its inverse scale; 0.6 */
@@ -1070,6 +1104,8 @@ typedef struct wf_law_desc {
     int threads;                    /* 0: the default */
     const wf_parallel *parallel;
 } wf_law_desc;
+
+/* laws: declare a law in a graph */
 /* All about a law at x [dim] and time t (one number; no value where it is steady). `each` [dim]: log densities of the conditionals of a chain, `below` and `above` the logarithms of their masses; no values for the other kind.
    drift [dim] is that of g = 0; for another g it is drift + g^2/2 score. log_reference: log density of the reference, to be fitted to data with x held constant; no value where nothing is to fit. */
 typedef struct wf_law_values { wf_t log_density, score, drift, each, below, above, log_reference; } wf_law_values;
@@ -1080,7 +1116,10 @@ WF_API wf_law_values wf_law_at(wf_t x, wf_t t, const char *name, const wf_law_de
 WF_API wf_t wf_law_draw(wf_graph *graph, wf_t t, wf_t component, const char *name, const wf_law_desc *desc, int purpose, wf_t *share);
 /* How many components a mixture has, the background included (1 for a chain). */
 WF_API int wf_law_components(const wf_law_desc *desc);
+/* How far the drift u [dim], a function of x [dim], is from a gradient: |(J - J^T) probe|^2, whose mean over a normal probe [dim] is |J - J^T|^2 (Frobenius). */
+WF_API wf_t wf_law_asymmetry(wf_t u, wf_t x, wf_t probe);
 
+/* laws: declare the object */
 /* A law as an object: parameters, training, questions. Lives in its arena; one thread at a time. Arrays of points are [n][dim], times [n] (NULL where steady). */
 typedef struct wf_law wf_law;
 /* A law with fresh parameters. NULL, and the reason in the arena's report, for a description that makes no sense; the description is copied. */
@@ -1095,6 +1134,7 @@ WF_API wf_result wf_law_start(wf_law *law, const double *x, const double *weight
 /* Start a factorised law with knots from the paths of its components: path [modes][knots][dim], spread of the same shape the logistic scales, share [modes] or NULL. One logistic for each coordinate. */
 WF_API wf_result wf_law_start_paths(wf_law *law, const double *path, const double *spread, const double *share);
 
+/* laws: declare training */
 /* A round obstacle: its centre and radius. */
 typedef struct wf_obstacle { double centre[8], radius; } wf_obstacle;
 
@@ -1103,6 +1143,7 @@ typedef struct wf_law_fit_desc {
     const double *x, *t, *weight;         /* data [n][dim], times [n], weights [n] or NULL */
     const double *jitter;                 /* [n] scale of logistic noise that is added to each point afresh; NULL: none */
     size_t n;
+    /* laws: describe the terms of a loss */
     double likelihood;                    /* 1 */
     double kinetic, spread;               /* 0, 0 */
     double g;                             /* u is the drift for this g */
@@ -1111,6 +1152,7 @@ typedef struct wf_law_fit_desc {
     wf_t (*base)(wf_t x, wf_t t, void *user);                             /* a drift that costs nothing; none */
     wf_t (*cost)(wf_t x, wf_t t, wf_law_values at, wf_t u, void *user);   /* [], any cost of yours at a point drawn from the law; none */
     void *user;
+    /* laws: describe an optimisation */
     int64_t steps; int epochs;            /* whichever is reached first; one is needed */
     size_t batch;                         /* 256; points drawn from the law are as many */
     double rate, clip, ema;               /* 1e-3, none, none */
@@ -1125,6 +1167,7 @@ typedef struct wf_law_report { int64_t steps; double loss, best; int64_t best_st
 /* Train. WF_ERROR_DATA, and which: numbers that are not finite, times outside the range, a single snapshot for a law that moves, an obstacle on top of a snapshot. WF_CANCELLED keeps what was learned. report may be NULL. */
 WF_API wf_result wf_law_fit(wf_law *law, const wf_law_fit_desc *how, wf_law_report *report);
 
+/* laws: declare questions */
 /* log rho [n]; drifts for a given g [n][dim]; draws [n][dim]. */
 WF_API wf_result wf_law_log_density(wf_law *law, const double *x, const double *t, size_t n, double *out);
 WF_API wf_result wf_law_drift(wf_law *law, const double *x, const double *t, size_t n, double g, double *out);
@@ -1143,6 +1186,8 @@ WF_API wf_law *wf_law_load(wf_arena *arena, const char *path);
 /* ---- Weight graphs ---- */
 
 #ifndef WF_NO_WEIGHTFLOW
+
+/* weight graphs: declare what to learn */
 enum { WF_CONTROL_CDE = 0, WF_CONTROL_ODE = 1 };
 
 /* What to learn. All zero but species and states is the published model with its time corrected. */
@@ -1165,6 +1210,7 @@ typedef struct wf_weightflow_desc {
 /* A model: anchors, control path, vector field. Lives in its arena; one thread at a time. */
 typedef struct wf_weightflow wf_weightflow;
 
+/* weight graphs: declare the three steps */
 /* A model for snapshots at `anchors` times (ascending, two at least; copied). NULL with a report on failure. */
 WF_API wf_weightflow *wf_weightflow_new(wf_arena *arena, const wf_weightflow_desc *desc, const double *times, int anchors);
 /* Step 1: fit the anchors. Snapshot i: counts[i] points at n[i] rows of `species` counts, `stride[i]` counts apart. epochs 0: 50 for the first, 25 for later ones. */
@@ -1174,12 +1220,15 @@ WF_API wf_result wf_weightflow_fit_path(wf_weightflow *model, int steps);
 /* Step 3: fit the vector field (0: 10000 updates). May be called again to go on. Writes to `loss` (may be NULL) the mean loss of the last tenth of the updates; as published, of the best hundred, whose weights are kept. */
 WF_API wf_result wf_weightflow_fit_field(wf_weightflow *model, int updates, double *loss);
 
+/* weight graphs: declare the use of a model */
 /* The weights at each of n times (ascending, from the first anchor on), integrated from the first anchor: tokens[n][features][neurons]. */
 WF_API wf_result wf_weightflow_weights(wf_weightflow *model, const double *times, int n, float *tokens);
 /* Log-probability of each of n states (rows of `species` counts) under given weights: out[n]; each[n][species] may be NULL. */
 WF_API wf_result wf_weightflow_log_prob(wf_weightflow *model, const float *tokens, const int32_t *x, size_t n, double *out, double *each);
 /* n samples from given weights: out[n][species]. */
 WF_API wf_result wf_weightflow_sample(wf_weightflow *model, const float *tokens, size_t n, uint64_t seed, int32_t *out);
+
+/* weight graphs: declare what is inside */
 /* The anchors, [anchors][features][neurons], to read or to set; elements of one. */
 WF_API float *wf_weightflow_anchors(wf_weightflow *model);
 WF_API size_t wf_weightflow_size(const wf_weightflow *model);
@@ -1237,7 +1286,6 @@ enum { WF_PATH_GEOMETRIC = 0, WF_PATH_TIME };
 enum { WF_PATH_MID = 0, WF_PATH_LEFT, WF_PATH_RIGHT };
 /* What holds the end: the energy, the squared field (any critical point; needs the score), or nothing. DEFAULT: the energy for the geometric action, nothing for the other. */
 enum { WF_PATH_END_DEFAULT = 0, WF_PATH_END_ENERGY, WF_PATH_END_FIELD, WF_PATH_END_NONE };
-
 /* Zero chooses what stands behind the semicolon, but for dim. A negative number means none where that makes sense. */
 typedef struct wf_path_desc {
     int dim;                    /* coordinates of a point */
@@ -1382,6 +1430,7 @@ typedef struct wf_particles_desc {
     int adapt;                    /* Metropolis kernels: 1: the step follows the acceptance; 2: also `scale` follows the spread of the particles */
     double accept;                /* the acceptance aimed at; 0.574 MALA, 0.8 HMC and GHMC, 0.3 PCN */
     int leaps;                    /* leapfrog steps of HMC, GHMC; 10, 1 */
+    int waste_free;               /* Metropolis kernels: n / waste_free particles are resampled at each level, and all states of the chain that each starts are kept (n: a multiple of 64 waste_free); not done */
     double friction;              /* of OBABO, BAOAB, GHMC per unit of time; 1 */
     const double *stiffness;      /* EXPONENTIAL: [dim], the linear part of grad U; that of the start, 1/sd^2 */
     double sigma;                 /* PIS, DDS: noise; 1 */
@@ -1399,6 +1448,7 @@ typedef struct wf_particles_desc {
 
     int threads;
     const wf_parallel *parallel;
+    const wf_ranks *ranks;        /* several processes that share the tiles and all make the same calls; alone */
     int isa;                      /* WF_ISA_...; the best of this machine */
     wf_progress_fn progress;      /* told levels done; nonzero pauses: WF_CANCELLED, and the next run goes on */
     void *progress_user;
@@ -1503,16 +1553,35 @@ WF_API wf_t wf_escort_residual(wf_t b, wf_t energy, wf_t x, wf_t t, wf_t dF);
 typedef struct wf_snapshots { int count, dim; const double *times; const size_t *n; const double *const *x; const double *const *weight; } wf_snapshots;
 
 #ifndef WF_NO_WEIGHTFLOW
+/* The network whose weights move. It gives the law of each number from those before it: a gated unit that reads them one after the other; a causal Transformer; a perceptron with masks (MADE). */
+enum { WF_BACKBONE_GRU = 0, WF_BACKBONE_TRANSFORMER = 1, WF_BACKBONE_MLP = 2 };
+/* The law of a number. CATEGORICAL: a count below `states`. The others are densities of continuous numbers. BINS: `states` bins, flat in each; LINEAR_BINS: straight lines between their edges;
+   GAUSSIANS, LOGISTICS: a mixture of `components`. Edges, or the mean and deviation of each column, come from the first data and stay with the model. */
+enum { WF_OUTPUT_CATEGORICAL = 0, WF_OUTPUT_BINS = 1, WF_OUTPUT_LINEAR_BINS = 2, WF_OUTPUT_GAUSSIANS = 3, WF_OUTPUT_LOGISTICS = 4 };
 /* How the weights depend on time: a network of three layers that reads the time; or cubic B-splines in the root of the time. */
 enum { WF_CURVE_NETWORK = 0, WF_CURVE_SPLINE = 1 };
 /* What follows the curve: nothing; or a graph differential equation that has the curve as its solution, by itself or controlled by the curve's length. */
 enum { WF_FIELD_NONE = 0, WF_FIELD_ODE = 1, WF_FIELD_CDE = 2 };
+#endif
 
-/* What to learn, and how. Zero chooses what stands behind the semicolon; states are required. */
+#ifndef WF_NO_WEIGHTFLOW
+/* What to learn, and how. Zero chooses what stands behind the semicolon. */
 typedef struct wf_weight_path_desc {
-    int dim;             /* numbers of a state; that of the first data */
-    int states;          /* each of them a count 0..states-1; at most 4096 */
-    int hidden;          /* units of the backbone; 8 */
+    int dim;             /* numbers of a state, 1 to 100 */
+    int output;          /* WF_OUTPUT_...; categorical */
+    int states;          /* categorical: counts 0..states-1, required, at most 4096. Bins: how many; 64 */
+    int components;      /* of a mixture, at most 64; 8 */
+    double narrowest;    /* deviation of a component, in units of the column's; 0.01 */
+    double blur;         /* of densities: normal noise on every row shown, in units of the column's deviation; 0: half the root of order five of 1 / rows of the smallest snapshot; < 0: none */
+
+/* weight paths: describe the backbone */
+    int backbone;        /* WF_BACKBONE_...; a gated unit */
+    int hidden;          /* its units, at most 256; 8 for a gated unit, 16 for a Transformer, for a perceptron 32 or dim */
+    int layers;          /* 1 for gated units (at most 4), 2 for the others (at most 8) */
+    int heads, inner;    /* of a Transformer: 4, or 1 where 4 does not divide `hidden`; 2 hidden */
+    int post_norm;       /* of a Transformer: 1: normalise sums, as the first ones did; 0: normalise what goes into each part */
+
+/* weight paths: describe the curve */
     int curve;           /* WF_CURVE_...; a network */
     int width;           /* of the network; 64 */
     int knots;           /* of the B-spline: its functions; 10 */
@@ -1520,6 +1589,8 @@ typedef struct wf_weight_path_desc {
     int times;           /* of an update, drawn without replacement; 24 or all there are */
     int rows;            /* samples of each; 64 */
     double rate;         /* highest learning rate; 5e-3 */
+
+/* weight paths: describe the field */
     int field;           /* WF_FIELD_...; none */
     int field_width, field_layers, field_heads, feed_forward; /* 64, 2, 4, 128 */
     int matching;        /* updates of the field by derivative matching; 1500 */
@@ -1531,30 +1602,40 @@ typedef struct wf_weight_path_desc {
     wf_progress_fn progress; /* may cancel every fit; the model stays usable, and the same call goes on with the same bits */
     void *progress_user;
 } wf_weight_path_desc;
+#endif
 
+#ifndef WF_NO_WEIGHTFLOW
 /* A path of weights of a small autoregressive network from time `start` to `end`. Lives in its arena; one thread at a time. */
 typedef struct wf_weight_path wf_weight_path;
-
 /* A new path with random weights. NULL with a report on failure. */
 WF_API wf_weight_path *wf_weight_path_new(wf_arena *arena, const wf_weight_path_desc *desc, double start, double end);
 /* Fit the curve by likelihood to samples at times between start and end, until desc->updates have been made. Writes to `loss` (may be NULL) the mean negative
-   log-likelihood (nats, all numbers of a state) of the last tenth of the updates of this call. WF_ERROR_DATA names a number that is no count, or a time outside. */
+   log-likelihood (nats, all numbers of a state) of the last tenth of the updates of this call. WF_ERROR_DATA names a number that cannot be, a constant column, a time outside. */
 WF_API wf_result wf_weight_path_fit(wf_weight_path *path, const wf_snapshots *data, double *loss);
 /* Fit the graph field to the fitted curve, then by likelihood to the data. From then on the weights come from the solver. Needs desc->field. */
 WF_API wf_result wf_weight_path_fit_field(wf_weight_path *path, const wf_snapshots *data, double *loss);
+#endif
+
+#ifndef WF_NO_WEIGHTFLOW
 /* 1: weights come from the curve; 2: from the field, if it is fitted; 0: from the best there is (the default). */
 WF_API wf_result wf_weight_path_use(wf_weight_path *path, int which);
-/* The weights at n times (any order, between start and end): tokens[n][wf_weight_path_size], laid out as by wf_weightflow_weights. */
+/* The weights at n times (any order, between start and end): tokens[n][wf_weight_path_size]: for each time one column for each neuron, with its weights, its bias, and zeros. */
 WF_API wf_result wf_weight_path_weights(wf_weight_path *path, const double *times, int n, float *tokens);
 WF_API size_t wf_weight_path_size(const wf_weight_path *path);
-/* Log-probability at `time` of each of n states x[n][dim]: out[n]; each[n][dim], that of each number given those before, may be NULL. */
+/* Log-probability (of continuous numbers: log-density) at `time` of each of n states x[n][dim]: out[n]; each[n][dim], that of each number given those before, may be NULL.
+   A count that cannot be is WF_ERROR_DATA; a number outside all bins has -HUGE_VAL. */
 WF_API wf_result wf_weight_path_log_prob(wf_weight_path *path, double time, const double *x, size_t n, double *out, double *each);
 /* n samples at `time`: out[n][dim]. The same seed and time give the same samples. */
 WF_API wf_result wf_weight_path_sample(wf_weight_path *path, double time, size_t n, uint64_t seed, double *out);
-/* The description with its defaults filled in; updates made so far of the curve, of matching and of tuning; first and last time; the parameters of curve and field. */
+#endif
+
+#ifndef WF_NO_WEIGHTFLOW
+/* The description with its defaults filled in; updates made so far of the curve, of matching and of tuning; first and last time; the parameters of the curve. */
 WF_API const wf_weight_path_desc *wf_weight_path_about(const wf_weight_path *path);
 WF_API void wf_weight_path_progress(const wf_weight_path *path, int64_t updates[3], double span[2]);
 WF_API wf_params *wf_weight_path_params(wf_weight_path *path);
+/* The edges of column j's bins [states + 1], or its mean and deviation [2]; NULL before the first fit, and for counts. */
+WF_API const double *wf_weight_path_units(const wf_weight_path *path, int j);
 #ifndef WF_NO_STDIO
 /* Write the path with all that its optimisers remember to a safetensors file, whole or not at all. A path that is read goes on with the same bits. */
 WF_API wf_result wf_weight_path_save(wf_weight_path *path, const char *file);
@@ -1681,6 +1762,7 @@ WF_API wf_reactions *wf_reactions_parse(wf_arena *arena, const char *text, size_
 /* The same from a file. */
 WF_API wf_reactions *wf_reactions_read(wf_arena *arena, const char *path);
 #endif
+
 /* The systems of the chapter, by number from 0 and by name: epidemic, toggle, cascade1, cascade2, walk. The first returns NULL past the last. */
 WF_API const char *wf_reactions_known(int number);
 WF_API wf_reactions *wf_reactions_named(wf_arena *arena, const char *name);
@@ -1691,12 +1773,14 @@ WF_API wf_result wf_reactions_simulate(wf_arena *arena, const wf_reactions *reac
 
 /* ---- Measures ---- */
 
+/* measures: declare clouds */
 /* A cloud of n points of `dim` coordinates, x[n][dim], with weights >= 0 of any positive sum, or equal ones where weight is NULL. All borrowed. */
 typedef struct wf_points { const double *x, *weight; size_t n, dim; } wf_points;
 
 /* The measures below return WF_ERROR_DATA, and say which number, for points or weights that are not finite, negative weights, empty clouds;
    WF_ERROR_SHAPE for dimensions that differ. Results are untouched on failure; a result pointer may be NULL. Scratch memory is given back. */
 
+/* measures: declare measures of counts */
 /* Fractions p[species][length] of n samples that take each value 0, ..., length - 1. Sample i is counts[i * stride + species]. A count outside: WF_ERROR_DATA. */
 WF_API wf_result wf_marginals(wf_arena *arena, const int32_t *counts, size_t n, size_t stride, size_t species, size_t length, double *p);
 /* Jensen-Shannon divergence (natural logarithm, at most log 2) of each of `rows` pairs of distributions over `length` values, and the mean over rows.
@@ -1709,20 +1793,24 @@ WF_API wf_result wf_assignment_distance(wf_arena *arena, const double *p, const 
 /* The WeightFlow paper's comparison of trajectories x[nx][times][species] and y[ny][times][species] of counts < length: at each time the assignment distances
    and the divergence (with 1e-10 added) between their marginals. w1, w2 and jsd hold `times` numbers each. */
 WF_API wf_result wf_compare_counts(wf_arena *arena, const int32_t *x, size_t nx, const int32_t *y, size_t ny, size_t times, size_t species, size_t length, double *w1, double *w2, double *jsd);
+
+/* measures: declare transport between clouds */
 /* Optimal transport between clouds, cost |x - y| (w1) and the root of cost |x - y|^2 (w2). Exact; memory 16 n m bytes, time about n m (n + m). */
 WF_API wf_result wf_wasserstein(wf_arena *arena, const wf_points *x, const wf_points *y, double *w1, double *w2);
 /* The same on the line (dim 1), by sorting: time n log n. */
 WF_API wf_result wf_wasserstein_1d(wf_arena *arena, const wf_points *x, const wf_points *y, double *w1, double *w2);
 /* W2 squared between the projections on each of direction[directions][dim] (used as given), and the mean over them. */
 WF_API wf_result wf_sliced_wasserstein(wf_arena *arena, const wf_points *x, const wf_points *y, const double *direction, size_t directions, double *each, double *mean);
-/* 2 E|x-y| - E|x-x'| - E|y-y'|. `biased`: over all pairs, never negative. `unbiased`: over pairs of different points (two at least). Equal weights only. */
-WF_API wf_result wf_energy_distance(wf_arena *arena, const wf_points *x, const wf_points *y, double *biased, double *unbiased);
-/* Unbiased squared maximum mean discrepancy with the kernel exp(-|x-y|^2 / (2 s^2)) for each of `count` bandwidths s; may be negative. Equal weights only. */
-WF_API wf_result wf_mmd(wf_arena *arena, const wf_points *x, const wf_points *y, const double *bandwidth, size_t count, double *mmd2);
 /* Entropic transport with cost |x-y|^2 / 2 and penalty eps KL(P | a b): `transport` is its optimum between x and y, `divergence` that less half of x to x and
    of y to y. Iterates until potentials move by less than `tolerance` (0: 1e-8 eps); WF_ERROR_NUMERIC after 100 000 rounds. Choose eps near the
    square of the distances to resolve; a hundredth of it may never converge. */
 WF_API wf_result wf_sinkhorn(wf_arena *arena, const wf_points *x, const wf_points *y, double eps, double tolerance, double *divergence, double *transport);
+
+/* measures: declare means over pairs */
+/* 2 E|x-y| - E|x-x'| - E|y-y'|. `biased`: over all pairs, never negative. `unbiased`: over pairs of different points (two at least). Equal weights only. */
+WF_API wf_result wf_energy_distance(wf_arena *arena, const wf_points *x, const wf_points *y, double *biased, double *unbiased);
+/* Unbiased squared maximum mean discrepancy with the kernel exp(-|x-y|^2 / (2 s^2)) for each of `count` bandwidths s; may be negative. Equal weights only. */
+WF_API wf_result wf_mmd(wf_arena *arena, const wf_points *x, const wf_points *y, const double *bandwidth, size_t count, double *mmd2);
 
 /* ---- Bridges ---- */
 
@@ -1746,7 +1834,7 @@ typedef struct wf_bridge_desc {
     int between;        /* times between two snapshots, evenly spaced; 9; < 0: none */
     int samples;        /* at each of them; 10000, fewer in many dimensions */
     int rounds;         /* of estimating the generator and simulating it, at least; 3 */
-    int window;         /* intervals on each side that share the rates of an interval; 1; < 0: all share one set */
+    int window;         /* intervals on each side that share the rates of an interval; < 0: all share one set; 0: that, or 1 for small libraries and where one set does not explain all */
     double limit;       /* misfit per equation above which a generator is refused; 2 */
     int sweeps;         /* of the coupling, at most; 200 */
     int states;         /* counts stay below it, between the snapshots too; one more than the largest in the data */
@@ -1763,7 +1851,7 @@ typedef struct wf_bridge_report {
     int equations, terms;   /* moment equations of the fit over all intervals; terms of the library */
     int used;               /* terms with a rate */
     double misfit;          /* chi-square per equation of the fit over all intervals, on the samples used last; 0: none was fitted */
-    char text[512];
+    char text[1024];
 } wf_bridge_report;
 
 /* Samples between snapshots. Lives in its arena; one thread at a time. */
@@ -1800,6 +1888,9 @@ WF_API wf_result wf_bridge_term(const wf_bridge *bridge, int i, int k, double *r
 #endif
 #if defined(_OPENMP) && !defined(WF_NO_OPENMP)
 #include <omp.h>
+#endif
+#ifdef WF_WITH_MPI
+#include <mpi.h>
 #endif
 
 /* vectors: include the intrinsics */
@@ -6378,6 +6469,19 @@ static void wf__fill_words_f64(double *out, size_t stride, int kind, size_t feat
         }
 }
 
+/* random: fill a tile of particles */
+/* Standard normals out[(k * dim + i) * 64 + l] of the slots first + l, where 64 divides `first`, dimensions i < dim, and steps k < steps from that of the counter on. In plain C: */
+static void wf__fill_tile_scalar(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+{
+    for (size_t f = 0; f < dim * steps; f++)
+        for (size_t l = 0; l < 16; l++) {
+            uint32_t c[4] = { counter[0] + (uint32_t)l, counter[1] + (uint32_t)(f / dim), counter[2] + (uint32_t)(f % dim), counter[3] };
+            double v[4];
+            wf__four(c, seed, WF__RANDOM_NORMAL, v);
+            for (size_t i = 0; i < 4; i++) out[64 * f + 16 * i + l] = (float)v[i];
+        }
+}
+
 /* random: keys of the rounds */
 static void wf__philox_keys(uint64_t key, uint32_t k[20])
 {
@@ -6413,7 +6517,7 @@ static void wf__philox_shared(const uint32_t counter[4], uint32_t block, const u
 
 /* random: scramble two blocks of vectors */
 #define WF__ROUNDS_sse2(i) do { WF__ROUND_sse2(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_sse2(f, g, h, j, k[i], k[i + 1]); } while (0)
-#define WF__BEGIN_sse2(a, b, c, d) \
+#define WF__BEGIN_sse2(a, b, c, d, u) \
     do { \
         WF__SSE2_I p = WF__SSE2_MULA(a, m0), q = WF__SSE2_MULB(a, m0), r = WF__SSE2_IXOR(WF__SSE2_HIGH(p, q), WF__SSE2_ISET1((int32_t)u[0])), s = WF__SSE2_MULA(r, m1), t = WF__SSE2_MULB(r, m1); \
         a = WF__SSE2_IXOR(WF__SSE2_HIGH(s, t), WF__SSE2_ISET1((int32_t)u[1])); \
@@ -6422,12 +6526,12 @@ static void wf__philox_shared(const uint32_t counter[4], uint32_t block, const u
         d = WF__SSE2_ISET1((int32_t)u[3]); \
     } while (0)
 
-/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
-WF__INLINE_sse2 void wf__philox_sse2(WF__SSE2_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. u, v: what the lanes of either share. */
+WF__INLINE_sse2 void wf__philox_sse2(WF__SSE2_I c[8], const uint32_t u[4], const uint32_t v[4], const uint32_t k[20], const int both)
 {
     WF__SSE2_I m0 = WF__SSE2_ISET1((int32_t)0xD2511F53u), m1 = WF__SSE2_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
-    WF__BEGIN_sse2(a, b, d, e);
-    if (both) WF__BEGIN_sse2(f, g, h, j);
+    WF__BEGIN_sse2(a, b, d, e, u);
+    if (both) WF__BEGIN_sse2(f, g, h, j, v);
     WF__ROUNDS_sse2(4); WF__ROUNDS_sse2(6); WF__ROUNDS_sse2(8); WF__ROUNDS_sse2(10);
     WF__ROUNDS_sse2(12); WF__ROUNDS_sse2(14); WF__ROUNDS_sse2(16); WF__ROUNDS_sse2(18);
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
@@ -6451,49 +6555,86 @@ WF__INLINE_sse2 WF__SSE2_F wf__unit_of_sse2(WF__SSE2_I x)
 }
 
 /* random: a vector of radii */
-/* sqrt(-2 log u) */
-WF__INLINE_sse2 WF__SSE2_F wf__radius_sse2(WF__SSE2_I x)
+typedef struct wf__radius_sse2 { WF__SSE2_F e, f; } wf__radius_sse2; /* u = (1 + f) 2^e */
+
+WF__INLINE_sse2 wf__radius_sse2 wf__radius_begin_sse2(WF__SSE2_I x)
 {
     WF__SSE2_M high;
     WF__SSE2_F v = wf__half_sse2(x, &high), f, u = WF__SSE2_SEL(high, WF__SSE2_SUB(WF__SSE2_SET1(1.0f), v), v);
-    WF__SSE2_F e = WF__SSE2_TOF(wf__log_split_sse2(u, &f));
-    f = WF__SSE2_SEL(WF__SSE2_LE(WF__SSE2_SET1(0.70710677f), u), WF__SSE2_NEG(v), f);
-    WF__SSE2_F y = WF__SSE2_ADD(f, wf__log_series_sse2(f, WF__SSE2_MUL(e, WF__SSE2_SET1(WF__LN2_LOW))));
-    return WF__SSE2_SQRT(WF__SSE2_MUL(WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_HIGH), y), WF__SSE2_SET1(-2.0f)));
+    wf__radius_sse2 r;
+    r.e = WF__SSE2_TOF(wf__log_split_sse2(u, &f));
+    r.f = WF__SSE2_SEL(WF__SSE2_LE(WF__SSE2_SET1(0.70710677f), u), WF__SSE2_NEG(v), f);
+    return r;
 }
 
-/* random: two vectors of normals */
-WF__INLINE_sse2 void wf__normal_pair_sse2(WF__SSE2_I *x, WF__SSE2_I *y)
+/* sqrt(-2 log u) */
+WF__INLINE_sse2 WF__SSE2_F wf__radius_end_sse2(wf__radius_sse2 r)
 {
-    WF__SSE2_F r = wf__radius_sse2(*x);
-    WF__SSE2_I w = WF__SSE2_IADD(*y, WF__SSE2_ISET1(0x20000000)), rest = WF__SSE2_ISUB(WF__SSE2_IAND(w, WF__SSE2_ISET1(0x3FFFFFFF)), WF__SSE2_ISET1(0x20000000));
+    WF__SSE2_F y = WF__SSE2_ADD(r.f, wf__log_series_sse2(r.f, WF__SSE2_MUL(r.e, WF__SSE2_SET1(WF__LN2_LOW))));
+    return WF__SSE2_SQRT(WF__SSE2_MUL(WF__SSE2_FMA(r.e, WF__SSE2_SET1(WF__LN2_HIGH), y), WF__SSE2_SET1(-2.0f)));
+}
+
+/* random: two vectors of directions */
+typedef struct wf__direction_sse2 { WF__SSE2_F c, s; } wf__direction_sse2;
+
+/* What is missing to the cosine and the sine of a word's part of a turn: signs, and which is which */
+WF__INLINE_sse2 wf__direction_sse2 wf__direction_begin_sse2(WF__SSE2_I w)
+{
+    WF__SSE2_I rest = WF__SSE2_ISUB(WF__SSE2_IAND(w, WF__SSE2_ISET1(0x3FFFFFFF)), WF__SSE2_ISET1(0x20000000));
     WF__SSE2_F a = WF__SSE2_FMA(WF__SSE2_TOF(rest), WF__SSE2_SET1(1.46291808e-9f), WF__SSE2_SET1(7.3145904e-10f)), z = WF__SSE2_MUL(a, a), zz = WF__SSE2_MUL(z, z); /* 2 pi 2^-32 */
     WF__SSE2_F s = WF__SSE2_FMA(WF__LINE_sse2(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_sse2(z, WF__SIN_0, WF__SIN_1));
     WF__SSE2_F c = WF__SSE2_FMA(WF__SSE2_SET1(WF__COS_2), zz, WF__LINE_sse2(z, WF__COS_0, WF__COS_1));
+    wf__direction_sse2 d;
+    d.s = WF__SSE2_FMA(WF__SSE2_MUL(z, a), s, a);
+    d.c = WF__SSE2_FMA(zz, c, WF__SSE2_FNMA(WF__SSE2_SET1(0.5f), z, WF__SSE2_SET1(1.0f)));
+    return d;
+}
+
+WF__INLINE_sse2 void wf__direction_end_sse2(WF__SSE2_I *x, WF__SSE2_I *y, WF__SSE2_I w, WF__SSE2_F r, wf__direction_sse2 d)
+{
     WF__SSE2_M odd = WF__SSE2_ODD(WF__SSE2_ISRA(w, 30));
-    s = WF__SSE2_MUL(r, WF__SSE2_FMA(WF__SSE2_MUL(z, a), s, a));
-    c = WF__SSE2_MUL(r, WF__SSE2_FMA(zz, c, WF__SSE2_FNMA(WF__SSE2_SET1(0.5f), z, WF__SSE2_SET1(1.0f))));
-    WF__SSE2_F sign = WF__SSE2_SIGN(WF__SSE2_FLT(w)), next = WF__SSE2_SIGN(WF__SSE2_FLT(WF__SSE2_IADD(w, WF__SSE2_ISET1(0x40000000))));
+    WF__SSE2_F s = WF__SSE2_MUL(r, d.s), c = WF__SSE2_MUL(r, d.c), sign = WF__SSE2_SIGN(WF__SSE2_FLT(w)), next = WF__SSE2_SIGN(WF__SSE2_FLT(WF__SSE2_IADD(w, WF__SSE2_ISET1(0x40000000))));
     *x = WF__SSE2_BITS(WF__SSE2_XOR(WF__SSE2_SEL(odd, s, c), next));
     *y = WF__SSE2_BITS(WF__SSE2_XOR(WF__SSE2_SEL(odd, c, s), sign));
 }
 
-/* random: turn words into numbers */
-WF__INLINE_sse2 void wf__put_words_sse2(float *y, size_t stride, int kind, size_t rows, size_t left, WF__SSE2_I a, WF__SSE2_I b, WF__SSE2_I c, WF__SSE2_I d)
+/* random: vectors of normals side by side */
+/* Words c[0..3] to normals; with `both` also c[4..7] */
+WF__INLINE_sse2 void wf__normals_sse2(WF__SSE2_I c[8], const int both)
 {
-    if (kind == WF__RANDOM_NORMAL) {
-        wf__normal_pair_sse2(&a, &b);
-        wf__normal_pair_sse2(&c, &d);
-    } else if (kind == WF__RANDOM_UNIFORM) {
-        a = WF__SSE2_BITS(wf__unit_of_sse2(a));
-        b = WF__SSE2_BITS(wf__unit_of_sse2(b));
-        c = WF__SSE2_BITS(wf__unit_of_sse2(c));
-        d = WF__SSE2_BITS(wf__unit_of_sse2(d));
-    }
-    WF__PUT_sse2(y, WF__SSE2_FLT(a), left);
-    if (rows > 1) WF__PUT_sse2(y + stride, WF__SSE2_FLT(b), left);
-    if (rows > 2) WF__PUT_sse2(y + 2 * stride, WF__SSE2_FLT(c), left);
-    if (rows > 3) WF__PUT_sse2(y + 3 * stride, WF__SSE2_FLT(d), left);
+    WF__SSE2_I half = WF__SSE2_ISET1(0x20000000), u = WF__SSE2_IADD(c[1], half), v = WF__SSE2_IADD(c[3], half), w = u, x = v;
+    wf__radius_sse2 p = wf__radius_begin_sse2(c[0]), q = wf__radius_begin_sse2(c[2]), r = p, s = q;
+    if (both) { r = wf__radius_begin_sse2(c[4]); s = wf__radius_begin_sse2(c[6]); w = WF__SSE2_IADD(c[5], half); x = WF__SSE2_IADD(c[7], half); }
+    WF__SSE2_F a = wf__radius_end_sse2(p), b = wf__radius_end_sse2(q), d = a, e = b;
+    if (both) { d = wf__radius_end_sse2(r); e = wf__radius_end_sse2(s); }
+    wf__direction_sse2 f = wf__direction_begin_sse2(u), g = wf__direction_begin_sse2(v), h = f, i = g;
+    if (both) { h = wf__direction_begin_sse2(w); i = wf__direction_begin_sse2(x); }
+    wf__direction_end_sse2(&c[0], &c[1], u, a, f);
+    wf__direction_end_sse2(&c[2], &c[3], v, b, g);
+    if (!both) return;
+    wf__direction_end_sse2(&c[4], &c[5], w, d, h);
+    wf__direction_end_sse2(&c[6], &c[7], x, e, i);
+}
+
+/* random: turn words into numbers */
+/* Words c[0..3], with `both` also c[4..7], to numbers. */
+WF__INLINE_sse2 void wf__numbers_sse2(WF__SSE2_I c[8], int kind, const int both)
+{
+    if (kind == WF__RANDOM_NORMAL) wf__normals_sse2(c, both);
+    if (kind != WF__RANDOM_UNIFORM) return;
+    c[0] = WF__SSE2_BITS(wf__unit_of_sse2(c[0])); c[1] = WF__SSE2_BITS(wf__unit_of_sse2(c[1]));
+    c[2] = WF__SSE2_BITS(wf__unit_of_sse2(c[2])); c[3] = WF__SSE2_BITS(wf__unit_of_sse2(c[3]));
+    if (!both) return;
+    c[4] = WF__SSE2_BITS(wf__unit_of_sse2(c[4])); c[5] = WF__SSE2_BITS(wf__unit_of_sse2(c[5]));
+    c[6] = WF__SSE2_BITS(wf__unit_of_sse2(c[6])); c[7] = WF__SSE2_BITS(wf__unit_of_sse2(c[7]));
+}
+
+WF__INLINE_sse2 void wf__put_numbers_sse2(float *y, size_t stride, size_t rows, size_t left, const WF__SSE2_I c[4])
+{
+    WF__PUT_sse2(y, WF__SSE2_FLT(c[0]), left);
+    if (rows > 1) WF__PUT_sse2(y + stride, WF__SSE2_FLT(c[1]), left);
+    if (rows > 2) WF__PUT_sse2(y + 2 * stride, WF__SSE2_FLT(c[2]), left);
+    if (rows > 3) WF__PUT_sse2(y + 3 * stride, WF__SSE2_FLT(c[3]), left);
 }
 
 /* random: fill rows */
@@ -6511,10 +6652,40 @@ WF__KERNEL_sse2 void wf__fill_words_sse2(float *out, size_t stride, int kind, si
             WF__SSE2_I c[8];
             c[0] = WF__SSE2_IADD(WF__SSE2_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__SSE2_ILD(count));
             c[4] = WF__SSE2_IADD(c[0], WF__SSE2_ISET1(WF__SSE2_W));
-            wf__philox_sse2(c, shared, keys, BOTH);
-            wf__put_words_sse2(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
-            if (BOTH && left > WF__SSE2_W) wf__put_words_sse2(y + WF__SSE2_W, stride, kind, rows, left - WF__SSE2_W, c[4], c[5], c[6], c[7]);
+            wf__philox_sse2(c, shared, shared, keys, BOTH);
+            wf__numbers_sse2(c, kind, BOTH);
+            wf__put_numbers_sse2(y, stride, rows, left, c);
+            if (BOTH && left > WF__SSE2_W) wf__put_numbers_sse2(y + WF__SSE2_W, stride, rows, left - WF__SSE2_W, c + 4);
         }
+    }
+}
+
+/* random: fill rows of a tile */
+WF__INLINE_sse2 void wf__fill_pair_sse2(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    for (uint32_t l = 0; l < 16; l += WF__SSE2_W) {
+        WF__SSE2_I c[8];
+        c[0] = c[4] = WF__SSE2_IADD(WF__SSE2_ISET1((int32_t)(first + l)), WF__SSE2_ILD(count));
+        wf__philox_sse2(c, u, v, keys, both);
+        wf__numbers_sse2(c, WF__RANDOM_NORMAL, both);
+        wf__put_numbers_sse2(y + l, 16, 4, 16, c);
+        if (both) wf__put_numbers_sse2(y + 64 + l, 16, 4, 16, c + 4);
+    }
+}
+
+WF__KERNEL_sse2 void wf__fill_tile_sse2(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+{
+    enum { BOTH = WF__SSE2_NV > 2 };
+    uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
+    size_t rows = dim * steps;
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0, i = 0; f < rows; f++) {
+        int odd = BOTH && (f & 1);
+        wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
+        if (++i == dim) { i = 0; c[1]++; }
+        if (odd) wf__fill_pair_sse2(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_sse2(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_sse2
@@ -6536,7 +6707,7 @@ WF__KERNEL_sse2 void wf__fill_words_sse2(float *out, size_t stride, int kind, si
 
 /* random: scramble two blocks of vectors */
 #define WF__ROUNDS_avx2(i) do { WF__ROUND_avx2(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_avx2(f, g, h, j, k[i], k[i + 1]); } while (0)
-#define WF__BEGIN_avx2(a, b, c, d) \
+#define WF__BEGIN_avx2(a, b, c, d, u) \
     do { \
         WF__AVX2_I p = WF__AVX2_MULA(a, m0), q = WF__AVX2_MULB(a, m0), r = WF__AVX2_IXOR(WF__AVX2_HIGH(p, q), WF__AVX2_ISET1((int32_t)u[0])), s = WF__AVX2_MULA(r, m1), t = WF__AVX2_MULB(r, m1); \
         a = WF__AVX2_IXOR(WF__AVX2_HIGH(s, t), WF__AVX2_ISET1((int32_t)u[1])); \
@@ -6545,12 +6716,12 @@ WF__KERNEL_sse2 void wf__fill_words_sse2(float *out, size_t stride, int kind, si
         d = WF__AVX2_ISET1((int32_t)u[3]); \
     } while (0)
 
-/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
-WF__INLINE_avx2 void wf__philox_avx2(WF__AVX2_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. u, v: what the lanes of either share. */
+WF__INLINE_avx2 void wf__philox_avx2(WF__AVX2_I c[8], const uint32_t u[4], const uint32_t v[4], const uint32_t k[20], const int both)
 {
     WF__AVX2_I m0 = WF__AVX2_ISET1((int32_t)0xD2511F53u), m1 = WF__AVX2_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
-    WF__BEGIN_avx2(a, b, d, e);
-    if (both) WF__BEGIN_avx2(f, g, h, j);
+    WF__BEGIN_avx2(a, b, d, e, u);
+    if (both) WF__BEGIN_avx2(f, g, h, j, v);
     WF__ROUNDS_avx2(4); WF__ROUNDS_avx2(6); WF__ROUNDS_avx2(8); WF__ROUNDS_avx2(10);
     WF__ROUNDS_avx2(12); WF__ROUNDS_avx2(14); WF__ROUNDS_avx2(16); WF__ROUNDS_avx2(18);
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
@@ -6574,49 +6745,86 @@ WF__INLINE_avx2 WF__AVX2_F wf__unit_of_avx2(WF__AVX2_I x)
 }
 
 /* random: a vector of radii */
-/* sqrt(-2 log u) */
-WF__INLINE_avx2 WF__AVX2_F wf__radius_avx2(WF__AVX2_I x)
+typedef struct wf__radius_avx2 { WF__AVX2_F e, f; } wf__radius_avx2; /* u = (1 + f) 2^e */
+
+WF__INLINE_avx2 wf__radius_avx2 wf__radius_begin_avx2(WF__AVX2_I x)
 {
     WF__AVX2_M high;
     WF__AVX2_F v = wf__half_avx2(x, &high), f, u = WF__AVX2_SEL(high, WF__AVX2_SUB(WF__AVX2_SET1(1.0f), v), v);
-    WF__AVX2_F e = WF__AVX2_TOF(wf__log_split_avx2(u, &f));
-    f = WF__AVX2_SEL(WF__AVX2_LE(WF__AVX2_SET1(0.70710677f), u), WF__AVX2_NEG(v), f);
-    WF__AVX2_F y = WF__AVX2_ADD(f, wf__log_series_avx2(f, WF__AVX2_MUL(e, WF__AVX2_SET1(WF__LN2_LOW))));
-    return WF__AVX2_SQRT(WF__AVX2_MUL(WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_HIGH), y), WF__AVX2_SET1(-2.0f)));
+    wf__radius_avx2 r;
+    r.e = WF__AVX2_TOF(wf__log_split_avx2(u, &f));
+    r.f = WF__AVX2_SEL(WF__AVX2_LE(WF__AVX2_SET1(0.70710677f), u), WF__AVX2_NEG(v), f);
+    return r;
 }
 
-/* random: two vectors of normals */
-WF__INLINE_avx2 void wf__normal_pair_avx2(WF__AVX2_I *x, WF__AVX2_I *y)
+/* sqrt(-2 log u) */
+WF__INLINE_avx2 WF__AVX2_F wf__radius_end_avx2(wf__radius_avx2 r)
 {
-    WF__AVX2_F r = wf__radius_avx2(*x);
-    WF__AVX2_I w = WF__AVX2_IADD(*y, WF__AVX2_ISET1(0x20000000)), rest = WF__AVX2_ISUB(WF__AVX2_IAND(w, WF__AVX2_ISET1(0x3FFFFFFF)), WF__AVX2_ISET1(0x20000000));
+    WF__AVX2_F y = WF__AVX2_ADD(r.f, wf__log_series_avx2(r.f, WF__AVX2_MUL(r.e, WF__AVX2_SET1(WF__LN2_LOW))));
+    return WF__AVX2_SQRT(WF__AVX2_MUL(WF__AVX2_FMA(r.e, WF__AVX2_SET1(WF__LN2_HIGH), y), WF__AVX2_SET1(-2.0f)));
+}
+
+/* random: two vectors of directions */
+typedef struct wf__direction_avx2 { WF__AVX2_F c, s; } wf__direction_avx2;
+
+/* What is missing to the cosine and the sine of a word's part of a turn: signs, and which is which */
+WF__INLINE_avx2 wf__direction_avx2 wf__direction_begin_avx2(WF__AVX2_I w)
+{
+    WF__AVX2_I rest = WF__AVX2_ISUB(WF__AVX2_IAND(w, WF__AVX2_ISET1(0x3FFFFFFF)), WF__AVX2_ISET1(0x20000000));
     WF__AVX2_F a = WF__AVX2_FMA(WF__AVX2_TOF(rest), WF__AVX2_SET1(1.46291808e-9f), WF__AVX2_SET1(7.3145904e-10f)), z = WF__AVX2_MUL(a, a), zz = WF__AVX2_MUL(z, z); /* 2 pi 2^-32 */
     WF__AVX2_F s = WF__AVX2_FMA(WF__LINE_avx2(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_avx2(z, WF__SIN_0, WF__SIN_1));
     WF__AVX2_F c = WF__AVX2_FMA(WF__AVX2_SET1(WF__COS_2), zz, WF__LINE_avx2(z, WF__COS_0, WF__COS_1));
+    wf__direction_avx2 d;
+    d.s = WF__AVX2_FMA(WF__AVX2_MUL(z, a), s, a);
+    d.c = WF__AVX2_FMA(zz, c, WF__AVX2_FNMA(WF__AVX2_SET1(0.5f), z, WF__AVX2_SET1(1.0f)));
+    return d;
+}
+
+WF__INLINE_avx2 void wf__direction_end_avx2(WF__AVX2_I *x, WF__AVX2_I *y, WF__AVX2_I w, WF__AVX2_F r, wf__direction_avx2 d)
+{
     WF__AVX2_M odd = WF__AVX2_ODD(WF__AVX2_ISRA(w, 30));
-    s = WF__AVX2_MUL(r, WF__AVX2_FMA(WF__AVX2_MUL(z, a), s, a));
-    c = WF__AVX2_MUL(r, WF__AVX2_FMA(zz, c, WF__AVX2_FNMA(WF__AVX2_SET1(0.5f), z, WF__AVX2_SET1(1.0f))));
-    WF__AVX2_F sign = WF__AVX2_SIGN(WF__AVX2_FLT(w)), next = WF__AVX2_SIGN(WF__AVX2_FLT(WF__AVX2_IADD(w, WF__AVX2_ISET1(0x40000000))));
+    WF__AVX2_F s = WF__AVX2_MUL(r, d.s), c = WF__AVX2_MUL(r, d.c), sign = WF__AVX2_SIGN(WF__AVX2_FLT(w)), next = WF__AVX2_SIGN(WF__AVX2_FLT(WF__AVX2_IADD(w, WF__AVX2_ISET1(0x40000000))));
     *x = WF__AVX2_BITS(WF__AVX2_XOR(WF__AVX2_SEL(odd, s, c), next));
     *y = WF__AVX2_BITS(WF__AVX2_XOR(WF__AVX2_SEL(odd, c, s), sign));
 }
 
-/* random: turn words into numbers */
-WF__INLINE_avx2 void wf__put_words_avx2(float *y, size_t stride, int kind, size_t rows, size_t left, WF__AVX2_I a, WF__AVX2_I b, WF__AVX2_I c, WF__AVX2_I d)
+/* random: vectors of normals side by side */
+/* Words c[0..3] to normals; with `both` also c[4..7] */
+WF__INLINE_avx2 void wf__normals_avx2(WF__AVX2_I c[8], const int both)
 {
-    if (kind == WF__RANDOM_NORMAL) {
-        wf__normal_pair_avx2(&a, &b);
-        wf__normal_pair_avx2(&c, &d);
-    } else if (kind == WF__RANDOM_UNIFORM) {
-        a = WF__AVX2_BITS(wf__unit_of_avx2(a));
-        b = WF__AVX2_BITS(wf__unit_of_avx2(b));
-        c = WF__AVX2_BITS(wf__unit_of_avx2(c));
-        d = WF__AVX2_BITS(wf__unit_of_avx2(d));
-    }
-    WF__PUT_avx2(y, WF__AVX2_FLT(a), left);
-    if (rows > 1) WF__PUT_avx2(y + stride, WF__AVX2_FLT(b), left);
-    if (rows > 2) WF__PUT_avx2(y + 2 * stride, WF__AVX2_FLT(c), left);
-    if (rows > 3) WF__PUT_avx2(y + 3 * stride, WF__AVX2_FLT(d), left);
+    WF__AVX2_I half = WF__AVX2_ISET1(0x20000000), u = WF__AVX2_IADD(c[1], half), v = WF__AVX2_IADD(c[3], half), w = u, x = v;
+    wf__radius_avx2 p = wf__radius_begin_avx2(c[0]), q = wf__radius_begin_avx2(c[2]), r = p, s = q;
+    if (both) { r = wf__radius_begin_avx2(c[4]); s = wf__radius_begin_avx2(c[6]); w = WF__AVX2_IADD(c[5], half); x = WF__AVX2_IADD(c[7], half); }
+    WF__AVX2_F a = wf__radius_end_avx2(p), b = wf__radius_end_avx2(q), d = a, e = b;
+    if (both) { d = wf__radius_end_avx2(r); e = wf__radius_end_avx2(s); }
+    wf__direction_avx2 f = wf__direction_begin_avx2(u), g = wf__direction_begin_avx2(v), h = f, i = g;
+    if (both) { h = wf__direction_begin_avx2(w); i = wf__direction_begin_avx2(x); }
+    wf__direction_end_avx2(&c[0], &c[1], u, a, f);
+    wf__direction_end_avx2(&c[2], &c[3], v, b, g);
+    if (!both) return;
+    wf__direction_end_avx2(&c[4], &c[5], w, d, h);
+    wf__direction_end_avx2(&c[6], &c[7], x, e, i);
+}
+
+/* random: turn words into numbers */
+/* Words c[0..3], with `both` also c[4..7], to numbers. */
+WF__INLINE_avx2 void wf__numbers_avx2(WF__AVX2_I c[8], int kind, const int both)
+{
+    if (kind == WF__RANDOM_NORMAL) wf__normals_avx2(c, both);
+    if (kind != WF__RANDOM_UNIFORM) return;
+    c[0] = WF__AVX2_BITS(wf__unit_of_avx2(c[0])); c[1] = WF__AVX2_BITS(wf__unit_of_avx2(c[1]));
+    c[2] = WF__AVX2_BITS(wf__unit_of_avx2(c[2])); c[3] = WF__AVX2_BITS(wf__unit_of_avx2(c[3]));
+    if (!both) return;
+    c[4] = WF__AVX2_BITS(wf__unit_of_avx2(c[4])); c[5] = WF__AVX2_BITS(wf__unit_of_avx2(c[5]));
+    c[6] = WF__AVX2_BITS(wf__unit_of_avx2(c[6])); c[7] = WF__AVX2_BITS(wf__unit_of_avx2(c[7]));
+}
+
+WF__INLINE_avx2 void wf__put_numbers_avx2(float *y, size_t stride, size_t rows, size_t left, const WF__AVX2_I c[4])
+{
+    WF__PUT_avx2(y, WF__AVX2_FLT(c[0]), left);
+    if (rows > 1) WF__PUT_avx2(y + stride, WF__AVX2_FLT(c[1]), left);
+    if (rows > 2) WF__PUT_avx2(y + 2 * stride, WF__AVX2_FLT(c[2]), left);
+    if (rows > 3) WF__PUT_avx2(y + 3 * stride, WF__AVX2_FLT(c[3]), left);
 }
 
 /* random: fill rows */
@@ -6634,10 +6842,40 @@ WF__KERNEL_avx2 void wf__fill_words_avx2(float *out, size_t stride, int kind, si
             WF__AVX2_I c[8];
             c[0] = WF__AVX2_IADD(WF__AVX2_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__AVX2_ILD(count));
             c[4] = WF__AVX2_IADD(c[0], WF__AVX2_ISET1(WF__AVX2_W));
-            wf__philox_avx2(c, shared, keys, BOTH);
-            wf__put_words_avx2(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
-            if (BOTH && left > WF__AVX2_W) wf__put_words_avx2(y + WF__AVX2_W, stride, kind, rows, left - WF__AVX2_W, c[4], c[5], c[6], c[7]);
+            wf__philox_avx2(c, shared, shared, keys, BOTH);
+            wf__numbers_avx2(c, kind, BOTH);
+            wf__put_numbers_avx2(y, stride, rows, left, c);
+            if (BOTH && left > WF__AVX2_W) wf__put_numbers_avx2(y + WF__AVX2_W, stride, rows, left - WF__AVX2_W, c + 4);
         }
+    }
+}
+
+/* random: fill rows of a tile */
+WF__INLINE_avx2 void wf__fill_pair_avx2(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    for (uint32_t l = 0; l < 16; l += WF__AVX2_W) {
+        WF__AVX2_I c[8];
+        c[0] = c[4] = WF__AVX2_IADD(WF__AVX2_ISET1((int32_t)(first + l)), WF__AVX2_ILD(count));
+        wf__philox_avx2(c, u, v, keys, both);
+        wf__numbers_avx2(c, WF__RANDOM_NORMAL, both);
+        wf__put_numbers_avx2(y + l, 16, 4, 16, c);
+        if (both) wf__put_numbers_avx2(y + 64 + l, 16, 4, 16, c + 4);
+    }
+}
+
+WF__KERNEL_avx2 void wf__fill_tile_avx2(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+{
+    enum { BOTH = WF__AVX2_NV > 2 };
+    uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
+    size_t rows = dim * steps;
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0, i = 0; f < rows; f++) {
+        int odd = BOTH && (f & 1);
+        wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
+        if (++i == dim) { i = 0; c[1]++; }
+        if (odd) wf__fill_pair_avx2(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_avx2(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_avx2
@@ -6659,7 +6897,7 @@ WF__KERNEL_avx2 void wf__fill_words_avx2(float *out, size_t stride, int kind, si
 
 /* random: scramble two blocks of vectors */
 #define WF__ROUNDS_avx512(i) do { WF__ROUND_avx512(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_avx512(f, g, h, j, k[i], k[i + 1]); } while (0)
-#define WF__BEGIN_avx512(a, b, c, d) \
+#define WF__BEGIN_avx512(a, b, c, d, u) \
     do { \
         WF__AVX512_I p = WF__AVX512_MULA(a, m0), q = WF__AVX512_MULB(a, m0), r = WF__AVX512_IXOR(WF__AVX512_HIGH(p, q), WF__AVX512_ISET1((int32_t)u[0])), s = WF__AVX512_MULA(r, m1), t = WF__AVX512_MULB(r, m1); \
         a = WF__AVX512_IXOR(WF__AVX512_HIGH(s, t), WF__AVX512_ISET1((int32_t)u[1])); \
@@ -6668,12 +6906,12 @@ WF__KERNEL_avx2 void wf__fill_words_avx2(float *out, size_t stride, int kind, si
         d = WF__AVX512_ISET1((int32_t)u[3]); \
     } while (0)
 
-/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
-WF__INLINE_avx512 void wf__philox_avx512(WF__AVX512_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. u, v: what the lanes of either share. */
+WF__INLINE_avx512 void wf__philox_avx512(WF__AVX512_I c[8], const uint32_t u[4], const uint32_t v[4], const uint32_t k[20], const int both)
 {
     WF__AVX512_I m0 = WF__AVX512_ISET1((int32_t)0xD2511F53u), m1 = WF__AVX512_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
-    WF__BEGIN_avx512(a, b, d, e);
-    if (both) WF__BEGIN_avx512(f, g, h, j);
+    WF__BEGIN_avx512(a, b, d, e, u);
+    if (both) WF__BEGIN_avx512(f, g, h, j, v);
     WF__ROUNDS_avx512(4); WF__ROUNDS_avx512(6); WF__ROUNDS_avx512(8); WF__ROUNDS_avx512(10);
     WF__ROUNDS_avx512(12); WF__ROUNDS_avx512(14); WF__ROUNDS_avx512(16); WF__ROUNDS_avx512(18);
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
@@ -6697,49 +6935,86 @@ WF__INLINE_avx512 WF__AVX512_F wf__unit_of_avx512(WF__AVX512_I x)
 }
 
 /* random: a vector of radii */
-/* sqrt(-2 log u) */
-WF__INLINE_avx512 WF__AVX512_F wf__radius_avx512(WF__AVX512_I x)
+typedef struct wf__radius_avx512 { WF__AVX512_F e, f; } wf__radius_avx512; /* u = (1 + f) 2^e */
+
+WF__INLINE_avx512 wf__radius_avx512 wf__radius_begin_avx512(WF__AVX512_I x)
 {
     WF__AVX512_M high;
     WF__AVX512_F v = wf__half_avx512(x, &high), f, u = WF__AVX512_SEL(high, WF__AVX512_SUB(WF__AVX512_SET1(1.0f), v), v);
-    WF__AVX512_F e = WF__AVX512_TOF(wf__log_split_avx512(u, &f));
-    f = WF__AVX512_SEL(WF__AVX512_LE(WF__AVX512_SET1(0.70710677f), u), WF__AVX512_NEG(v), f);
-    WF__AVX512_F y = WF__AVX512_ADD(f, wf__log_series_avx512(f, WF__AVX512_MUL(e, WF__AVX512_SET1(WF__LN2_LOW))));
-    return WF__AVX512_SQRT(WF__AVX512_MUL(WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_HIGH), y), WF__AVX512_SET1(-2.0f)));
+    wf__radius_avx512 r;
+    r.e = WF__AVX512_TOF(wf__log_split_avx512(u, &f));
+    r.f = WF__AVX512_SEL(WF__AVX512_LE(WF__AVX512_SET1(0.70710677f), u), WF__AVX512_NEG(v), f);
+    return r;
 }
 
-/* random: two vectors of normals */
-WF__INLINE_avx512 void wf__normal_pair_avx512(WF__AVX512_I *x, WF__AVX512_I *y)
+/* sqrt(-2 log u) */
+WF__INLINE_avx512 WF__AVX512_F wf__radius_end_avx512(wf__radius_avx512 r)
 {
-    WF__AVX512_F r = wf__radius_avx512(*x);
-    WF__AVX512_I w = WF__AVX512_IADD(*y, WF__AVX512_ISET1(0x20000000)), rest = WF__AVX512_ISUB(WF__AVX512_IAND(w, WF__AVX512_ISET1(0x3FFFFFFF)), WF__AVX512_ISET1(0x20000000));
+    WF__AVX512_F y = WF__AVX512_ADD(r.f, wf__log_series_avx512(r.f, WF__AVX512_MUL(r.e, WF__AVX512_SET1(WF__LN2_LOW))));
+    return WF__AVX512_SQRT(WF__AVX512_MUL(WF__AVX512_FMA(r.e, WF__AVX512_SET1(WF__LN2_HIGH), y), WF__AVX512_SET1(-2.0f)));
+}
+
+/* random: two vectors of directions */
+typedef struct wf__direction_avx512 { WF__AVX512_F c, s; } wf__direction_avx512;
+
+/* What is missing to the cosine and the sine of a word's part of a turn: signs, and which is which */
+WF__INLINE_avx512 wf__direction_avx512 wf__direction_begin_avx512(WF__AVX512_I w)
+{
+    WF__AVX512_I rest = WF__AVX512_ISUB(WF__AVX512_IAND(w, WF__AVX512_ISET1(0x3FFFFFFF)), WF__AVX512_ISET1(0x20000000));
     WF__AVX512_F a = WF__AVX512_FMA(WF__AVX512_TOF(rest), WF__AVX512_SET1(1.46291808e-9f), WF__AVX512_SET1(7.3145904e-10f)), z = WF__AVX512_MUL(a, a), zz = WF__AVX512_MUL(z, z); /* 2 pi 2^-32 */
     WF__AVX512_F s = WF__AVX512_FMA(WF__LINE_avx512(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_avx512(z, WF__SIN_0, WF__SIN_1));
     WF__AVX512_F c = WF__AVX512_FMA(WF__AVX512_SET1(WF__COS_2), zz, WF__LINE_avx512(z, WF__COS_0, WF__COS_1));
+    wf__direction_avx512 d;
+    d.s = WF__AVX512_FMA(WF__AVX512_MUL(z, a), s, a);
+    d.c = WF__AVX512_FMA(zz, c, WF__AVX512_FNMA(WF__AVX512_SET1(0.5f), z, WF__AVX512_SET1(1.0f)));
+    return d;
+}
+
+WF__INLINE_avx512 void wf__direction_end_avx512(WF__AVX512_I *x, WF__AVX512_I *y, WF__AVX512_I w, WF__AVX512_F r, wf__direction_avx512 d)
+{
     WF__AVX512_M odd = WF__AVX512_ODD(WF__AVX512_ISRA(w, 30));
-    s = WF__AVX512_MUL(r, WF__AVX512_FMA(WF__AVX512_MUL(z, a), s, a));
-    c = WF__AVX512_MUL(r, WF__AVX512_FMA(zz, c, WF__AVX512_FNMA(WF__AVX512_SET1(0.5f), z, WF__AVX512_SET1(1.0f))));
-    WF__AVX512_F sign = WF__AVX512_SIGN(WF__AVX512_FLT(w)), next = WF__AVX512_SIGN(WF__AVX512_FLT(WF__AVX512_IADD(w, WF__AVX512_ISET1(0x40000000))));
+    WF__AVX512_F s = WF__AVX512_MUL(r, d.s), c = WF__AVX512_MUL(r, d.c), sign = WF__AVX512_SIGN(WF__AVX512_FLT(w)), next = WF__AVX512_SIGN(WF__AVX512_FLT(WF__AVX512_IADD(w, WF__AVX512_ISET1(0x40000000))));
     *x = WF__AVX512_BITS(WF__AVX512_XOR(WF__AVX512_SEL(odd, s, c), next));
     *y = WF__AVX512_BITS(WF__AVX512_XOR(WF__AVX512_SEL(odd, c, s), sign));
 }
 
-/* random: turn words into numbers */
-WF__INLINE_avx512 void wf__put_words_avx512(float *y, size_t stride, int kind, size_t rows, size_t left, WF__AVX512_I a, WF__AVX512_I b, WF__AVX512_I c, WF__AVX512_I d)
+/* random: vectors of normals side by side */
+/* Words c[0..3] to normals; with `both` also c[4..7] */
+WF__INLINE_avx512 void wf__normals_avx512(WF__AVX512_I c[8], const int both)
 {
-    if (kind == WF__RANDOM_NORMAL) {
-        wf__normal_pair_avx512(&a, &b);
-        wf__normal_pair_avx512(&c, &d);
-    } else if (kind == WF__RANDOM_UNIFORM) {
-        a = WF__AVX512_BITS(wf__unit_of_avx512(a));
-        b = WF__AVX512_BITS(wf__unit_of_avx512(b));
-        c = WF__AVX512_BITS(wf__unit_of_avx512(c));
-        d = WF__AVX512_BITS(wf__unit_of_avx512(d));
-    }
-    WF__PUT_avx512(y, WF__AVX512_FLT(a), left);
-    if (rows > 1) WF__PUT_avx512(y + stride, WF__AVX512_FLT(b), left);
-    if (rows > 2) WF__PUT_avx512(y + 2 * stride, WF__AVX512_FLT(c), left);
-    if (rows > 3) WF__PUT_avx512(y + 3 * stride, WF__AVX512_FLT(d), left);
+    WF__AVX512_I half = WF__AVX512_ISET1(0x20000000), u = WF__AVX512_IADD(c[1], half), v = WF__AVX512_IADD(c[3], half), w = u, x = v;
+    wf__radius_avx512 p = wf__radius_begin_avx512(c[0]), q = wf__radius_begin_avx512(c[2]), r = p, s = q;
+    if (both) { r = wf__radius_begin_avx512(c[4]); s = wf__radius_begin_avx512(c[6]); w = WF__AVX512_IADD(c[5], half); x = WF__AVX512_IADD(c[7], half); }
+    WF__AVX512_F a = wf__radius_end_avx512(p), b = wf__radius_end_avx512(q), d = a, e = b;
+    if (both) { d = wf__radius_end_avx512(r); e = wf__radius_end_avx512(s); }
+    wf__direction_avx512 f = wf__direction_begin_avx512(u), g = wf__direction_begin_avx512(v), h = f, i = g;
+    if (both) { h = wf__direction_begin_avx512(w); i = wf__direction_begin_avx512(x); }
+    wf__direction_end_avx512(&c[0], &c[1], u, a, f);
+    wf__direction_end_avx512(&c[2], &c[3], v, b, g);
+    if (!both) return;
+    wf__direction_end_avx512(&c[4], &c[5], w, d, h);
+    wf__direction_end_avx512(&c[6], &c[7], x, e, i);
+}
+
+/* random: turn words into numbers */
+/* Words c[0..3], with `both` also c[4..7], to numbers. */
+WF__INLINE_avx512 void wf__numbers_avx512(WF__AVX512_I c[8], int kind, const int both)
+{
+    if (kind == WF__RANDOM_NORMAL) wf__normals_avx512(c, both);
+    if (kind != WF__RANDOM_UNIFORM) return;
+    c[0] = WF__AVX512_BITS(wf__unit_of_avx512(c[0])); c[1] = WF__AVX512_BITS(wf__unit_of_avx512(c[1]));
+    c[2] = WF__AVX512_BITS(wf__unit_of_avx512(c[2])); c[3] = WF__AVX512_BITS(wf__unit_of_avx512(c[3]));
+    if (!both) return;
+    c[4] = WF__AVX512_BITS(wf__unit_of_avx512(c[4])); c[5] = WF__AVX512_BITS(wf__unit_of_avx512(c[5]));
+    c[6] = WF__AVX512_BITS(wf__unit_of_avx512(c[6])); c[7] = WF__AVX512_BITS(wf__unit_of_avx512(c[7]));
+}
+
+WF__INLINE_avx512 void wf__put_numbers_avx512(float *y, size_t stride, size_t rows, size_t left, const WF__AVX512_I c[4])
+{
+    WF__PUT_avx512(y, WF__AVX512_FLT(c[0]), left);
+    if (rows > 1) WF__PUT_avx512(y + stride, WF__AVX512_FLT(c[1]), left);
+    if (rows > 2) WF__PUT_avx512(y + 2 * stride, WF__AVX512_FLT(c[2]), left);
+    if (rows > 3) WF__PUT_avx512(y + 3 * stride, WF__AVX512_FLT(c[3]), left);
 }
 
 /* random: fill rows */
@@ -6757,10 +7032,40 @@ WF__KERNEL_avx512 void wf__fill_words_avx512(float *out, size_t stride, int kind
             WF__AVX512_I c[8];
             c[0] = WF__AVX512_IADD(WF__AVX512_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__AVX512_ILD(count));
             c[4] = WF__AVX512_IADD(c[0], WF__AVX512_ISET1(WF__AVX512_W));
-            wf__philox_avx512(c, shared, keys, BOTH);
-            wf__put_words_avx512(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
-            if (BOTH && left > WF__AVX512_W) wf__put_words_avx512(y + WF__AVX512_W, stride, kind, rows, left - WF__AVX512_W, c[4], c[5], c[6], c[7]);
+            wf__philox_avx512(c, shared, shared, keys, BOTH);
+            wf__numbers_avx512(c, kind, BOTH);
+            wf__put_numbers_avx512(y, stride, rows, left, c);
+            if (BOTH && left > WF__AVX512_W) wf__put_numbers_avx512(y + WF__AVX512_W, stride, rows, left - WF__AVX512_W, c + 4);
         }
+    }
+}
+
+/* random: fill rows of a tile */
+WF__INLINE_avx512 void wf__fill_pair_avx512(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    for (uint32_t l = 0; l < 16; l += WF__AVX512_W) {
+        WF__AVX512_I c[8];
+        c[0] = c[4] = WF__AVX512_IADD(WF__AVX512_ISET1((int32_t)(first + l)), WF__AVX512_ILD(count));
+        wf__philox_avx512(c, u, v, keys, both);
+        wf__numbers_avx512(c, WF__RANDOM_NORMAL, both);
+        wf__put_numbers_avx512(y + l, 16, 4, 16, c);
+        if (both) wf__put_numbers_avx512(y + 64 + l, 16, 4, 16, c + 4);
+    }
+}
+
+WF__KERNEL_avx512 void wf__fill_tile_avx512(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+{
+    enum { BOTH = WF__AVX512_NV > 2 };
+    uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
+    size_t rows = dim * steps;
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0, i = 0; f < rows; f++) {
+        int odd = BOTH && (f & 1);
+        wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
+        if (++i == dim) { i = 0; c[1]++; }
+        if (odd) wf__fill_pair_avx512(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_avx512(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_avx512
@@ -6782,7 +7087,7 @@ WF__KERNEL_avx512 void wf__fill_words_avx512(float *out, size_t stride, int kind
 
 /* random: scramble two blocks of vectors */
 #define WF__ROUNDS_neon(i) do { WF__ROUND_neon(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_neon(f, g, h, j, k[i], k[i + 1]); } while (0)
-#define WF__BEGIN_neon(a, b, c, d) \
+#define WF__BEGIN_neon(a, b, c, d, u) \
     do { \
         WF__NEON_I p = WF__NEON_MULA(a, m0), q = WF__NEON_MULB(a, m0), r = WF__NEON_IXOR(WF__NEON_HIGH(p, q), WF__NEON_ISET1((int32_t)u[0])), s = WF__NEON_MULA(r, m1), t = WF__NEON_MULB(r, m1); \
         a = WF__NEON_IXOR(WF__NEON_HIGH(s, t), WF__NEON_ISET1((int32_t)u[1])); \
@@ -6791,12 +7096,12 @@ WF__KERNEL_avx512 void wf__fill_words_avx512(float *out, size_t stride, int kind
         d = WF__NEON_ISET1((int32_t)u[3]); \
     } while (0)
 
-/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
-WF__INLINE_neon void wf__philox_neon(WF__NEON_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. u, v: what the lanes of either share. */
+WF__INLINE_neon void wf__philox_neon(WF__NEON_I c[8], const uint32_t u[4], const uint32_t v[4], const uint32_t k[20], const int both)
 {
     WF__NEON_I m0 = WF__NEON_ISET1((int32_t)0xD2511F53u), m1 = WF__NEON_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
-    WF__BEGIN_neon(a, b, d, e);
-    if (both) WF__BEGIN_neon(f, g, h, j);
+    WF__BEGIN_neon(a, b, d, e, u);
+    if (both) WF__BEGIN_neon(f, g, h, j, v);
     WF__ROUNDS_neon(4); WF__ROUNDS_neon(6); WF__ROUNDS_neon(8); WF__ROUNDS_neon(10);
     WF__ROUNDS_neon(12); WF__ROUNDS_neon(14); WF__ROUNDS_neon(16); WF__ROUNDS_neon(18);
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
@@ -6820,49 +7125,86 @@ WF__INLINE_neon WF__NEON_F wf__unit_of_neon(WF__NEON_I x)
 }
 
 /* random: a vector of radii */
-/* sqrt(-2 log u) */
-WF__INLINE_neon WF__NEON_F wf__radius_neon(WF__NEON_I x)
+typedef struct wf__radius_neon { WF__NEON_F e, f; } wf__radius_neon; /* u = (1 + f) 2^e */
+
+WF__INLINE_neon wf__radius_neon wf__radius_begin_neon(WF__NEON_I x)
 {
     WF__NEON_M high;
     WF__NEON_F v = wf__half_neon(x, &high), f, u = WF__NEON_SEL(high, WF__NEON_SUB(WF__NEON_SET1(1.0f), v), v);
-    WF__NEON_F e = WF__NEON_TOF(wf__log_split_neon(u, &f));
-    f = WF__NEON_SEL(WF__NEON_LE(WF__NEON_SET1(0.70710677f), u), WF__NEON_NEG(v), f);
-    WF__NEON_F y = WF__NEON_ADD(f, wf__log_series_neon(f, WF__NEON_MUL(e, WF__NEON_SET1(WF__LN2_LOW))));
-    return WF__NEON_SQRT(WF__NEON_MUL(WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_HIGH), y), WF__NEON_SET1(-2.0f)));
+    wf__radius_neon r;
+    r.e = WF__NEON_TOF(wf__log_split_neon(u, &f));
+    r.f = WF__NEON_SEL(WF__NEON_LE(WF__NEON_SET1(0.70710677f), u), WF__NEON_NEG(v), f);
+    return r;
 }
 
-/* random: two vectors of normals */
-WF__INLINE_neon void wf__normal_pair_neon(WF__NEON_I *x, WF__NEON_I *y)
+/* sqrt(-2 log u) */
+WF__INLINE_neon WF__NEON_F wf__radius_end_neon(wf__radius_neon r)
 {
-    WF__NEON_F r = wf__radius_neon(*x);
-    WF__NEON_I w = WF__NEON_IADD(*y, WF__NEON_ISET1(0x20000000)), rest = WF__NEON_ISUB(WF__NEON_IAND(w, WF__NEON_ISET1(0x3FFFFFFF)), WF__NEON_ISET1(0x20000000));
+    WF__NEON_F y = WF__NEON_ADD(r.f, wf__log_series_neon(r.f, WF__NEON_MUL(r.e, WF__NEON_SET1(WF__LN2_LOW))));
+    return WF__NEON_SQRT(WF__NEON_MUL(WF__NEON_FMA(r.e, WF__NEON_SET1(WF__LN2_HIGH), y), WF__NEON_SET1(-2.0f)));
+}
+
+/* random: two vectors of directions */
+typedef struct wf__direction_neon { WF__NEON_F c, s; } wf__direction_neon;
+
+/* What is missing to the cosine and the sine of a word's part of a turn: signs, and which is which */
+WF__INLINE_neon wf__direction_neon wf__direction_begin_neon(WF__NEON_I w)
+{
+    WF__NEON_I rest = WF__NEON_ISUB(WF__NEON_IAND(w, WF__NEON_ISET1(0x3FFFFFFF)), WF__NEON_ISET1(0x20000000));
     WF__NEON_F a = WF__NEON_FMA(WF__NEON_TOF(rest), WF__NEON_SET1(1.46291808e-9f), WF__NEON_SET1(7.3145904e-10f)), z = WF__NEON_MUL(a, a), zz = WF__NEON_MUL(z, z); /* 2 pi 2^-32 */
     WF__NEON_F s = WF__NEON_FMA(WF__LINE_neon(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_neon(z, WF__SIN_0, WF__SIN_1));
     WF__NEON_F c = WF__NEON_FMA(WF__NEON_SET1(WF__COS_2), zz, WF__LINE_neon(z, WF__COS_0, WF__COS_1));
+    wf__direction_neon d;
+    d.s = WF__NEON_FMA(WF__NEON_MUL(z, a), s, a);
+    d.c = WF__NEON_FMA(zz, c, WF__NEON_FNMA(WF__NEON_SET1(0.5f), z, WF__NEON_SET1(1.0f)));
+    return d;
+}
+
+WF__INLINE_neon void wf__direction_end_neon(WF__NEON_I *x, WF__NEON_I *y, WF__NEON_I w, WF__NEON_F r, wf__direction_neon d)
+{
     WF__NEON_M odd = WF__NEON_ODD(WF__NEON_ISRA(w, 30));
-    s = WF__NEON_MUL(r, WF__NEON_FMA(WF__NEON_MUL(z, a), s, a));
-    c = WF__NEON_MUL(r, WF__NEON_FMA(zz, c, WF__NEON_FNMA(WF__NEON_SET1(0.5f), z, WF__NEON_SET1(1.0f))));
-    WF__NEON_F sign = WF__NEON_SIGN(WF__NEON_FLT(w)), next = WF__NEON_SIGN(WF__NEON_FLT(WF__NEON_IADD(w, WF__NEON_ISET1(0x40000000))));
+    WF__NEON_F s = WF__NEON_MUL(r, d.s), c = WF__NEON_MUL(r, d.c), sign = WF__NEON_SIGN(WF__NEON_FLT(w)), next = WF__NEON_SIGN(WF__NEON_FLT(WF__NEON_IADD(w, WF__NEON_ISET1(0x40000000))));
     *x = WF__NEON_BITS(WF__NEON_XOR(WF__NEON_SEL(odd, s, c), next));
     *y = WF__NEON_BITS(WF__NEON_XOR(WF__NEON_SEL(odd, c, s), sign));
 }
 
-/* random: turn words into numbers */
-WF__INLINE_neon void wf__put_words_neon(float *y, size_t stride, int kind, size_t rows, size_t left, WF__NEON_I a, WF__NEON_I b, WF__NEON_I c, WF__NEON_I d)
+/* random: vectors of normals side by side */
+/* Words c[0..3] to normals; with `both` also c[4..7] */
+WF__INLINE_neon void wf__normals_neon(WF__NEON_I c[8], const int both)
 {
-    if (kind == WF__RANDOM_NORMAL) {
-        wf__normal_pair_neon(&a, &b);
-        wf__normal_pair_neon(&c, &d);
-    } else if (kind == WF__RANDOM_UNIFORM) {
-        a = WF__NEON_BITS(wf__unit_of_neon(a));
-        b = WF__NEON_BITS(wf__unit_of_neon(b));
-        c = WF__NEON_BITS(wf__unit_of_neon(c));
-        d = WF__NEON_BITS(wf__unit_of_neon(d));
-    }
-    WF__PUT_neon(y, WF__NEON_FLT(a), left);
-    if (rows > 1) WF__PUT_neon(y + stride, WF__NEON_FLT(b), left);
-    if (rows > 2) WF__PUT_neon(y + 2 * stride, WF__NEON_FLT(c), left);
-    if (rows > 3) WF__PUT_neon(y + 3 * stride, WF__NEON_FLT(d), left);
+    WF__NEON_I half = WF__NEON_ISET1(0x20000000), u = WF__NEON_IADD(c[1], half), v = WF__NEON_IADD(c[3], half), w = u, x = v;
+    wf__radius_neon p = wf__radius_begin_neon(c[0]), q = wf__radius_begin_neon(c[2]), r = p, s = q;
+    if (both) { r = wf__radius_begin_neon(c[4]); s = wf__radius_begin_neon(c[6]); w = WF__NEON_IADD(c[5], half); x = WF__NEON_IADD(c[7], half); }
+    WF__NEON_F a = wf__radius_end_neon(p), b = wf__radius_end_neon(q), d = a, e = b;
+    if (both) { d = wf__radius_end_neon(r); e = wf__radius_end_neon(s); }
+    wf__direction_neon f = wf__direction_begin_neon(u), g = wf__direction_begin_neon(v), h = f, i = g;
+    if (both) { h = wf__direction_begin_neon(w); i = wf__direction_begin_neon(x); }
+    wf__direction_end_neon(&c[0], &c[1], u, a, f);
+    wf__direction_end_neon(&c[2], &c[3], v, b, g);
+    if (!both) return;
+    wf__direction_end_neon(&c[4], &c[5], w, d, h);
+    wf__direction_end_neon(&c[6], &c[7], x, e, i);
+}
+
+/* random: turn words into numbers */
+/* Words c[0..3], with `both` also c[4..7], to numbers. */
+WF__INLINE_neon void wf__numbers_neon(WF__NEON_I c[8], int kind, const int both)
+{
+    if (kind == WF__RANDOM_NORMAL) wf__normals_neon(c, both);
+    if (kind != WF__RANDOM_UNIFORM) return;
+    c[0] = WF__NEON_BITS(wf__unit_of_neon(c[0])); c[1] = WF__NEON_BITS(wf__unit_of_neon(c[1]));
+    c[2] = WF__NEON_BITS(wf__unit_of_neon(c[2])); c[3] = WF__NEON_BITS(wf__unit_of_neon(c[3]));
+    if (!both) return;
+    c[4] = WF__NEON_BITS(wf__unit_of_neon(c[4])); c[5] = WF__NEON_BITS(wf__unit_of_neon(c[5]));
+    c[6] = WF__NEON_BITS(wf__unit_of_neon(c[6])); c[7] = WF__NEON_BITS(wf__unit_of_neon(c[7]));
+}
+
+WF__INLINE_neon void wf__put_numbers_neon(float *y, size_t stride, size_t rows, size_t left, const WF__NEON_I c[4])
+{
+    WF__PUT_neon(y, WF__NEON_FLT(c[0]), left);
+    if (rows > 1) WF__PUT_neon(y + stride, WF__NEON_FLT(c[1]), left);
+    if (rows > 2) WF__PUT_neon(y + 2 * stride, WF__NEON_FLT(c[2]), left);
+    if (rows > 3) WF__PUT_neon(y + 3 * stride, WF__NEON_FLT(c[3]), left);
 }
 
 /* random: fill rows */
@@ -6880,10 +7222,40 @@ WF__KERNEL_neon void wf__fill_words_neon(float *out, size_t stride, int kind, si
             WF__NEON_I c[8];
             c[0] = WF__NEON_IADD(WF__NEON_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__NEON_ILD(count));
             c[4] = WF__NEON_IADD(c[0], WF__NEON_ISET1(WF__NEON_W));
-            wf__philox_neon(c, shared, keys, BOTH);
-            wf__put_words_neon(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
-            if (BOTH && left > WF__NEON_W) wf__put_words_neon(y + WF__NEON_W, stride, kind, rows, left - WF__NEON_W, c[4], c[5], c[6], c[7]);
+            wf__philox_neon(c, shared, shared, keys, BOTH);
+            wf__numbers_neon(c, kind, BOTH);
+            wf__put_numbers_neon(y, stride, rows, left, c);
+            if (BOTH && left > WF__NEON_W) wf__put_numbers_neon(y + WF__NEON_W, stride, rows, left - WF__NEON_W, c + 4);
         }
+    }
+}
+
+/* random: fill rows of a tile */
+WF__INLINE_neon void wf__fill_pair_neon(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    for (uint32_t l = 0; l < 16; l += WF__NEON_W) {
+        WF__NEON_I c[8];
+        c[0] = c[4] = WF__NEON_IADD(WF__NEON_ISET1((int32_t)(first + l)), WF__NEON_ILD(count));
+        wf__philox_neon(c, u, v, keys, both);
+        wf__numbers_neon(c, WF__RANDOM_NORMAL, both);
+        wf__put_numbers_neon(y + l, 16, 4, 16, c);
+        if (both) wf__put_numbers_neon(y + 64 + l, 16, 4, 16, c + 4);
+    }
+}
+
+WF__KERNEL_neon void wf__fill_tile_neon(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+{
+    enum { BOTH = WF__NEON_NV > 2 };
+    uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
+    size_t rows = dim * steps;
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0, i = 0; f < rows; f++) {
+        int odd = BOTH && (f & 1);
+        wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
+        if (++i == dim) { i = 0; c[1]++; }
+        if (odd) wf__fill_pair_neon(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_neon(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_neon
@@ -6905,7 +7277,7 @@ WF__KERNEL_neon void wf__fill_words_neon(float *out, size_t stride, int kind, si
 
 /* random: scramble two blocks of vectors */
 #define WF__ROUNDS_wasm(i) do { WF__ROUND_wasm(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_wasm(f, g, h, j, k[i], k[i + 1]); } while (0)
-#define WF__BEGIN_wasm(a, b, c, d) \
+#define WF__BEGIN_wasm(a, b, c, d, u) \
     do { \
         WF__WASM_I p = WF__WASM_MULA(a, m0), q = WF__WASM_MULB(a, m0), r = WF__WASM_IXOR(WF__WASM_HIGH(p, q), WF__WASM_ISET1((int32_t)u[0])), s = WF__WASM_MULA(r, m1), t = WF__WASM_MULB(r, m1); \
         a = WF__WASM_IXOR(WF__WASM_HIGH(s, t), WF__WASM_ISET1((int32_t)u[1])); \
@@ -6914,12 +7286,12 @@ WF__KERNEL_neon void wf__fill_words_neon(float *out, size_t stride, int kind, si
         d = WF__WASM_ISET1((int32_t)u[3]); \
     } while (0)
 
-/* From the first word of the counters, c[0] and c[4], to two blocks of four words. */
-WF__INLINE_wasm void wf__philox_wasm(WF__WASM_I c[8], const uint32_t u[4], const uint32_t k[20], const int both)
+/* From the first word of the counters, c[0] and c[4], to two blocks of four words. u, v: what the lanes of either share. */
+WF__INLINE_wasm void wf__philox_wasm(WF__WASM_I c[8], const uint32_t u[4], const uint32_t v[4], const uint32_t k[20], const int both)
 {
     WF__WASM_I m0 = WF__WASM_ISET1((int32_t)0xD2511F53u), m1 = WF__WASM_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
-    WF__BEGIN_wasm(a, b, d, e);
-    if (both) WF__BEGIN_wasm(f, g, h, j);
+    WF__BEGIN_wasm(a, b, d, e, u);
+    if (both) WF__BEGIN_wasm(f, g, h, j, v);
     WF__ROUNDS_wasm(4); WF__ROUNDS_wasm(6); WF__ROUNDS_wasm(8); WF__ROUNDS_wasm(10);
     WF__ROUNDS_wasm(12); WF__ROUNDS_wasm(14); WF__ROUNDS_wasm(16); WF__ROUNDS_wasm(18);
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
@@ -6943,49 +7315,86 @@ WF__INLINE_wasm WF__WASM_F wf__unit_of_wasm(WF__WASM_I x)
 }
 
 /* random: a vector of radii */
-/* sqrt(-2 log u) */
-WF__INLINE_wasm WF__WASM_F wf__radius_wasm(WF__WASM_I x)
+typedef struct wf__radius_wasm { WF__WASM_F e, f; } wf__radius_wasm; /* u = (1 + f) 2^e */
+
+WF__INLINE_wasm wf__radius_wasm wf__radius_begin_wasm(WF__WASM_I x)
 {
     WF__WASM_M high;
     WF__WASM_F v = wf__half_wasm(x, &high), f, u = WF__WASM_SEL(high, WF__WASM_SUB(WF__WASM_SET1(1.0f), v), v);
-    WF__WASM_F e = WF__WASM_TOF(wf__log_split_wasm(u, &f));
-    f = WF__WASM_SEL(WF__WASM_LE(WF__WASM_SET1(0.70710677f), u), WF__WASM_NEG(v), f);
-    WF__WASM_F y = WF__WASM_ADD(f, wf__log_series_wasm(f, WF__WASM_MUL(e, WF__WASM_SET1(WF__LN2_LOW))));
-    return WF__WASM_SQRT(WF__WASM_MUL(WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_HIGH), y), WF__WASM_SET1(-2.0f)));
+    wf__radius_wasm r;
+    r.e = WF__WASM_TOF(wf__log_split_wasm(u, &f));
+    r.f = WF__WASM_SEL(WF__WASM_LE(WF__WASM_SET1(0.70710677f), u), WF__WASM_NEG(v), f);
+    return r;
 }
 
-/* random: two vectors of normals */
-WF__INLINE_wasm void wf__normal_pair_wasm(WF__WASM_I *x, WF__WASM_I *y)
+/* sqrt(-2 log u) */
+WF__INLINE_wasm WF__WASM_F wf__radius_end_wasm(wf__radius_wasm r)
 {
-    WF__WASM_F r = wf__radius_wasm(*x);
-    WF__WASM_I w = WF__WASM_IADD(*y, WF__WASM_ISET1(0x20000000)), rest = WF__WASM_ISUB(WF__WASM_IAND(w, WF__WASM_ISET1(0x3FFFFFFF)), WF__WASM_ISET1(0x20000000));
+    WF__WASM_F y = WF__WASM_ADD(r.f, wf__log_series_wasm(r.f, WF__WASM_MUL(r.e, WF__WASM_SET1(WF__LN2_LOW))));
+    return WF__WASM_SQRT(WF__WASM_MUL(WF__WASM_FMA(r.e, WF__WASM_SET1(WF__LN2_HIGH), y), WF__WASM_SET1(-2.0f)));
+}
+
+/* random: two vectors of directions */
+typedef struct wf__direction_wasm { WF__WASM_F c, s; } wf__direction_wasm;
+
+/* What is missing to the cosine and the sine of a word's part of a turn: signs, and which is which */
+WF__INLINE_wasm wf__direction_wasm wf__direction_begin_wasm(WF__WASM_I w)
+{
+    WF__WASM_I rest = WF__WASM_ISUB(WF__WASM_IAND(w, WF__WASM_ISET1(0x3FFFFFFF)), WF__WASM_ISET1(0x20000000));
     WF__WASM_F a = WF__WASM_FMA(WF__WASM_TOF(rest), WF__WASM_SET1(1.46291808e-9f), WF__WASM_SET1(7.3145904e-10f)), z = WF__WASM_MUL(a, a), zz = WF__WASM_MUL(z, z); /* 2 pi 2^-32 */
     WF__WASM_F s = WF__WASM_FMA(WF__LINE_wasm(z, WF__SIN_2, WF__SIN_3), zz, WF__LINE_wasm(z, WF__SIN_0, WF__SIN_1));
     WF__WASM_F c = WF__WASM_FMA(WF__WASM_SET1(WF__COS_2), zz, WF__LINE_wasm(z, WF__COS_0, WF__COS_1));
+    wf__direction_wasm d;
+    d.s = WF__WASM_FMA(WF__WASM_MUL(z, a), s, a);
+    d.c = WF__WASM_FMA(zz, c, WF__WASM_FNMA(WF__WASM_SET1(0.5f), z, WF__WASM_SET1(1.0f)));
+    return d;
+}
+
+WF__INLINE_wasm void wf__direction_end_wasm(WF__WASM_I *x, WF__WASM_I *y, WF__WASM_I w, WF__WASM_F r, wf__direction_wasm d)
+{
     WF__WASM_M odd = WF__WASM_ODD(WF__WASM_ISRA(w, 30));
-    s = WF__WASM_MUL(r, WF__WASM_FMA(WF__WASM_MUL(z, a), s, a));
-    c = WF__WASM_MUL(r, WF__WASM_FMA(zz, c, WF__WASM_FNMA(WF__WASM_SET1(0.5f), z, WF__WASM_SET1(1.0f))));
-    WF__WASM_F sign = WF__WASM_SIGN(WF__WASM_FLT(w)), next = WF__WASM_SIGN(WF__WASM_FLT(WF__WASM_IADD(w, WF__WASM_ISET1(0x40000000))));
+    WF__WASM_F s = WF__WASM_MUL(r, d.s), c = WF__WASM_MUL(r, d.c), sign = WF__WASM_SIGN(WF__WASM_FLT(w)), next = WF__WASM_SIGN(WF__WASM_FLT(WF__WASM_IADD(w, WF__WASM_ISET1(0x40000000))));
     *x = WF__WASM_BITS(WF__WASM_XOR(WF__WASM_SEL(odd, s, c), next));
     *y = WF__WASM_BITS(WF__WASM_XOR(WF__WASM_SEL(odd, c, s), sign));
 }
 
-/* random: turn words into numbers */
-WF__INLINE_wasm void wf__put_words_wasm(float *y, size_t stride, int kind, size_t rows, size_t left, WF__WASM_I a, WF__WASM_I b, WF__WASM_I c, WF__WASM_I d)
+/* random: vectors of normals side by side */
+/* Words c[0..3] to normals; with `both` also c[4..7] */
+WF__INLINE_wasm void wf__normals_wasm(WF__WASM_I c[8], const int both)
 {
-    if (kind == WF__RANDOM_NORMAL) {
-        wf__normal_pair_wasm(&a, &b);
-        wf__normal_pair_wasm(&c, &d);
-    } else if (kind == WF__RANDOM_UNIFORM) {
-        a = WF__WASM_BITS(wf__unit_of_wasm(a));
-        b = WF__WASM_BITS(wf__unit_of_wasm(b));
-        c = WF__WASM_BITS(wf__unit_of_wasm(c));
-        d = WF__WASM_BITS(wf__unit_of_wasm(d));
-    }
-    WF__PUT_wasm(y, WF__WASM_FLT(a), left);
-    if (rows > 1) WF__PUT_wasm(y + stride, WF__WASM_FLT(b), left);
-    if (rows > 2) WF__PUT_wasm(y + 2 * stride, WF__WASM_FLT(c), left);
-    if (rows > 3) WF__PUT_wasm(y + 3 * stride, WF__WASM_FLT(d), left);
+    WF__WASM_I half = WF__WASM_ISET1(0x20000000), u = WF__WASM_IADD(c[1], half), v = WF__WASM_IADD(c[3], half), w = u, x = v;
+    wf__radius_wasm p = wf__radius_begin_wasm(c[0]), q = wf__radius_begin_wasm(c[2]), r = p, s = q;
+    if (both) { r = wf__radius_begin_wasm(c[4]); s = wf__radius_begin_wasm(c[6]); w = WF__WASM_IADD(c[5], half); x = WF__WASM_IADD(c[7], half); }
+    WF__WASM_F a = wf__radius_end_wasm(p), b = wf__radius_end_wasm(q), d = a, e = b;
+    if (both) { d = wf__radius_end_wasm(r); e = wf__radius_end_wasm(s); }
+    wf__direction_wasm f = wf__direction_begin_wasm(u), g = wf__direction_begin_wasm(v), h = f, i = g;
+    if (both) { h = wf__direction_begin_wasm(w); i = wf__direction_begin_wasm(x); }
+    wf__direction_end_wasm(&c[0], &c[1], u, a, f);
+    wf__direction_end_wasm(&c[2], &c[3], v, b, g);
+    if (!both) return;
+    wf__direction_end_wasm(&c[4], &c[5], w, d, h);
+    wf__direction_end_wasm(&c[6], &c[7], x, e, i);
+}
+
+/* random: turn words into numbers */
+/* Words c[0..3], with `both` also c[4..7], to numbers. */
+WF__INLINE_wasm void wf__numbers_wasm(WF__WASM_I c[8], int kind, const int both)
+{
+    if (kind == WF__RANDOM_NORMAL) wf__normals_wasm(c, both);
+    if (kind != WF__RANDOM_UNIFORM) return;
+    c[0] = WF__WASM_BITS(wf__unit_of_wasm(c[0])); c[1] = WF__WASM_BITS(wf__unit_of_wasm(c[1]));
+    c[2] = WF__WASM_BITS(wf__unit_of_wasm(c[2])); c[3] = WF__WASM_BITS(wf__unit_of_wasm(c[3]));
+    if (!both) return;
+    c[4] = WF__WASM_BITS(wf__unit_of_wasm(c[4])); c[5] = WF__WASM_BITS(wf__unit_of_wasm(c[5]));
+    c[6] = WF__WASM_BITS(wf__unit_of_wasm(c[6])); c[7] = WF__WASM_BITS(wf__unit_of_wasm(c[7]));
+}
+
+WF__INLINE_wasm void wf__put_numbers_wasm(float *y, size_t stride, size_t rows, size_t left, const WF__WASM_I c[4])
+{
+    WF__PUT_wasm(y, WF__WASM_FLT(c[0]), left);
+    if (rows > 1) WF__PUT_wasm(y + stride, WF__WASM_FLT(c[1]), left);
+    if (rows > 2) WF__PUT_wasm(y + 2 * stride, WF__WASM_FLT(c[2]), left);
+    if (rows > 3) WF__PUT_wasm(y + 3 * stride, WF__WASM_FLT(c[3]), left);
 }
 
 /* random: fill rows */
@@ -7003,10 +7412,40 @@ WF__KERNEL_wasm void wf__fill_words_wasm(float *out, size_t stride, int kind, si
             WF__WASM_I c[8];
             c[0] = WF__WASM_IADD(WF__WASM_ISET1((int32_t)(counter[0] + (uint32_t)l)), WF__WASM_ILD(count));
             c[4] = WF__WASM_IADD(c[0], WF__WASM_ISET1(WF__WASM_W));
-            wf__philox_wasm(c, shared, keys, BOTH);
-            wf__put_words_wasm(y, stride, kind, rows, left, c[0], c[1], c[2], c[3]);
-            if (BOTH && left > WF__WASM_W) wf__put_words_wasm(y + WF__WASM_W, stride, kind, rows, left - WF__WASM_W, c[4], c[5], c[6], c[7]);
+            wf__philox_wasm(c, shared, shared, keys, BOTH);
+            wf__numbers_wasm(c, kind, BOTH);
+            wf__put_numbers_wasm(y, stride, rows, left, c);
+            if (BOTH && left > WF__WASM_W) wf__put_numbers_wasm(y + WF__WASM_W, stride, rows, left - WF__WASM_W, c + 4);
         }
+    }
+}
+
+/* random: fill rows of a tile */
+WF__INLINE_wasm void wf__fill_pair_wasm(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    for (uint32_t l = 0; l < 16; l += WF__WASM_W) {
+        WF__WASM_I c[8];
+        c[0] = c[4] = WF__WASM_IADD(WF__WASM_ISET1((int32_t)(first + l)), WF__WASM_ILD(count));
+        wf__philox_wasm(c, u, v, keys, both);
+        wf__numbers_wasm(c, WF__RANDOM_NORMAL, both);
+        wf__put_numbers_wasm(y + l, 16, 4, 16, c);
+        if (both) wf__put_numbers_wasm(y + 64 + l, 16, 4, 16, c + 4);
+    }
+}
+
+WF__KERNEL_wasm void wf__fill_tile_wasm(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+{
+    enum { BOTH = WF__WASM_NV > 2 };
+    uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
+    size_t rows = dim * steps;
+    wf__philox_keys(seed, keys);
+    for (size_t f = 0, i = 0; f < rows; f++) {
+        int odd = BOTH && (f & 1);
+        wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
+        if (++i == dim) { i = 0; c[1]++; }
+        if (odd) wf__fill_pair_wasm(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_wasm(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_wasm
@@ -8645,6 +9084,66 @@ wf_table *wf_csv_read(wf_arena *A, const char *path, const wf_csv_options *optio
     return t;
 }
 #endif
+
+/* ---- Ranks ---- */
+#ifdef WF_WITH_MPI
+
+/* ranks: gather by MPI */
+static MPI_Comm wf__mpi_comm(const void *user) { return user ? *(const MPI_Comm *)user : MPI_COMM_WORLD; }
+
+static int wf__mpi_gather(void *user, void *data, const size_t *first)
+{
+    MPI_Comm comm = wf__mpi_comm(user);
+    const size_t most = (size_t)1 << 28;
+    int count = 1, bad = MPI_Comm_size(comm, &count) != MPI_SUCCESS;
+    for (int r = 0; r < count; r++)
+        for (size_t at = first[r]; at < first[r + 1]; at += most) {
+            size_t n = first[r + 1] - at < most ? first[r + 1] - at : most;
+            bad |= MPI_Bcast((char *)data + at, (int)n, MPI_BYTE, r, comm) != MPI_SUCCESS;
+        }
+    return bad;
+}
+
+/* ranks: exchange by MPI */
+static int wf__mpi_exchange(void *user, const void *send, const size_t *to, void *receive, const size_t *from)
+{
+    MPI_Comm comm = wf__mpi_comm(user);
+    const size_t most = (size_t)1 << 28;
+    int count = 1, rank = 0, bad = MPI_Comm_size(comm, &count) != MPI_SUCCESS || MPI_Comm_rank(comm, &rank) != MPI_SUCCESS;
+    if (to[rank + 1] > to[rank]) memcpy((char *)receive + from[rank], (const char *)send + to[rank], to[rank + 1] - to[rank]);
+    for (int k = 1; k < count; k++) {
+        int next = (rank + k) % count, last = (rank + count - k) % count;
+        size_t a = to[next], a_end = to[next + 1], b = from[last], b_end = from[last + 1];
+        while (a < a_end || b < b_end) {
+            size_t out = a_end - a < most ? a_end - a : most, in = b_end - b < most ? b_end - b : most;
+            bad |= MPI_Sendrecv((const char *)send + a, (int)out, MPI_BYTE, a < a_end ? next : MPI_PROC_NULL, 0, (char *)receive + b, (int)in, MPI_BYTE, b < b_end ? last : MPI_PROC_NULL, 0, comm, MPI_STATUS_IGNORE) != MPI_SUCCESS;
+            a += out;
+            b += in;
+        }
+    }
+    return bad;
+}
+
+/* ranks: those of MPI */
+wf_ranks wf_ranks_mpi(const void *communicator)
+{
+    wf_ranks r = { 0, 1, wf__mpi_gather, wf__mpi_exchange, NULL };
+    memcpy(&r.user, &communicator, sizeof communicator);
+    MPI_Comm_rank(wf__mpi_comm(communicator), &r.rank);
+    MPI_Comm_size(wf__mpi_comm(communicator), &r.count);
+    return r;
+}
+#endif
+
+/* ranks: deal blocks */
+static size_t wf__ranks_first(const wf_ranks *r, size_t blocks, int rank) { return (size_t)((double)blocks * rank / r->count); }
+
+/* data: `bytes` for each of `blocks`; first [count + 1] is scratch. */
+static int wf__ranks_gather(const wf_ranks *r, void *data, size_t blocks, size_t bytes, size_t *first)
+{
+    for (int k = 0; k <= r->count; k++) first[k] = wf__ranks_first(r, blocks, k) * bytes;
+    return r->gather(r->user, data, first);
+}
 
 /* ---- Parameters ---- */
 /* parameters: define the directory */
@@ -16330,7 +16829,6 @@ static wf_t wf__nf_spline_root(const wf__nf_bin *k, wf_t u, wf_t bend)
     wf_t over = wf_select(falls, sum, wf_scale(c, 2)), under = wf_select(falls, wf_max(wf_scale(a, 2), tiny), wf_max(sum, tiny));
     return wf_div(over, under);
 }
-
 static wf_t wf__map_spline(const wf__nf *at, wf_t x, wf_t p, wf_t *slope, int inverse)
 {
     int bins = at->l->bins;
@@ -16385,7 +16883,6 @@ static void wf__nf_split(const wf__nf *at, wf_t x, wf_t *a, wf_t *b)
         *b = wf_slice(x, 0, at->l->part ? 0 : p->kept, moved);
     }
 }
-
 static wf_t wf__nf_merge(const wf__nf *at, wf_t a, wf_t b)
 {
     const wf__nf_parts *p = &at->f->parts[at->k];
@@ -16605,7 +17102,6 @@ static wf_t wf__nf_planar_curve(wf_t x, const wf_t *with, const void *user, wf_t
     *slope = wf_shift(wf_mul(with[0], wf_sub(wf_const(x.graph, 1), wf_square(h))), 1);
     return wf_add(x, wf_mul(with[0], h));
 }
-
 static wf_t wf__nf_planar(const wf__nf *at, wf_t x, wf_t *logdet, int inverse, wf__nf_bend *bend)
 {
     int d = at->f->d.dim, one = 1;
@@ -16668,7 +17164,6 @@ static wf_t wf__nf_tamed(wf_t w, double limit)
     wf_t norm = wf_mul(wf_exp(wf_scale(wf_log(wf_shift(wf_sumsq(s), 1e-30)), 1.0 / 16)), wf_sqrt(size));
     return wf_mul(w, wf_div(wf_const(w.graph, limit), wf_max(norm, wf_const(w.graph, limit))));
 }
-
 static wf_t wf__nf_gentle(const wf__nf *at, wf_t x)
 {
     wf_t list[2], h;
@@ -16850,7 +17345,6 @@ static wf_flow_state wf__nf_by_map(const wf__nf *at, wf_flow_state s)
     to.score = kind->score(at, s.x, r);
     return to;
 }
-
 static wf_flow_state wf__nf_by_solve(const wf__nf *at, wf_flow_state s)
 {
     wf_flow_state to = s;
@@ -16942,7 +17436,6 @@ static wf_t wf__nf_normal(wf_t e)
     int axis = wf__of(e)->nd - 1;
     return wf_shift(wf_scale(wf_sum_over(wf_square(e), axis), -0.5), -0.91893853320467274 * wf__of(e)->d[axis]);
 }
-
 typedef struct wf__nf_law { wf_t mean, s, l, logits; int components; } wf__nf_law; /* s: log deviations; [d], or [components, d] */
 
 static wf__nf_law wf__nf_law_of(const wf__nf *at)
@@ -16985,7 +17478,6 @@ static wf_t wf__nf_base(const wf__nf *at, wf_t z)
     wf_t each = wf_sub(wf__nf_normal(e), wf_sum_over(b.s, -1));
     return b.components > 1 ? wf_logsumexp(wf_add(each, wf_log_softmax(b.logits, 0)), 0) : each;
 }
-
 static int wf__nf_open_base(const wf_flow *f, wf_t z, wf_t context, wf__nf *at)
 {
     if (!wf__nf_open(f, z, context, at)) return 0;
@@ -17059,7 +17551,6 @@ static void wf__nf_defaults(wf_flow_layer *l, int dim)
     if (!l->steps) l->steps = l->kind == WF_FLOW_RESIDUAL ? 60 : 8;
     if (!l->purpose) l->purpose = 120;
 }
-
 static const char *wf__nf_wrong(const wf_flow_layer *l, int dim)
 {
     if (l->kind < 0 || l->kind >= WF__NF_KINDS) return "there is no such kind of layer";
@@ -17193,7 +17684,6 @@ static int wf__nf_begin(wf__nf_job *j, const wf_flow *f, wf_params *P, const wf_
     j->context = f->d.context ? wf_input(j->g, "context", f->d.context) : wf__none(j->g);
     return 1;
 }
-
 static int wf__nf_compile(wf__nf_job *j, const wf_t *out, int n, int threads)
 {
     wf_plan_desc d;
@@ -17247,7 +17737,6 @@ wf_result wf_flow_evaluate(const wf_flow *f, wf_params *P, const wf_flow_data *d
     to[1] = score;
     return wf__nf_end(&j, wf__nf_run(&j, d, out, to, 2, threads, 0));
 }
-
 wf_result wf_flow_sample(const wf_flow *f, wf_params *P, const wf_flow_data *d, uint64_t seed, int threads, void *x, void *log_p)
 {
     wf__nf_job j;
@@ -17286,7 +17775,6 @@ static void wf__nf_moments(int type, const void *x, size_t n, int d, double *mea
         deviation[k] = sqrt(squares / (double)n);
     }
 }
-
 static wf_result wf__nf_columns(wf_arena *A, const wf_flow *f, int type, const void *x, size_t n, const double *mean, const double *deviation)
 {
     int d = f->d.dim;
@@ -17321,7 +17809,6 @@ static wf_result wf__nf_set_scale(const wf_flow *f, wf_params *P, int k, const d
     wf__join(NULL, name, f->prefix[k], l->layers, ".bias");
     return wf_params_set(P, name, values, 2 * (size_t)d);
 }
-
 static wf_result wf__nf_start_layer(const wf_flow *f, wf_params *P, const wf_flow_data *d, int k, void *rows, double *moments)
 {
     wf__nf_job j;
@@ -17539,7 +18026,6 @@ static int wf__nf_word(wf__nf_reader *r)
     r->at += n;
     return 1;
 }
-
 static wf_result wf__nf_unknown(wf__nf_reader *r, const char *what) { return wf__fail(r->A, WF_ERROR_FORMAT, "flow %s: the file has an unknown %s: %s", r->name, what, r->word[0] ? r->word : "(nothing)"); }
 
 static int wf__nf_value(const wf__nf_reader *r, const char *key, double *value)
@@ -17625,7 +18111,6 @@ wf_result wf_flow_save(const wf_flow *f, wf_params *P, const char *path)
     wf_arena_reset(P->arena, mark);
     return r;
 }
-
 wf_flow *wf_flow_load(wf_arena *A, const char *path, const char *name, int type, wf_params **params)
 {
     wf_tensors *t = wf_tensors_read(A, path);
@@ -17645,6 +18130,7 @@ wf_flow *wf_flow_load(wf_arena *A, const char *path, const char *name, int type,
 /* ---- Conservation laws ---- */
 static const int wf__law_one[1] = { 1 };
 
+/* laws: build mixtures on a line */
 /* laws: evaluate a mixture of logistics */
 static wf_t wf__law_total(wf_t x) /* log of the sum of exp over the modes */
 {
@@ -17707,6 +18193,7 @@ static void wf__law_masses(const double *c, const double *m, const double *s, in
     for (int k = 0; k < 3; k++) out[k] = top[k] + log(sum[k]);
 }
 
+/* laws: find a quantile */
 double wf_logistics_quantile(const double *c, const double *m, const double *s, int modes, double logit)
 {
     double low = (double)INFINITY, high = -(double)INFINITY, x, at[3];
@@ -17731,6 +18218,7 @@ double wf_logistics_quantile(const double *c, const double *m, const double *s, 
     return x;
 }
 
+/* laws: build laws in graphs */
 /* laws: check a description */
 static int wf__law_sensible(wf_arena *A, const wf_law_desc *d)
 {
@@ -17813,6 +18301,7 @@ static wf_t wf__law_time(wf_t t, const wf_law_desc *d) /* no value where nothing
     return wf__law_waves(unit, d->time_waves, d->time_low, d->time_high);
 }
 
+/* laws: multiply by a named matrix */
 static wf_t wf__law_linear(wf_t x, const char *name, int number, const char *part, int out, double scale)
 {
     char full[WF__NAME_ROOM];
@@ -17863,6 +18352,7 @@ static wf_t wf__law_beside(wf_t x, double value) /* one more column */
     return wf_concat(both, 2, 1);
 }
 
+/* laws: make a mixture of numbers */
 static wf_logistics wf__law_modes(wf_t weights, wf_t shapes, int modes, double low, double high, double background, double steep) /* [n, modes], [n, 2 modes] */
 {
     wf_logistics m;
@@ -17925,6 +18415,7 @@ static wf_t wf__law_row(wf_t x, double value) /* one more component */
     return wf_concat(both, 2, 0);
 }
 
+/* laws: make the components of a mixture */
 static wf_logistics wf__mixture(wf_graph *g, wf_t time, const char *name, const wf_law_desc *d, wf_t *share) /* [components, dim logistics] */
 {
     int columns = d->dim * d->logistics, shape[3] = { d->modes, columns, 2 }, part[3] = { 2, d->modes, columns }, row[3] = { (d->modes) * d->dim, d->logistics, 0 };
@@ -17934,6 +18425,7 @@ static wf_logistics wf__mixture(wf_graph *g, wf_t time, const char *name, const 
     m.log_steep = wf__network_param(g, name, ".steep", d->modes, columns, WF_INIT_CONSTANT, 1);
     m.log_weight = wf_full(g, 2, shape, 0);
     if (d->logistics > 1) m.log_weight = wf_reshape(wf_log_softmax(wf_reshape(wf__network_param(g, name, ".weight", d->modes, columns, WF_INIT_NORMAL, 0.1), 2, row), 1), 2, shape);
+    /* laws: let components move */
     if (time.id) {
         wf_mlp_desc net = { d->layers, d->width, d->width, WF_ACT_SILU, WF_ACT_SILU };
         char full[WF__NAME_ROOM];
@@ -18031,6 +18523,16 @@ static wf_t wf__law_swirl(wf_t x, wf_t time, wf_t score, const char *name, const
     return wf_concat(v, d->dim, 0);
 }
 
+/* laws: measure asymmetry */
+wf_t wf_law_asymmetry(wf_t u, wf_t x, wf_t probe)
+{
+    wf_t along;
+    if (wf__missing(u) || wf__missing(x) || wf__missing(probe)) return u.graph ? wf__none(u.graph) : u;
+    probe = wf_stop(probe);
+    wf_jvp_list(&x, &probe, 1, &u, 1, &along);
+    return wf_sumsq(wf_sub(along, wf_grad(wf_sum(wf_mul(u, probe)), x)));
+}
+
 /* laws: a chain at a point */
 static void wf__chain_values(wf_law_values *v, wf_t x, wf_t t, wf_t time, const char *name, const wf_law_desc *d)
 {
@@ -18087,6 +18589,7 @@ wf_law_values wf_law_at(wf_t x, wf_t t, const char *name, const wf_law_desc *des
     return v;
 }
 
+/* laws: draw, and ask an object */
 /* laws: draw a coordinate */
 static wf_t wf__law_pick(wf_t log_weight, wf_t u) /* how many running sums of the weights lie below u */
 {
@@ -18122,6 +18625,7 @@ wf_t wf_law_draw(wf_graph *g, wf_t t, wf_t component, const char *name, const wf
     wf_logistics m, one;
     wf__chain c;
     if (d.kind == WF_LAW_CHAIN) wf__chain_open(&c, g, time, name, &d, d.modes, d.moving_weights, ".chain", ".weights");
+    /* laws: choose a component to draw from */
     else {
         m = wf__mixture(g, time, name, &d, &share);
         if (shares) *shares = wf_exp(share);
@@ -18132,6 +18636,7 @@ wf_t wf_law_draw(wf_graph *g, wf_t t, wf_t component, const char *name, const wf
         m.log_steep = wf_reshape(wf_take(m.log_steep, component), 2, row);
     }
     for (int i = 0; i < d.dim; i++) {
+        /* laws: take the mixture of the next coordinate */
         if (d.kind == WF_LAW_CHAIN) {
             wf__chain_rung(&c, i, seen, &w, &s);
             one = wf__law_modes(wf_stack(&w, 1), wf_stack(&s, 1), d.modes, d.low, d.high, d.background, d.background_steep);
@@ -18161,6 +18666,7 @@ struct wf_law {
 wf_params *wf_law_params(wf_law *m) { return m ? m->params : NULL; }
 const wf_law_desc *wf_law_about(const wf_law *m) { return m ? &m->desc : NULL; }
 
+/* laws: make the object */
 wf_law *wf_law_new(wf_arena *A, const wf_law_desc *desc)
 {
     wf_law_desc d;
@@ -18185,6 +18691,7 @@ static void wf__law_field(const wf_t *y, wf_t t, const wf_t *with, wf_t *dy, voi
     dy[0] = wf_law_at(y[0], t, "law", &m->desc).drift;
 }
 
+/* laws: carry points with noise */
 static wf_t wf__law_walk(const wf_law *m, wf_t x, wf_t grid, wf_t g, int steps) /* [steps + 1, dim] */
 {
     wf_loop *l = wf_loop_begin(x.graph, steps, WF_KEEP_CARRY);
@@ -18202,6 +18709,7 @@ static wf_t wf__law_walk(const wf_law *m, wf_t x, wf_t grid, wf_t g, int steps) 
     return wf_concat(both, 2, 0);
 }
 
+/* laws: choose the rule that carries */
 static wf_t wf__law_path(wf_law *m, wf_t x, wf_t grid, wf_t g, int steps, int noisy)
 {
     wf_field_desc field;
@@ -18232,6 +18740,7 @@ static wf__law_run *wf__law_plan(wf_law *m, int what, int steps, int noisy)
     if (what != WF__LAW_DRAW) r->x = wf_input(g, "x", m->desc.dim);
     if (what != WF__LAW_CARRY && !m->desc.steady) r->t = wf_input(g, "t", 1);
     if (what == WF__LAW_DRIFT || (what == WF__LAW_CARRY && noisy)) r->g = wf_shared_nd(g, "g", 1, &one);
+    /* laws: say what a plan computes */
     if (what == WF__LAW_CARRY) {
         r->grid = wf_shared_nd(g, "grid", 1, &grid);
         r->out = wf__law_path(m, r->x, r->grid, r->g, steps, noisy);
@@ -18257,6 +18766,7 @@ static void wf__law_put(void *p, int type, size_t i, double v)
 }
 static double wf__law_get(const void *p, int type, size_t i) { return type == WF_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
 
+/* laws: ask block by block */
 typedef struct wf__law_question { const double *x, *t, *grid; double g, *out; size_t n, width; uint64_t seed; } wf__law_question;
 
 static wf_result wf__law_ask(wf_law *m, const wf__law_run *r, const wf__law_question *q)
@@ -18274,6 +18784,7 @@ static wf_result wf__law_ask(wf_law *m, const wf__law_run *r, const wf__law_ques
         size_t n = q->n - at < rows ? q->n - at : rows;
         wf_feed f[5];
         int feeds = 0;
+        /* laws: feed a block */
         if (r->x.id) { for (size_t i = 0; i < n * dim; i++) wf__law_put(x, type, i, q->x[at * dim + i]); f[feeds++] = wf_in(r->x, x, 0); }
         if (r->t.id) { for (size_t i = 0; i < n; i++) wf__law_put(t, type, i, q->t[at + i]); f[feeds++] = wf_in(r->t, t, 0); }
         if (r->g.id) f[feeds++] = wf_in(r->g, g, 0);
@@ -18324,10 +18835,12 @@ static wf_result wf__law_answer(wf_law *m, int what, const double *x, const doub
     return wf__law_ask(m, wf__law_plan(m, what, 0, 0), &q);
 }
 
+/* laws: answer for a density, a drift, a draw */
 wf_result wf_law_log_density(wf_law *m, const double *x, const double *t, size_t n, double *out) { return wf__law_answer(m, WF__LAW_DENSITY, x, t, n, 0, 0, out); }
 wf_result wf_law_drift(wf_law *m, const double *x, const double *t, size_t n, double g, double *out) { return wf__law_answer(m, WF__LAW_DRIFT, x, t, n, g, 0, out); }
 wf_result wf_law_sample(wf_law *m, const double *t, size_t n, uint64_t seed, double *out) { return wf__law_answer(m, WF__LAW_DRAW, NULL, t, n, 0, seed, out); }
 
+/* laws: carry points along */
 wf_result wf_law_transport(wf_law *m, const double *x, size_t n, const double *times, int count, int substeps, double g, uint64_t seed, double *out)
 {
     wf__law_question q;
@@ -18335,6 +18848,7 @@ wf_result wf_law_transport(wf_law *m, const double *x, size_t n, const double *t
     wf_arena *A = m->arena;
     int noisy = g < 0 || g > 0, steps = (count - 1) * substeps;
     size_t dim = (size_t)m->desc.dim;
+    /* laws: check what is to be carried */
     if (m->desc.steady || count < 2 || substeps < 1 || !times) return wf__fail(A, WF_ERROR_ARGUMENT, "law: to carry points a law that moves, two times and one step between them are needed");
     if (wf__law_check_times(m, "time", times, (size_t)count) < 0 || wf__law_check_points(m, "point", x, n) < 0) return A->report.code;
     for (int i = 1; noisy && i < count; i++) if (!(times[i] > times[i - 1])) return wf__fail(A, WF_ERROR_ARGUMENT, "law: with noise, times must ascend");
@@ -18343,6 +18857,7 @@ wf_result wf_law_transport(wf_law *m, const double *x, size_t n, const double *t
     double *grid = (double *)wf_alloc(A, (size_t)steps + 1, sizeof *grid), *path = (double *)wf_alloc(A, n * ((size_t)steps + 1) * dim, sizeof *path);
     if (!r || !grid || !path) return A->report.code;
     for (int i = 0; i <= steps; i++) grid[i] = i == steps ? times[count - 1] : times[i / substeps] + (times[i / substeps + 1] - times[i / substeps]) * (i % substeps) / substeps;
+    /* laws: describe the question of a carriage */
     memset(&q, 0, sizeof q);
     q.x = x;
     q.grid = grid;
@@ -18358,6 +18873,7 @@ wf_result wf_law_transport(wf_law *m, const double *x, size_t n, const double *t
     return code;
 }
 
+/* laws: begin a law */
 /* header: optimise from here */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -18387,6 +18903,7 @@ static void wf__law_join(void *user, int task) /* member[i]: the nearest centre 
     }
 }
 
+/* laws: find the nearest but some */
 static void wf__law_rank(void *user, int task) /* out[i]: distance to the want-th nearest other point */
 {
     wf__law_near *s = (wf__law_near *)user;
@@ -18423,6 +18940,7 @@ static int wf__law_clusters(wf_law *m, const double *x, const double *weight, si
     wf_rng_init(&rng, m->desc.seed, WF__PURPOSE_INIT);
     wf_rng_shuffle(&rng, order, n);
     for (size_t k = 0; k < K; k++) memcpy(centre + k * dim, x + (size_t)order[k] * dim, dim * sizeof *x);
+    /* laws: move the centres */
     for (int round = 0; round <= 12; round++) {
         wf__parallel_for(m->desc.parallel, m->desc.threads, WF__LAW_TASKS, wf__law_join, &s);
         memset(mass, 0, K * sizeof *mass);
@@ -18479,6 +18997,7 @@ static int wf__law_ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* laws: start modes on quantiles */
 static void wf__law_quantiles(const wf_law *m, const double *sorted, size_t n, int modes, double *out) /* means, then steeps */
 {
     double sd = 0, mean = 0;
@@ -18491,6 +19010,7 @@ static void wf__law_quantiles(const wf_law *m, const double *sorted, size_t n, i
     }
 }
 
+/* laws: start each rung */
 static wf_result wf__law_start_chain(wf_law *m, const double *x, size_t n)
 {
     static const char *const part[3] = { "law.chain", "law.reverse", "law.marginal" };
@@ -18582,6 +19102,7 @@ wf_result wf_law_start_paths(wf_law *m, const double *path, const double *spread
     return r;
 }
 
+/* laws: learn and keep a law */
 /* laws: the loss of a draw */
 static wf_t wf__law_running(const wf_law *m, const wf_law_fit_desc *h, wf_t x, wf_t t, wf_law_values v)
 {
@@ -18598,6 +19119,7 @@ static wf_t wf__law_running(const wf_law *m, const wf_law_fit_desc *h, wf_t x, w
     return h->cost ? wf_add(sum, h->cost(x, t, v, u, h->user)) : sum;
 }
 
+/* laws: the loss of draws */
 typedef struct wf__law_fit { wf_t x, t, weight, jitter, slot, component, loss; int draws; } wf__law_fit;
 
 static wf_t wf__law_loss_drawn(const wf_law *m, const wf_law_fit_desc *h, wf__law_fit *f, wf_graph *g, size_t batch)
@@ -18657,6 +19179,7 @@ static wf_result wf__law_check_fit(const wf_law *m, const wf_law_fit_desc *h)
     }
     if (!m->desc.steady && !moving) return wf__fail(A, WF_ERROR_DATA, "law: all points have the time %g; one snapshot says nothing of a motion: give two, or make the law steady", h->t[0]);
     for (int k = 0; k < h->obstacles; k++) {
+        /* laws: check an obstacle */
         const wf_obstacle *o = &h->obstacle[k];
         if (!(o->radius > 0) || !wf__finite(o->radius)) return wf__fail(A, WF_ERROR_DATA, "law: obstacle %d has the radius %g", k, o->radius);
         for (int end = 0; end < 2 && !m->desc.steady; end++) {
@@ -18697,6 +19220,7 @@ static int wf__law_batch_new(wf_arena *A, wf__law_batch *b, const wf_law *m, con
     return 1;
 }
 
+/* laws: fill the rows of a minibatch */
 static void wf__law_batch_fill(wf__law_batch *b, const wf_law *m, const wf_law_fit_desc *h, int64_t step)
 {
     size_t dim = (size_t)m->desc.dim;
@@ -18737,6 +19261,7 @@ static wf_result wf__law_train(wf_law *m, const wf_law_fit_desc *h, wf_law_repor
     double value[1], tail = 0;
     wf_feed feed[7];
     int feeds = 0;
+    /* laws: name what is fed */
     if (f->x.id && !(h->likelihood < 0)) feed[feeds++] = wf_in(f->x, b->x, 0);
     if (f->t.id && !(h->likelihood < 0)) feed[feeds++] = wf_in(f->t, b->t, 0);
     if (f->weight.id) feed[feeds++] = wf_in(f->weight, b->weight, 0);
@@ -18793,6 +19318,7 @@ wf_result wf_law_fit(wf_law *m, const wf_law_fit_desc *h, wf_law_report *report)
     wf_graph *g = wf_graph_new(A, m->params);
     wf_result code = WF_ERROR_MEMORY;
     if (g && wf__law_loss(m, h, &f, g, batch) && wf__law_batch_new(A, &b, m, h, batch)) {
+        /* laws: compile and train */
         wf__law_optimiser(h, &o, steps);
         memset(&p, 0, sizeof p);
         p.out[0] = p.grad_of = f.loss;
@@ -18829,9 +19355,9 @@ static void wf__law_settings(wf_law_desc *d, double *v, int read)
         else v[15 + i] = *part[i];
     }
 }
-
-/* laws: save and load */
 #ifndef WF_NO_STDIO
+
+/* laws: save */
 wf_result wf_law_save(wf_law *m, const char *path)
 {
     double v[WF__LAW_SETTINGS + 1];
@@ -18850,6 +19376,7 @@ wf_result wf_law_save(wf_law *m, const char *path)
     return r;
 }
 
+/* laws: load */
 wf_law *wf_law_load(wf_arena *A, const char *path)
 {
     wf_law_desc d;
@@ -18970,13 +19497,32 @@ static wf__flow_run *wf__flow_run_new(wf_weightflow *m, wf_params *P)
     return r && r->g ? r : NULL;
 }
 
+static wf_result wf__flow_error(const wf_weightflow *m) { return m->arena->report.code < 0 ? m->arena->report.code : WF_ERROR_ARGUMENT; }
+
+/* weight graphs: run a plan and learn */
+static wf_result wf__flow_go(wf_weightflow *m, wf__flow_run *r, const wf_feed *feeds, int n, size_t rows)
+{
+    wf_result e = wf_run(r->plan, r->ws, feeds, n, rows);
+    return e < 0 ? wf__fail(m->arena, e, "%s", wf_ws_report(r->ws)->text) : e;
+}
+
+static wf_result wf__flow_learn(wf_weightflow *m, wf__flow_run *r, wf_opt *opt, const wf_feed *feeds, int n, size_t rows)
+{
+    wf_result e = wf__flow_go(m, r, feeds, n, rows);
+    if (e >= 0) e = wf_opt_step(opt, r->ws);
+    return e < 0 && m->arena->report.code >= 0 ? wf__fail(m->arena, e, "%s", wf_opt_report(opt)->text) : e;
+}
+
+static int wf__flow_tell(const wf_weightflow *m, const char *what, double done, double total)
+{
+    return m->desc.progress && m->desc.progress(m->desc.progress_user, what, done, total);
+}
+
 static wf_t wf__flow_tokens(wf_weightflow *m, wf_graph *g, const char *name)
 {
     int d[2] = { m->features, m->neurons };
     return wf_shared_nd(g, name, 2, d);
 }
-
-static wf_result wf__flow_error(const wf_weightflow *m) { return m->arena->report.code < 0 ? m->arena->report.code : WF_ERROR_ARGUMENT; }
 
 /* weight graphs: start the first anchor */
 static void wf__flow_start(wf_weightflow *m, float *tokens)
@@ -19020,17 +19566,16 @@ static wf_result wf__flow_fit_one(wf_weightflow *m, wf__flow_fit *f, const int32
             wf_feed feeds[2];
             feeds[0] = wf_in(f->run->in[0], f->batch, 0);
             feeds[1] = wf_out(f->run->out, &loss, 0);
-            wf_result r = wf_run(f->run->plan, f->run->ws, feeds, 2, rows);
-            if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(f->run->ws)->text);
-            if ((r = wf_opt_step(f->opt, f->run->ws)) < 0) return wf__fail(m->arena, r, "%s", wf_opt_report(f->opt)->text);
+            wf_result r = wf__flow_learn(m, f->run, f->opt, feeds, 2, rows);
+            if (r < 0) return r;
         }
         f->done += 1;
-        if (m->desc.progress && m->desc.progress(m->desc.progress_user, "anchors", f->done, f->total)) return WF_CANCELLED;
+        if (wf__flow_tell(m, "anchors", f->done, f->total)) return WF_CANCELLED;
     }
     return WF_OK;
 }
 
-/* weight graphs: fit the anchors */
+/* weight graphs: prepare to fit anchors */
 static wf_result wf__flow_fit_open(wf_weightflow *m, wf__flow_fit *f, size_t most)
 {
     int d[2] = { m->features, m->neurons };
@@ -19043,9 +19588,16 @@ static wf_result wf__flow_fit_open(wf_weightflow *m, wf__flow_fit *f, size_t mos
     wf_t tokens = wf_param(f->run->g, "tokens", 2, d, WF_INIT_ZERO, 0);
     f->run->in[0] = wf_input(f->run->g, "x", m->desc.species);
     f->run->out = wf_neg(wf_mean(wf__flow_log_prob(m, tokens, f->run->in[0])));
-    return wf__flow_compile(m, f->run, 1, 64) ? (wf_result)WF_OK : wf__flow_error(m);
+    if (!wf__flow_compile(m, f->run, 1, 64)) return wf__flow_error(m);
+    wf_opt_desc o;
+    memset(&o, 0, sizeof o);
+    o.rate = 1e-2;
+    o.decay = 1e-2;
+    f->opt = wf_opt_new(m->arena, m->backbone, &o);
+    return f->opt ? (wf_result)WF_OK : wf__flow_error(m);
 }
 
+/* weight graphs: fit the anchors */
 wf_result wf_weightflow_fit_anchors(wf_weightflow *m, const int32_t *const *counts, const size_t *n, const size_t *stride, int first_epochs, int later_epochs)
 {
     wf__flow_fit f;
@@ -19061,16 +19613,10 @@ wf_result wf_weightflow_fit_anchors(wf_weightflow *m, const int32_t *const *coun
     wf_result r = wf__flow_fit_open(m, &f, most);
     f.total = first_epochs + (double)(m->anchors - 1) * later_epochs;
     if (r < 0) return r;
-    wf_opt_desc o;
-    memset(&o, 0, sizeof o);
-    o.rate = 1e-2;
-    o.decay = 1e-2;
     float *tokens = (float *)wf_params_data(m->backbone);
     wf__flow_start(m, tokens);
-    f.opt = wf_opt_new(m->arena, m->backbone, &o);
-    if (!f.opt) return wf__flow_error(m);
     for (int i = 0; i < m->anchors && r == WF_OK; i++) {
-        wf_opt_restart(f.opt); /* a fresh memory for each anchor; the weights go on */
+        wf_opt_restart(f.opt);
         r = wf__flow_fit_one(m, &f, counts[i], n[i], stride[i], i ? later_epochs : first_epochs);
         memcpy(m->anchor + (size_t)i * m->size, tokens, m->size * sizeof *tokens);
     }
@@ -19114,7 +19660,7 @@ wf_result wf_weightflow_set_path(wf_weightflow *m, const double *codes)
     return m->path ? (wf_result)WF_OK : wf__flow_error(m);
 }
 
-/* weight graphs: fit the path */
+/* weight graphs: build the autoencoder */
 static wf_t wf__flow_coder(wf_weightflow *m, wf_t x, wf_t *code)
 {
     int size = wf__of(x)->d[0];
@@ -19123,42 +19669,51 @@ static wf_t wf__flow_coder(wf_weightflow *m, wf_t x, wf_t *code)
     return wf_linear(wf_tanh(wf_linear(*code, "decoder.0", 128, 1)), "decoder.2", size, 1);
 }
 
+/* weight graphs: prepare to fit the path */
+typedef struct wf__flow_coding { wf__flow_run *train, encode; wf_opt *opt; float *flat, *codes; } wf__flow_coding;
+
+static wf_result wf__flow_code_open(wf_weightflow *m, wf__flow_coding *c)
+{
+    size_t size = wf__flow_flatten(m, m->anchor, NULL), n = (size_t)m->anchors;
+    memset(c, 0, sizeof *c);
+    c->flat = (float *)wf_alloc(m->arena, size * n, sizeof *c->flat);
+    c->codes = (float *)wf_alloc(m->arena, n * (size_t)m->desc.path_dim, sizeof *c->codes);
+    m->coder = wf_params_new(m->arena, m->desc.seed + 3, WF_F32);
+    c->train = m->coder ? wf__flow_run_new(m, m->coder) : NULL;
+    if (!c->flat || !c->codes || !c->train) return wf__flow_error(m);
+    for (size_t i = 0; i < n; i++) wf__flow_flatten(m, m->anchor + i * m->size, c->flat + i * size);
+    c->encode = *c->train;
+    wf_t x = c->train->in[0] = c->encode.in[0] = wf_input(c->train->g, "x", (int)size);
+    c->train->out = wf_mean(wf_square(wf_sub(wf__flow_coder(m, x, &c->encode.out), x)));
+    c->opt = wf_opt_new(m->arena, m->coder, NULL);
+    return c->opt && wf__flow_compile(m, c->train, 1, 16) && wf__flow_compile(m, &c->encode, 0, 16) ? (wf_result)WF_OK : wf__flow_error(m);
+}
+
+/* weight graphs: fit the path */
 wf_result wf_weightflow_fit_path(wf_weightflow *m, int steps)
 {
+    wf__flow_coding c;
+    wf_feed feeds[2];
+    float loss;
     if (!m) return WF_ERROR_ARGUMENT;
     if (!m->fitted) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weightflow: fit the anchors before the path");
     if (m->desc.control == WF_CONTROL_ODE) return WF_OK;
     if (steps <= 0) steps = 10000;
-    size_t size = wf__flow_flatten(m, m->anchor, NULL), dim = (size_t)m->desc.path_dim;
-    float *flat = (float *)wf_alloc(m->arena, size * (size_t)m->anchors, sizeof *flat), *z = (float *)wf_alloc(m->arena, dim * (size_t)m->anchors, sizeof *z), loss;
-    m->coder = wf_params_new(m->arena, m->desc.seed + 3, WF_F32);
-    wf__flow_run *run = m->coder ? wf__flow_run_new(m, m->coder) : NULL;
-    if (!flat || !z || !run) return wf__flow_error(m);
-    for (int i = 0; i < m->anchors; i++) wf__flow_flatten(m, m->anchor + (size_t)i * m->size, flat + (size_t)i * size);
-    wf_t x = wf_input(run->g, "x", (int)size), code;
-    wf_t back = wf__flow_coder(m, x, &code);
-    run->out = wf_mean(wf_square(wf_sub(back, x)));
-    wf__flow_run eval = *run;
-    eval.out = code;
-    wf_opt *opt = wf_opt_new(m->arena, m->coder, NULL);
-    if (!opt || !wf__flow_compile(m, run, 1, 16) || !wf__flow_compile(m, &eval, 0, 16)) return wf__flow_error(m);
-    wf_feed feeds[2];
-    feeds[0] = wf_in(x, flat, 0);
-    feeds[1] = wf_out(run->out, &loss, 0);
-    for (int k = 0; k < steps; k++) {
-        wf_result r = wf_run(run->plan, run->ws, feeds, 2, (size_t)m->anchors);
-        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(run->ws)->text);
-        if ((r = wf_opt_step(opt, run->ws)) < 0) return wf__fail(m->arena, r, "%s", wf_opt_report(opt)->text);
-        if (k % 100 == 0 && m->desc.progress && m->desc.progress(m->desc.progress_user, "path", k, steps)) return WF_CANCELLED;
+    wf_result r = wf__flow_code_open(m, &c);
+    feeds[0] = wf_in(c.encode.in[0], c.flat, 0);
+    if (r >= 0) feeds[1] = wf_out(c.train->out, &loss, 0);
+    for (int k = 0; k < steps && r >= 0; k++) {
+        r = wf__flow_learn(m, c.train, c.opt, feeds, 2, (size_t)m->anchors);
+        if (r >= 0 && k % 100 == 0 && wf__flow_tell(m, "path", k, steps)) return WF_CANCELLED;
     }
-    feeds[1] = wf_out(code, z, 0);
-    wf_result r = wf_run(eval.plan, eval.ws, feeds, 2, (size_t)m->anchors);
-    if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(eval.ws)->text);
-    for (size_t i = 0; i < dim * (size_t)m->anchors; i++) m->code[i] = (double)z[i];
+    feeds[1] = wf_out(c.encode.out, c.codes, 0);
+    if (r >= 0) r = wf__flow_go(m, &c.encode, feeds, 2, (size_t)m->anchors);
+    if (r < 0) return r;
+    for (int i = 0; i < m->anchors * m->desc.path_dim; i++) m->code[i] = (double)c.codes[i];
     return wf_weightflow_set_path(m, m->code);
 }
 
-/* weight graphs: build the vector field */
+/* weight graphs: embed the tokens */
 static wf_t wf__flow_net(wf_t x, const char *kind, int k, int hidden, int out)
 {
     char name[96], part[112];
@@ -19169,15 +19724,35 @@ static wf_t wf__flow_net(wf_t x, const char *kind, int k, int hidden, int out)
     return wf_linear(x, part, out, 1);
 }
 
-static wf_t wf__flow_field(wf_weightflow *m, wf_t state, wf_t speed)
+static wf_t wf__flow_embed(wf_weightflow *m, wf_t state)
 {
-    wf_t parts[WF__LAYERS], x;
-    int dim = m->desc.control == WF_CONTROL_ODE ? 1 : m->desc.path_dim;
+    wf_t parts[WF__LAYERS];
     for (int k = 0; k < WF__LAYERS; k++) {
         wf__flow_layer l = m->layer[k];
         parts[k] = wf__flow_net(wf_slice(wf_slice(state, 1, l.first, l.count), 0, 0, l.inputs + 1), "input_mlps", k, 128, m->desc.width);
     }
-    x = wf_concat(parts, WF__LAYERS, 1);
+    return wf_concat(parts, WF__LAYERS, 1);
+}
+
+/* weight graphs: read the velocity back */
+static wf_t wf__flow_velocity(wf_weightflow *m, wf_t x, wf_t speed)
+{
+    wf_t parts[WF__LAYERS];
+    int controlled = m->desc.control == WF_CONTROL_CDE, dim = controlled ? m->desc.path_dim : 1, s[2] = { dim, 1 };
+    for (int k = 0; k < WF__LAYERS; k++) {
+        wf__flow_layer l = m->layer[k];
+        int d[3] = { l.inputs + 1, dim, l.count };
+        wf_t y = wf__flow_net(wf_slice(x, 1, l.first, l.count), "output_mlps", k, 128, (l.inputs + 1) * dim);
+        if (controlled) y = wf_sum_over(wf_mul(wf_reshape(y, 3, d), wf_reshape(speed, 2, s)), 1);
+        parts[k] = wf_pad(y, 0, 0, m->features - (l.inputs + 1));
+    }
+    return wf_concat(parts, WF__LAYERS, 1);
+}
+
+/* weight graphs: build the vector field */
+static wf_t wf__flow_field(wf_weightflow *m, wf_t state, wf_t speed)
+{
+    wf_t x = wf__flow_embed(m, state);
     for (int k = 0; k < m->desc.layers; k++) {
         char name[64];
         wf_transformer_desc d;
@@ -19187,17 +19762,7 @@ static wf_t wf__flow_field(wf_weightflow *m, wf_t state, wf_t speed)
         wf__format(name, sizeof name, "attention_layers.layers.%d", k);
         x = wf_transformer_layer(x, name, &d);
     }
-    for (int k = 0; k < WF__LAYERS; k++) {
-        wf__flow_layer l = m->layer[k];
-        int d[3] = { l.inputs + 1, dim, l.count };
-        wf_t y = wf__flow_net(wf_slice(x, 1, l.first, l.count), "output_mlps", k, 128, (l.inputs + 1) * dim);
-        if (m->desc.control == WF_CONTROL_CDE) {
-            int s[2] = { dim, 1 };
-            y = wf_sum_over(wf_mul(wf_reshape(y, 3, d), wf_reshape(speed, 2, s)), 1);
-        }
-        parts[k] = wf_pad(y, 0, 0, m->features - (l.inputs + 1));
-    }
-    return wf_concat(parts, WF__LAYERS, 1);
+    return wf__flow_velocity(m, x, speed);
 }
 
 /* weight graphs: take a step */
@@ -19289,10 +19854,7 @@ static wf_result wf__flow_update(wf_weightflow *m, float *loss)
         wf__flow_feed(m, used, s, horizon);
         m->feed_weight[used++] = (float)drawn[s] / 64;
     }
-    if (!m->train[horizon]) {
-        wf_result r = wf__flow_train_build(m, horizon);
-        if (r < 0) return r;
-    }
+    if (!m->train[horizon] && wf__flow_train_build(m, horizon) < 0) return wf__flow_error(m);
     wf__flow_run *q = m->train[horizon];
     wf_feed feeds[5];
     feeds[0] = wf_in(q->in[0], m->feed_start, 0);
@@ -19300,10 +19862,7 @@ static wf_result wf__flow_update(wf_weightflow *m, float *loss)
     feeds[2] = wf_in(q->in[2], m->feed_control, 0);
     feeds[3] = wf_in(q->in[3], m->feed_weight, 0);
     feeds[4] = wf_out(q->out, loss, 0);
-    wf_result r = wf_run(q->plan, q->ws, feeds, 5, (size_t)used);
-    if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(q->ws)->text);
-    r = wf_opt_step(m->opt, q->ws);
-    return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt)->text) : r;
+    return wf__flow_learn(m, q, m->opt, feeds, 5, (size_t)used);
 }
 
 /* weight graphs: make an optimiser */
@@ -19386,10 +19945,9 @@ static wf_result wf__flow_match(wf_weightflow *m, int updates)
     feeds[3] = wf_out(m->match->out, &loss, 0);
     for (int k = 0; k < updates; k++) {
         wf__flow_match_feed(m, curve, SAMPLES);
-        wf_result r = wf_run(m->match->plan, m->match->ws, feeds, 4, SAMPLES);
-        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->match->ws)->text);
-        if ((r = wf_opt_step(opt, m->match->ws)) < 0) return wf__fail(m->arena, r, "%s", wf_opt_report(opt)->text);
-        if (m->desc.progress && m->desc.progress(m->desc.progress_user, "matching", k + 1, updates)) return WF_CANCELLED;
+        wf_result r = wf__flow_learn(m, m->match, opt, feeds, 4, SAMPLES);
+        if (r < 0) return r;
+        if (wf__flow_tell(m, "matching", k + 1, updates)) return WF_CANCELLED;
     }
     m->matched = 1;
     return WF_OK;
@@ -19411,7 +19969,7 @@ static void wf__flow_epoch(wf_weightflow *m, wf__flow_epochs *e, double loss)
     e->updates = 0;
 }
 
-/* weight graphs: fit the field */
+/* weight graphs: prepare to fit the field */
 static wf_result wf__flow_begin(wf_weightflow *m, int updates)
 {
     if (!m->fitted || (m->desc.control == WF_CONTROL_CDE && !m->path)) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weightflow: fit anchors and path before the field");
@@ -19424,6 +19982,7 @@ static wf_result wf__flow_begin(wf_weightflow *m, int updates)
     return m->opt && (m->best || !m->desc.as_published) ? (wf_result)WF_OK : wf__flow_error(m);
 }
 
+/* weight graphs: fit the field */
 wf_result wf_weightflow_fit_field(wf_weightflow *m, int updates, double *loss)
 {
     if (!m) return WF_ERROR_ARGUMENT;
@@ -19437,7 +19996,7 @@ wf_result wf_weightflow_fit_field(wf_weightflow *m, int updates, double *loss)
         if ((r = wf__flow_update(m, &value)) < 0) return r;
         if (m->desc.as_published) wf__flow_epoch(m, &epochs, (double)value);
         if (k >= updates - (updates + 9) / 10) { sum += (double)value; counted++; }
-        if (m->desc.progress && m->desc.progress(m->desc.progress_user, "field", k + 1, updates)) r = WF_CANCELLED;
+        if (wf__flow_tell(m, "field", k + 1, updates)) r = WF_CANCELLED;
     }
     if (r < 0) return r;
     if (epochs.best < HUGE_VAL) memcpy(wf_params_data(m->field), m->best, wf_params_count(m->field) * sizeof *m->best);
@@ -19468,8 +20027,23 @@ static wf_result wf__flow_advance(wf_weightflow *m, float *state, double t, doub
     feeds[0] = wf_in(r->in[0], state, 0);
     feeds[1] = wf_in(r->in[1], m->feed_control, 0);
     feeds[2] = wf_out(r->out, to, 0);
-    wf_result e = wf_run(r->plan, r->ws, feeds, 3, 1);
-    return e < 0 ? wf__fail(m->arena, e, "%s", wf_ws_report(r->ws)->text) : e;
+    return wf__flow_go(m, r, feeds, 3, 1);
+}
+
+/* weight graphs: follow the grid of training */
+typedef struct wf__flow_place { float *state; double now; int next; } wf__flow_place; /* next: the step of the grid that comes next */
+
+static wf_result wf__flow_follow(wf_weightflow *m, wf__flow_place *p, double t)
+{
+    int sub = m->desc.substeps;
+    for (; p->next <= (m->anchors - 1) * sub; p->next++) {
+        int a = (p->next - 1) / sub, part = (p->next - 1) % sub + 1;
+        double from = wf__flow_time(m, m->times[a]), end = from + (wf__flow_time(m, m->times[a + 1]) - from) * part / sub;
+        if (end > t + 1e-12) break;
+        if (wf__flow_advance(m, p->state, p->now, end - p->now, p->state) < 0) return wf__flow_error(m);
+        p->now = end;
+    }
+    return WF_OK;
 }
 
 /* weight graphs: integrate to given times */
@@ -19478,92 +20052,87 @@ wf_result wf_weightflow_weights(wf_weightflow *m, const double *times, int n, fl
     if (!m || !times || !tokens) return WF_ERROR_ARGUMENT;
     if (!m->fitted || (m->desc.control == WF_CONTROL_CDE && !m->path)) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weightflow: there are no anchors or no path yet");
     if (wf__flow_stepper(m) < 0) return wf__flow_error(m);
-    float *state = m->feed_start;
-    double now = wf__flow_time(m, m->times[0]);
-    int next = 1; /* the step of the training grid that comes next */
-    memcpy(state, m->anchor, m->size * sizeof *state);
+    wf__flow_place p = { m->feed_start, wf__flow_time(m, m->times[0]), 1 };
+    memcpy(p.state, m->anchor, m->size * sizeof *p.state);
     for (int i = 0; i < n; i++) {
         double t = wf__flow_time(m, times[i]);
-        if (!(t >= now - 1e-12)) return wf__fail(m->arena, WF_ERROR_DATA, "weightflow: time %d (%g) lies before the one before it, or before the first anchor", i, times[i]);
-        while (!m->desc.as_published && next <= (m->anchors - 1) * m->desc.substeps) {
-            int a = (next - 1) / m->desc.substeps, part = (next - 1) % m->desc.substeps + 1;
-            double from = wf__flow_time(m, m->times[a]), end = from + (wf__flow_time(m, m->times[a + 1]) - from) * part / m->desc.substeps;
-            if (end > t + 1e-12) break;
-            if (wf__flow_advance(m, state, now, end - now, state) < 0) return wf__flow_error(m);
-            now = end;
-            next++;
-        }
         float *out = tokens + (size_t)i * m->size;
-        if (t - now > 1e-12) {
-            if (wf__flow_advance(m, state, now, t - now, out) < 0) return wf__flow_error(m);
-            if (m->desc.as_published) { memcpy(state, out, m->size * sizeof *out); now = t; }
-        } else memcpy(out, state, m->size * sizeof *out);
+        if (!(t >= p.now - 1e-12)) return wf__fail(m->arena, WF_ERROR_DATA, "weightflow: time %d (%g) lies before the one before it, or before the first anchor", i, times[i]);
+        if (!m->desc.as_published && wf__flow_follow(m, &p, t) < 0) return wf__flow_error(m);
+        if (!(t - p.now > 1e-12)) { memcpy(out, p.state, m->size * sizeof *out); continue; }
+        if (wf__flow_advance(m, p.state, p.now, t - p.now, out) < 0) return wf__flow_error(m);
+        if (m->desc.as_published) { memcpy(p.state, out, m->size * sizeof *out); p.now = t; }
     }
+    return WF_OK;
+}
+
+/* weight graphs: prepare to score */
+enum { WF__FLOW_ROWS = 256 };
+
+static wf_result wf__flow_score_open(wf_weightflow *m)
+{
+    if (m->score) return WF_OK;
+    wf__flow_run *r = wf__flow_run_new(m, NULL);
+    if (!r) return wf__flow_error(m);
+    r->in[0] = wf__flow_tokens(m, r->g, "tokens");
+    r->in[1] = wf_input(r->g, "x", m->desc.species);
+    r->out = wf__flow_log_prob(m, r->in[0], r->in[1]);
+    if (!wf__flow_compile(m, r, 0, 64)) return wf__flow_error(m);
+    m->score = r;
     return WF_OK;
 }
 
 /* weight graphs: score states */
 wf_result wf_weightflow_log_prob(wf_weightflow *m, const float *tokens, const int32_t *x, size_t n, double *out, double *each)
 {
-    enum { ROWS = 256 };
-    size_t d = m ? (size_t)m->desc.species : 0;
-    float batch[ROWS * 32], value[ROWS * 32];
+    size_t d = m ? (size_t)m->desc.species : 0, rows;
+    float batch[WF__FLOW_ROWS * 32], value[WF__FLOW_ROWS * 32];
     if (!m || !tokens || !x || !out) return WF_ERROR_ARGUMENT;
     if (wf__flow_check_counts(m, x, n, d, "state list", 0) < 0) return WF_ERROR_DATA;
-    if (!m->score) {
-        wf__flow_run *r = wf__flow_run_new(m, NULL);
-        if (!r) return wf__flow_error(m);
-        r->in[0] = wf__flow_tokens(m, r->g, "tokens");
-        r->in[1] = wf_input(r->g, "x", m->desc.species);
-        r->out = wf__flow_log_prob(m, r->in[0], r->in[1]);
-        if (!wf__flow_compile(m, r, 0, 64)) return wf__flow_error(m);
-        m->score = r;
-    }
-    for (size_t at = 0; at < n; at += ROWS) {
-        size_t rows = n - at < (size_t)ROWS ? n - at : (size_t)ROWS;
+    if (wf__flow_score_open(m) < 0) return wf__flow_error(m);
+    wf_feed feeds[3];
+    feeds[0] = wf_in(m->score->in[0], tokens, 0);
+    feeds[1] = wf_in(m->score->in[1], batch, 0);
+    feeds[2] = wf_out(m->score->out, value, 0);
+    for (size_t at = 0; at < n; at += rows) {
+        rows = n - at < (size_t)WF__FLOW_ROWS ? n - at : (size_t)WF__FLOW_ROWS;
         for (size_t i = 0; i < rows * d; i++) batch[i] = (float)x[at * d + i];
-        wf_feed feeds[3];
-        feeds[0] = wf_in(m->score->in[0], tokens, 0);
-        feeds[1] = wf_in(m->score->in[1], batch, 0);
-        feeds[2] = wf_out(m->score->out, value, 0);
-        wf_result r = wf_run(m->score->plan, m->score->ws, feeds, 3, rows);
-        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->score->ws)->text);
-        for (size_t i = 0; i < rows; i++) {
-            double sum = 0;
-            for (size_t s = 0; s < d; s++) {
-                sum += (double)value[i * d + s];
-                if (each) each[(at + i) * d + s] = (double)value[i * d + s];
-            }
-            out[at + i] = sum;
-        }
+        if (wf__flow_go(m, m->score, feeds, 3, rows) < 0) return wf__flow_error(m);
+        for (size_t i = 0; i < rows; i++) out[at + i] = 0;
+        for (size_t i = 0; i < rows * d; i++) out[at + i / d] += (double)value[i];
+        for (size_t i = 0; each && i < rows * d; i++) each[at * d + i] = (double)value[i];
     }
+    return WF_OK;
+}
+
+/* weight graphs: prepare to draw */
+static wf_result wf__flow_draw_open(wf_weightflow *m)
+{
+    if (m->draw) return WF_OK;
+    wf__flow_run *r = wf__flow_run_new(m, NULL);
+    if (!r) return wf__flow_error(m);
+    r->in[0] = wf__flow_tokens(m, r->g, "tokens");
+    wf_sequence_weights w = wf__flow_backbone(m, r->in[0]);
+    r->out = wf_sequence_sample(r->g, &w, m->desc.species, 1);
+    if (!wf__flow_compile(m, r, 0, 64)) return wf__flow_error(m);
+    m->draw = r;
     return WF_OK;
 }
 
 /* weight graphs: draw states */
 wf_result wf_weightflow_sample(wf_weightflow *m, const float *tokens, size_t n, uint64_t seed, int32_t *out)
 {
-    enum { ROWS = 256 };
-    size_t d = m ? (size_t)m->desc.species : 0;
-    float value[ROWS * 32];
+    size_t d = m ? (size_t)m->desc.species : 0, rows;
+    float value[WF__FLOW_ROWS * 32];
     if (!m || !tokens || !out) return WF_ERROR_ARGUMENT;
-    if (!m->draw) {
-        wf__flow_run *r = wf__flow_run_new(m, NULL);
-        if (!r) return wf__flow_error(m);
-        r->in[0] = wf__flow_tokens(m, r->g, "tokens");
-        wf_sequence_weights w = wf__flow_backbone(m, r->in[0]);
-        r->out = wf_sequence_sample(r->g, &w, m->desc.species, 1);
-        if (!wf__flow_compile(m, r, 0, 64)) return wf__flow_error(m);
-        m->draw = r;
-    }
-    for (size_t at = 0; at < n; at += ROWS) {
-        size_t rows = n - at < (size_t)ROWS ? n - at : (size_t)ROWS;
-        wf_feed feeds[2];
-        feeds[0] = wf_in(m->draw->in[0], tokens, 0);
-        feeds[1] = wf_out(m->draw->out, value, 0);
-        wf_ws_noise(m->draw->ws, seed, (uint32_t)(at / ROWS));
-        wf_result r = wf_run(m->draw->plan, m->draw->ws, feeds, 2, rows);
-        if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->draw->ws)->text);
+    if (wf__flow_draw_open(m) < 0) return wf__flow_error(m);
+    wf_feed feeds[2];
+    feeds[0] = wf_in(m->draw->in[0], tokens, 0);
+    feeds[1] = wf_out(m->draw->out, value, 0);
+    for (size_t at = 0; at < n; at += rows) {
+        rows = n - at < (size_t)WF__FLOW_ROWS ? n - at : (size_t)WF__FLOW_ROWS;
+        wf_ws_noise(m->draw->ws, seed, (uint32_t)(at / WF__FLOW_ROWS));
+        if (wf__flow_go(m, m->draw, feeds, 2, rows) < 0) return wf__flow_error(m);
         for (size_t i = 0; i < rows * d; i++) out[at * d + i] = (int32_t)value[i];
     }
     return WF_OK;
@@ -19583,7 +20152,7 @@ static wf_result wf__flow_check(wf_arena *A, const wf_weightflow_desc *d, const 
     return WF_OK;
 }
 
-/* weight graphs: make a model */
+/* weight graphs: fill in what was left zero */
 static void wf__flow_defaults(wf_weightflow_desc *d)
 {
     if (!d->hidden) d->hidden = 8;
@@ -19597,6 +20166,7 @@ static void wf__flow_defaults(wf_weightflow_desc *d)
     if (!d->matching) d->matching = d->as_published ? -1 : 800;
 }
 
+/* weight graphs: make a model */
 static int wf__flow_buffers(wf_weightflow *m)
 {
     size_t n = (size_t)m->anchors, steps = (n < 64 ? n : 64) * (size_t)m->desc.substeps;
@@ -19609,7 +20179,6 @@ static int wf__flow_buffers(wf_weightflow *m)
     m->feed_weight = (float *)wf_alloc(m->arena, 64, sizeof *m->feed_weight);
     return m->times && m->anchor && m->code && m->feed_start && m->feed_target && m->feed_control && m->feed_weight;
 }
-
 wf_weightflow *wf_weightflow_new(wf_arena *A, const wf_weightflow_desc *desc, const double *times, int anchors)
 {
     if (wf__flow_check(A, desc, times, anchors) < 0) return NULL;
@@ -19627,6 +20196,7 @@ wf_weightflow *wf_weightflow_new(wf_arena *A, const wf_weightflow_desc *desc, co
     return m->field && wf__flow_stepper(m) == WF_OK ? m : NULL;
 }
 
+/* weight graphs: show what is inside */
 float *wf_weightflow_anchors(wf_weightflow *m)
 {
     if (m) m->fitted = 1;
@@ -19636,9 +20206,22 @@ float *wf_weightflow_anchors(wf_weightflow *m)
 size_t wf_weightflow_size(const wf_weightflow *m) { return m ? m->size : 0; }
 wf_params *wf_weightflow_field(wf_weightflow *m) { return m ? m->field : NULL; }
 const double *wf_weightflow_path(const wf_weightflow *m) { return m ? m->code : NULL; }
-
-/* weight graphs: save a model */
 #ifndef WF_NO_STDIO
+
+/* weight graphs: list the whole numbers of a description */
+typedef struct wf__flow_entry { const char *key; int *value; } wf__flow_entry;
+enum { WF__FLOW_ENTRIES = 11 };
+
+static void wf__flow_entries(wf_weightflow_desc *d, wf__flow_entry *e)
+{
+    static const char *const key[WF__FLOW_ENTRIES] = { "species", "states", "hidden", "control", "path_dim", "as_published", "width", "layers", "heads", "feed_forward", "substeps" };
+    int *value[WF__FLOW_ENTRIES];
+    value[0] = &d->species; value[1] = &d->states; value[2] = &d->hidden; value[3] = &d->control; value[4] = &d->path_dim; value[5] = &d->as_published;
+    value[6] = &d->width; value[7] = &d->layers; value[8] = &d->heads; value[9] = &d->feed_forward; value[10] = &d->substeps;
+    for (int i = 0; i < WF__FLOW_ENTRIES; i++) { e[i].key = key[i]; e[i].value = value[i]; }
+}
+
+/* weight graphs: write parts of a file */
 static void wf__flow_note(wf_tensors *t, const char *key, int value)
 {
     char text[32];
@@ -19656,33 +20239,25 @@ static void wf__flow_add(wf_tensors *t, const char *name, void *data, int dtype,
     wf_tensors_add(t, name, &x);
 }
 
+/* weight graphs: save a model */
 wf_result wf_weightflow_save(wf_weightflow *m, const char *path)
 {
     if (!m || !path) return WF_ERROR_ARGUMENT;
     wf_tensors *t = wf_tensors_new(m->arena);
     if (!t) return wf__flow_error(m);
-    const wf_weightflow_desc *d = &m->desc;
+    wf__flow_entry e[WF__FLOW_ENTRIES];
     wf_tensors_note(t, "format", "weightflow 1");
-    wf__flow_note(t, "species", d->species);
-    wf__flow_note(t, "states", d->states);
-    wf__flow_note(t, "hidden", d->hidden);
-    wf__flow_note(t, "control", d->control);
-    wf__flow_note(t, "path_dim", d->path_dim);
-    wf__flow_note(t, "as_published", d->as_published);
-    wf__flow_note(t, "width", d->width);
-    wf__flow_note(t, "layers", d->layers);
-    wf__flow_note(t, "heads", d->heads);
-    wf__flow_note(t, "feed_forward", d->feed_forward);
-    wf__flow_note(t, "substeps", d->substeps);
+    wf__flow_entries(&m->desc, e);
+    for (int i = 0; i < WF__FLOW_ENTRIES; i++) wf__flow_note(t, e[i].key, *e[i].value);
     size_t n = (size_t)m->anchors;
     wf__flow_add(t, "times", m->times, WF_DTYPE_F64, n, 0, 0);
     wf__flow_add(t, "anchors", m->anchor, WF_DTYPE_F32, n, (size_t)m->features, (size_t)m->neurons);
-    if (m->path) wf__flow_add(t, "path", m->code, WF_DTYPE_F64, n, (size_t)d->path_dim, 0);
+    if (m->path) wf__flow_add(t, "path", m->code, WF_DTYPE_F64, n, (size_t)m->desc.path_dim, 0);
     wf_result r = wf_params_store(m->field, t);
     return r < 0 ? r : wf_tensors_save(t, path);
 }
 
-/* weight graphs: load a model */
+/* weight graphs: read parts of a file */
 static int wf__flow_about(wf_arena *A, const wf_tensors *t, const char *key)
 {
     const char *text = wf_tensors_about(t, key);
@@ -19699,24 +20274,17 @@ static const wf_array *wf__flow_tensor(wf_arena *A, const wf_tensors *t, const c
     return a;
 }
 
+/* weight graphs: load a model */
 wf_weightflow *wf_weightflow_load(wf_arena *A, const char *path, const wf_weightflow_desc *desc)
 {
     wf_weightflow_desc d;
+    wf__flow_entry e[WF__FLOW_ENTRIES];
     memset(&d, 0, sizeof d);
     wf_tensors *t = wf_tensors_read(A, path);
     if (!t) return NULL;
     if (desc) d = *desc;
-    d.species = wf__flow_about(A, t, "species");
-    d.states = wf__flow_about(A, t, "states");
-    d.hidden = wf__flow_about(A, t, "hidden");
-    d.control = wf__flow_about(A, t, "control");
-    d.path_dim = wf__flow_about(A, t, "path_dim");
-    d.as_published = wf__flow_about(A, t, "as_published");
-    d.width = wf__flow_about(A, t, "width");
-    d.layers = wf__flow_about(A, t, "layers");
-    d.heads = wf__flow_about(A, t, "heads");
-    d.feed_forward = wf__flow_about(A, t, "feed_forward");
-    d.substeps = wf__flow_about(A, t, "substeps");
+    wf__flow_entries(&d, e);
+    for (int i = 0; i < WF__FLOW_ENTRIES; i++) *e[i].value = wf__flow_about(A, t, e[i].key);
     const wf_array *times = wf__flow_tensor(A, t, "times", WF_DTYPE_F64, 0);
     if (A->report.code < 0 || !times) return NULL;
     wf_weightflow *m = wf_weightflow_new(A, &d, (const double *)times->data, times->count > 256 ? 257 : (int)times->count);
@@ -19899,7 +20467,6 @@ static void wf__dome_table(wf__dome *s)
     }
     for (int i = 0; i <= WF__DOME_TABLE; i++) s->table[i] /= sum;
 }
-
 static double wf__dome_radius(const wf__dome *s, double level)
 {
     int low = 0, high = WF__DOME_TABLE;
@@ -20706,7 +21273,6 @@ static void wf__path_take(const wf_path *p, int point, size_t n, double *x, doub
         if (log_density) log_density[i] = wf__get(p->value[WF__PATH_L], p->d.type, i * K1 + k);
     }
 }
-
 wf_result wf_path_sample(wf_path *p, int point, size_t n, uint64_t seed, size_t first, double *x, double *log_density, double *score)
 {
     wf_result r = WF_OK;
@@ -20774,7 +21340,6 @@ static wf_result wf__point_density(void *user, size_t n, const double *x, double
     const wf__path_point *q = (const wf__path_point *)user;
     return wf_path_log_prob(q->path, q->point, n, x, log_density, score);
 }
-
 wf_start wf_path_start(wf_path *p, int point)
 {
     wf__path_point *q = p ? (wf__path_point *)wf_alloc(p->arena, 1, sizeof *q) : NULL;
@@ -20815,10 +21380,90 @@ wf_result wf_path_load(wf_path *p, const char *file) { return p ? wf_params_load
 /* ---- Particles ---- */
 #ifndef WF_NO_PARTICLES
 
+/* particles: optimise loops from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O2,tree-loop-vectorize,tree-slp-vectorize,vect-cost-model=dynamic,no-trapping-math")
+#endif
+
+/* particles: 64 exponentials */
+/* y = exp(x) for x <= 0; 0 below -708. In y also bits are kept. */
+WF__ALWAYS_INLINE void wf__pt_exps(const double *x, double *y)
+{
+    const double rounder = 6755399441055744.0; /* 1.5 * 2^52: the last bits of a sum with it are an integer */
+    double t[WF_LANES], r[WF_LANES];
+    uint64_t n[WF_LANES];
+    for (int l = 0; l < WF_LANES; l++) {
+        double u = x[l], v = u > -708.0 ? u : -708.0;
+        t[l] = v * 1.4426950408889634 + rounder;
+        double k = t[l] - rounder;
+        r[l] = (v - k * 0.69314718036912382) - k * 1.9082149292705877e-10;
+    }
+    memcpy(n, t, sizeof n);
+    for (int l = 0; l < WF_LANES; l++) n[l] = (n[l] + 1023) << 52;
+    memcpy(t, n, sizeof t);
+    for (int l = 0; l < WF_LANES; l++) {
+        double v = r[l], p = 1.0 / 6227020800.0;
+        p = p * v + 1.0 / 479001600; p = p * v + 1.0 / 39916800; p = p * v + 1.0 / 3628800; p = p * v + 1.0 / 362880;
+        p = p * v + 1.0 / 40320; p = p * v + 1.0 / 5040; p = p * v + 1.0 / 720; p = p * v + 1.0 / 120;
+        p = p * v + 1.0 / 24; p = p * v + 1.0 / 6; p = p * v + 0.5; p = p * v + 1; p = p * v + 1;
+        double u = x[l], e = p * t[l];
+        y[l] = u > -708.0 ? e : 0;
+    }
+}
+
+/* particles: fold 64 numbers */
+WF__ALWAYS_INLINE double wf__pt_fold(double *x)
+{
+    for (int l = 0; l < 32; l++) x[l] += x[l + 32];
+    for (int l = 0; l < 16; l++) x[l] += x[l + 16];
+    for (int l = 0; l < 8; l++) x[l] += x[l + 8];
+    for (int l = 0; l < 4; l++) x[l] += x[l + 4];
+    return (x[0] + x[2]) + (x[1] + x[3]);
+}
+
+WF__ALWAYS_INLINE double wf__pt_most(const double *a)
+{
+    double x[WF_LANES];
+    for (int l = 0; l < 32; l++) x[l] = a[l] > a[l + 32] ? a[l] : a[l + 32];
+    for (int l = 0; l < 16; l++) x[l] = x[l] > x[l + 16] ? x[l] : x[l + 16];
+    for (int l = 0; l < 8; l++) x[l] = x[l] > x[l + 8] ? x[l] : x[l + 8];
+    for (int l = 0; l < 4; l++) x[l] = x[l] > x[l + 4] ? x[l] : x[l + 4];
+    double y = x[0] > x[2] ? x[0] : x[2], z = x[1] > x[3] ? x[1] : x[3];
+    return y > z ? y : z;
+}
+
+/* particles: sums of a tile */
+typedef struct wf__pt_sums { double max, w, ww, wlog; size_t positive; } wf__pt_sums;
+
+/* The sums of WF_LANES log weights v, -inf where there is none; e: exp(v - max). */
+WF__ALWAYS_INLINE wf__pt_sums wf__pt_sum_lanes(const double *v, double *e)
+{
+    double d[WF_LANES], u[WF_LANES], x[WF_LANES], y[WF_LANES];
+    wf__pt_sums s = { wf__pt_most(v), 0, 0, 0, 0 };
+    int64_t positive[WF_LANES], count = 0;
+    if (!(s.max > -HUGE_VAL)) { for (int l = 0; l < WF_LANES; l++) e[l] = 0; return s; }
+    for (int l = 0; l < WF_LANES; l++) {
+        double c = v[l] - s.max;
+        d[l] = c > -800 ? c : -800;
+    }
+    wf__pt_exps(d, e);
+    for (int l = 0; l < WF_LANES; l++) {
+        u[l] = e[l];
+        x[l] = e[l] * e[l];
+        y[l] = e[l] * d[l];
+        positive[l] = v[l] > -HUGE_VAL;
+    }
+    for (int l = 0; l < WF_LANES; l++) count += positive[l];
+    s.w = wf__pt_fold(u);
+    s.ww = wf__pt_fold(x);
+    s.wlog = wf__pt_fold(y);
+    s.positive = (size_t)count;
+    return s;
+}
+
 /* particles: sum weights */
 enum { WF__PT_NOISE = 251, WF__PT_MOMENTUM = 250, WF__PT_ACCEPT = 249, WF__PT_RESAMPLE = 248, WF__PT_START = 247 };
-
-typedef struct wf__pt_sums { double max, w, ww, wlog; size_t positive; } wf__pt_sums;
 
 static double wf__pt_weight(double a) { return a < HUGE_VAL ? a : -HUGE_VAL; }
 
@@ -20837,21 +21482,9 @@ static void wf__pt_merge(wf__pt_sums *a, const wf__pt_sums *b)
 
 static wf__pt_sums wf__pt_sum_tile(const double *a, const double *more, size_t n)
 {
-    wf__pt_sums s = { -HUGE_VAL, 0, 0, 0, 0 };
-    double v[WF_LANES];
-    for (size_t i = 0; i < n; i++) {
-        v[i] = wf__pt_weight(more ? wf__pt_weight(a ? a[i] : 0) + more[i] : a ? a[i] : 0);
-        if (v[i] > s.max) s.max = v[i];
-    }
-    for (size_t i = 0; i < n && s.max > -HUGE_VAL; i++) {
-        if (!(v[i] > -HUGE_VAL)) continue;
-        double d = v[i] - s.max, e = exp(d);
-        s.w += e;
-        s.ww += e * e;
-        s.wlog += e * d;
-        s.positive++;
-    }
-    return s;
+    double v[WF_LANES], e[WF_LANES];
+    for (size_t i = 0; i < WF_LANES; i++) v[i] = i >= n ? -HUGE_VAL : wf__pt_weight(more ? wf__pt_weight(a ? a[i] : 0) + more[i] : a ? a[i] : 0);
+    return wf__pt_sum_lanes(v, e);
 }
 
 static wf__pt_sums wf__pt_sum(const double *a, const double *more, size_t n)
@@ -20863,6 +21496,31 @@ static wf__pt_sums wf__pt_sum(const double *a, const double *more, size_t n)
     }
     return s;
 }
+
+/* particles: weights from their sums */
+WF__ALWAYS_INLINE void wf__pt_weights_64(const double *a, const wf__pt_sums *s, double *w)
+{
+    double d[WF_LANES], share = 1 / s->w, max = s->max;
+    for (int l = 0; l < WF_LANES; l++) { double v = a[l] < HUGE_VAL ? a[l] - max : -800; d[l] = v > -800 ? v : -800; }
+    wf__pt_exps(d, w);
+    for (int l = 0; l < WF_LANES; l++) w[l] *= share;
+}
+
+WF__ALWAYS_INLINE void wf__pt_weights(const double *a, size_t n, const wf__pt_sums *s, double *w)
+{
+    double v[WF_LANES], e[WF_LANES];
+    size_t i = 0;
+    for (; i + WF_LANES <= n; i += WF_LANES) wf__pt_weights_64(a + i, s, w + i);
+    if (i == n) return;
+    for (size_t l = 0; l < WF_LANES; l++) v[l] = i + l < n ? a[i + l] : -HUGE_VAL;
+    wf__pt_weights_64(v, s, e);
+    memcpy(w + i, e, (n - i) * sizeof *w);
+}
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* particles: judge weights */
 double wf_log_mean_exp(const double *a, size_t n)
@@ -21001,12 +21659,30 @@ double wf_bar(const double *f, size_t nf, const double *r, size_t nr, double *er
     return -low;
 }
 
+/* particles: optimise loops from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O2,tree-loop-vectorize,tree-slp-vectorize,vect-cost-model=dynamic,no-trapping-math")
+#endif
+
 /* particles: weights as whole numbers */
+/* The whole part of a number between 0 and 2^52: adding 2^52 rounds it. */
+WF__ALWAYS_INLINE double wf__pt_whole(double x)
+{
+    double k = (x + 4503599627370496.0) - 4503599627370496.0;
+    return k > x ? k - 1 : k;
+}
+
 /* Weights w (not below 0) to whole numbers q in proportion, in place; their sum, at most 2^52. sum: that of the weights. */
 static double wf__pt_shares(double *w, size_t n, double sum)
 {
-    double total = 0, unit = 4503599627370496.0 / sum;
-    for (size_t i = 0; i < n; i++) total += w[i] = (double)(int64_t)(w[i] * unit);
+    double total = 0, unit = 4503599627370496.0 / sum, part[WF_LANES];
+    size_t i = 0;
+    for (; i + WF_LANES <= n; i += WF_LANES) {
+        for (int l = 0; l < WF_LANES; l++) part[l] = w[i + (size_t)l] = wf__pt_whole(w[i + (size_t)l] * unit);
+        total += wf__pt_fold(part);
+    }
+    for (; i < n; i++) total += w[i] = wf__pt_whole(w[i] * unit);
     return total;
 }
 
@@ -21056,23 +21732,61 @@ static void wf__pt_draw_start(wf__pt_draw *d, int scheme, uint64_t seed, uint32_
 }
 
 /* particles: walk along the weights */
-/* Adds to count. order NULL: as they lie. partition: first those below the mean, then the others. */
-static void wf__pt_walk(wf__pt_draw *d, const double *q, size_t n, const uint32_t *order, int partition, uint32_t *count)
+/* Adds to count. order NULL: as they lie. */
+static void wf__pt_walk(wf__pt_draw *d, const double *q, size_t n, const uint32_t *order, uint32_t *count)
 {
-    double c = 0, before = 0, mean = d->total / (double)n;
+    double c = 0, before = 0;
     size_t last = n;
-    for (int pass = 0; pass <= partition; pass++) {
-        double low = pass ? mean : 0, high = partition && !pass ? mean : HUGE_VAL;
-        for (size_t j = 0; j < n; j++) {
-            size_t i = order ? order[j] : j;
-            c += q[i] >= low && q[i] < high ? q[i] : 0;   /* who is not meant, or has no weight, leaves c and thus the number of offspring as it is */
-            double k = wf__pt_count(d, c);
-            count[i] += (uint32_t)(k - before);
-            before = k;
-        }
+    for (size_t j = 0; j < n; j++) {
+        size_t i = order ? order[j] : j;
+        c += q[i];   /* who has no weight leaves c and thus the number of offspring as it is */
+        double k = wf__pt_count(d, c);
+        count[i] += (uint32_t)(k - before);
+        before = k;
     }
     for (size_t i = 0; i < n && before < d->n; i++) if (q[i] > 0) last = i;
     if (last < n) count[last] += (uint32_t)(d->n - before);
+}
+
+/* particles: systematic resampling of the halves of a partition */
+WF__ALWAYS_INLINE double wf__pt_ceil(double y, double most)   /* not below 0, not above `most` */
+{
+    double z = y > 0 ? y : 0, k = (z + 4503599627370496.0) - 4503599627370496.0, up = k + 1;   /* below 2^52 the sum would keep a half */
+    k = k < z ? up : k;
+    return k > most ? most : k;
+}
+
+/* The offspring of 64 particles; low, high: what the weights of either half come to before them, and then with them. Returns how many. */
+static double wf__pt_systematic_64(const wf__pt_draw *d, const double *q, double mean, double *low, double *high, uint32_t *count)
+{
+    double a[WF_LANES], b[WF_LANES], c[WF_LANES], given[WF_LANES], f = d->n / d->total, u = d->u, n = d->n, x = *low, y = *high;
+    for (int l = 0; l < WF_LANES; l++) { double v = q[l]; a[l] = v < mean ? v : 0; b[l] = v < mean ? 0 : v; }
+    for (int l = 0; l < WF_LANES; l++) { x += a[l]; y += b[l]; a[l] = x; b[l] = y; }
+    for (int l = 0; l < WF_LANES; l++) { double v = a[l], w = b[l]; c[l] = q[l] < mean ? v : w; }
+    for (int l = 0; l < WF_LANES; l++) given[l] = wf__pt_ceil(c[l] * f - u, n) - wf__pt_ceil((c[l] - q[l]) * f - u, n);
+    for (int l = 0; l < WF_LANES; l++) count[l] = (uint32_t)(int32_t)given[l];
+    *low = x;
+    *high = y;
+    return wf__pt_fold(given);
+}
+
+/* particles: systematic resampling */
+static void wf__pt_systematic(const wf__pt_draw *d, const double *q, size_t n, uint32_t *count)
+{
+    double low = 0, high = 0, mean = d->total / (double)n, given = 0, part[WF_LANES];
+    uint32_t few[WF_LANES];
+    size_t i = 0, last = n;
+    for (; i + WF_LANES <= n; i += WF_LANES) {
+        for (int l = 0; l < WF_LANES; l++) { double v = q[i + (size_t)l]; part[l] = v < mean ? v : 0; }
+        high += wf__pt_fold(part);
+    }
+    for (; i < n; i++) high += q[i] < mean ? q[i] : 0;
+    for (i = 0; i + WF_LANES <= n; i += WF_LANES) given += wf__pt_systematic_64(d, q + i, mean, &low, &high, count + i);
+    for (size_t l = 0; l < WF_LANES; l++) part[l] = i + l < n ? q[i + l] : 0;
+    if (i < n) given += wf__pt_systematic_64(d, part, mean, &low, &high, few);
+    if (i < n) memcpy(count + i, few, (n - i) * sizeof *count);
+    for (size_t k = 0; k < n && given < d->n; k++) if (q[k] > 0) last = k;
+    if (last < n) count[last] += (uint32_t)(d->n - given);
 }
 
 /* particles: resample in two parts */
@@ -21089,7 +21803,7 @@ static void wf__pt_residual(double *q, double total, size_t n, uint64_t seed, ui
     wf__pt_draw d;
     if (!(missing > 0)) return;
     wf__pt_draw_start(&d, WF_RESAMPLE_MULTINOMIAL, seed, step, rest, missing);
-    wf__pt_walk(&d, q, n, NULL, 0, count);
+    wf__pt_walk(&d, q, n, NULL, count);
 }
 
 static void wf__pt_killing(const double *q, double total, size_t n, uint64_t seed, uint32_t step, uint32_t *count)
@@ -21103,7 +21817,7 @@ static void wf__pt_killing(const double *q, double total, size_t n, uint64_t see
     }
     if (!(dead > 0)) return;
     wf__pt_draw_start(&d, WF_RESAMPLE_MULTINOMIAL, seed, step, total, dead);
-    wf__pt_walk(&d, q, n, NULL, 0, count);
+    wf__pt_walk(&d, q, n, NULL, count);
 }
 
 /* particles: resample by play */
@@ -21187,7 +21901,8 @@ static void wf__pt_offspring(int scheme, double *w, size_t n, double sum, uint64
     else if (scheme == WF_RESAMPLE_SSP) wf__pt_ssp(w, total, n, seed, step, count, m);
     else {
         wf__pt_draw_start(&d, scheme == WF_RESAMPLE_HILBERT ? WF_RESAMPLE_SYSTEMATIC : scheme, seed, step, total, (double)m);
-        wf__pt_walk(&d, w, n, scheme == WF_RESAMPLE_HILBERT ? order : NULL, scheme == WF_RESAMPLE_SYSTEMATIC, count);
+        if (scheme == WF_RESAMPLE_SYSTEMATIC) wf__pt_systematic(&d, w, n, count);
+        else wf__pt_walk(&d, w, n, scheme == WF_RESAMPLE_HILBERT ? order : NULL, count);
     }
 }
 
@@ -21196,11 +21911,19 @@ static size_t wf__pt_places(const uint32_t *count, size_t n, uint32_t *to, uint3
 {
     size_t copies = 0, dead = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!count[i]) to[dead++] = (uint32_t)i;
-        for (uint32_t k = 1; k < count[i]; k++) from[copies++] = (uint32_t)i;
+        uint32_t k = count[i];
+        to[dead] = from[copies] = (uint32_t)i;   /* overwritten by the next unless it counts */
+        dead += !k;
+        copies += k > 1;
+        for (; k > 2; k--) from[copies++] = (uint32_t)i;
     }
     return copies;
 }
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* particles: resample for the user */
 wf_result wf_resample(wf_arena *A, int scheme, const double *a, size_t n, uint64_t seed, uint32_t step, const double *x, int dim, uint32_t *ancestor, size_t m)
@@ -21601,6 +22324,405 @@ WF__KERNEL_wasm void wf__pt_mix_wasm(const wf__pt_mix_t *m, int has)
 }
 #endif
 
+/* moves: what a step is */
+/* Rows of a tile, coefficients of rows, and where sums go: sixteen rows at a time, q [WF_LANES], then U0 [WF_LANES]. */
+typedef struct wf__pt_stride {
+    int rows;
+    float *x, *force, *part;
+    const float *grad, *noise, *scale, *root, *shift, *alpha, *beta;
+} wf__pt_stride;
+
+/* moves: leap and look back in plain C */
+static void wf__pt_leap_scalar(const wf__pt_stride *s)
+{
+    for (int i = 0; i < s->rows * WF_LANES; i++) {
+        float move = s->force[i] + s->noise[i];
+        move = s->scale[i / WF_LANES] * move;
+        s->x[i] = s->x[i] + move;
+    }
+}
+
+static void wf__pt_back_scalar(const wf__pt_stride *s)
+{
+    for (int i = 0; i < s->rows; i++)
+        for (int l = 0, at = i * WF_LANES; l < WF_LANES; l++, at++) {
+            float *q = s->part + i / 16 * 2 * WF_LANES + l, y = s->root[i] * s->x[at] + s->shift[i];
+            float force = s->alpha[i] * y, v;
+            force = force + s->beta[i] * s->grad[at];
+            v = s->force[at] + force;
+            s->force[at] = force;
+            if (i % 16 == 0) q[0] = q[WF_LANES] = 0;
+            force = 0.5f * v + s->noise[at];
+            q[0] = q[0] + v * force;
+            q[WF_LANES] = q[WF_LANES] + y * y;
+        }
+}
+
+/* moves: leap (sse2) */
+#if defined(WF__ISA_SSE2)
+WF__KERNEL_sse2 void wf__pt_leap_sse2(const wf__pt_stride *all)
+{
+    wf__pt_stride s = *all;
+    for (int i = 0, at = 0; i < s.rows; i++)
+        for (int l = 0; l < WF_LANES; l += WF__SSE2_W, at += WF__SSE2_W)
+            WF__SSE2_ST(s.x + at, WF__SSE2_FMA(WF__SSE2_SET1(s.scale[i]), WF__SSE2_ADD(WF__SSE2_LD(s.force + at), WF__SSE2_LD(s.noise + at)), WF__SSE2_LD(s.x + at)));
+}
+
+#endif
+
+/* moves: leap (avx2) */
+#if defined(WF__ISA_AVX2)
+WF__KERNEL_avx2 void wf__pt_leap_avx2(const wf__pt_stride *all)
+{
+    wf__pt_stride s = *all;
+    for (int i = 0, at = 0; i < s.rows; i++)
+        for (int l = 0; l < WF_LANES; l += WF__AVX2_W, at += WF__AVX2_W)
+            WF__AVX2_ST(s.x + at, WF__AVX2_FMA(WF__AVX2_SET1(s.scale[i]), WF__AVX2_ADD(WF__AVX2_LD(s.force + at), WF__AVX2_LD(s.noise + at)), WF__AVX2_LD(s.x + at)));
+}
+
+#endif
+
+/* moves: leap (avx512) */
+#if defined(WF__ISA_AVX512)
+WF__KERNEL_avx512 void wf__pt_leap_avx512(const wf__pt_stride *all)
+{
+    wf__pt_stride s = *all;
+    for (int i = 0, at = 0; i < s.rows; i++)
+        for (int l = 0; l < WF_LANES; l += WF__AVX512_W, at += WF__AVX512_W)
+            WF__AVX512_ST(s.x + at, WF__AVX512_FMA(WF__AVX512_SET1(s.scale[i]), WF__AVX512_ADD(WF__AVX512_LD(s.force + at), WF__AVX512_LD(s.noise + at)), WF__AVX512_LD(s.x + at)));
+}
+
+#endif
+
+/* moves: leap (neon) */
+#if defined(WF__ISA_NEON)
+WF__KERNEL_neon void wf__pt_leap_neon(const wf__pt_stride *all)
+{
+    wf__pt_stride s = *all;
+    for (int i = 0, at = 0; i < s.rows; i++)
+        for (int l = 0; l < WF_LANES; l += WF__NEON_W, at += WF__NEON_W)
+            WF__NEON_ST(s.x + at, WF__NEON_FMA(WF__NEON_SET1(s.scale[i]), WF__NEON_ADD(WF__NEON_LD(s.force + at), WF__NEON_LD(s.noise + at)), WF__NEON_LD(s.x + at)));
+}
+
+#endif
+
+/* moves: leap (wasm) */
+#if defined(WF__ISA_WASM)
+WF__KERNEL_wasm void wf__pt_leap_wasm(const wf__pt_stride *all)
+{
+    wf__pt_stride s = *all;
+    for (int i = 0, at = 0; i < s.rows; i++)
+        for (int l = 0; l < WF_LANES; l += WF__WASM_W, at += WF__WASM_W)
+            WF__WASM_ST(s.x + at, WF__WASM_FMA(WF__WASM_SET1(s.scale[i]), WF__WASM_ADD(WF__WASM_LD(s.force + at), WF__WASM_LD(s.noise + at)), WF__WASM_LD(s.x + at)));
+}
+
+#endif
+
+/* moves: look back in one vector (sse2) */
+#if defined(WF__ISA_SSE2)
+WF__INLINE_sse2 void wf__pt_back_one_sse2(const wf__pt_stride *s, int i, int at, WF__SSE2_F *q, WF__SSE2_F *e)
+{
+    WF__SSE2_F y = WF__SSE2_FMA(WF__SSE2_SET1(s->root[i]), WF__SSE2_LD(s->x + at), WF__SSE2_SET1(s->shift[i]));
+    WF__SSE2_F force = WF__SSE2_FMA(WF__SSE2_SET1(s->beta[i]), WF__SSE2_LD(s->grad + at), WF__SSE2_MUL(WF__SSE2_SET1(s->alpha[i]), y));
+    WF__SSE2_F v = WF__SSE2_ADD(WF__SSE2_LD(s->force + at), force);
+    WF__SSE2_ST(s->force + at, force);
+    *e = WF__SSE2_FMA(y, y, *e);
+    *q = WF__SSE2_FMA(v, WF__SSE2_FMA(WF__SSE2_SET1(0.5f), v, WF__SSE2_LD(s->noise + at)), *q);
+}
+
+#endif
+
+/* moves: look back in one vector (avx2) */
+#if defined(WF__ISA_AVX2)
+WF__INLINE_avx2 void wf__pt_back_one_avx2(const wf__pt_stride *s, int i, int at, WF__AVX2_F *q, WF__AVX2_F *e)
+{
+    WF__AVX2_F y = WF__AVX2_FMA(WF__AVX2_SET1(s->root[i]), WF__AVX2_LD(s->x + at), WF__AVX2_SET1(s->shift[i]));
+    WF__AVX2_F force = WF__AVX2_FMA(WF__AVX2_SET1(s->beta[i]), WF__AVX2_LD(s->grad + at), WF__AVX2_MUL(WF__AVX2_SET1(s->alpha[i]), y));
+    WF__AVX2_F v = WF__AVX2_ADD(WF__AVX2_LD(s->force + at), force);
+    WF__AVX2_ST(s->force + at, force);
+    *e = WF__AVX2_FMA(y, y, *e);
+    *q = WF__AVX2_FMA(v, WF__AVX2_FMA(WF__AVX2_SET1(0.5f), v, WF__AVX2_LD(s->noise + at)), *q);
+}
+
+#endif
+
+/* moves: look back in one vector (avx512) */
+#if defined(WF__ISA_AVX512)
+WF__INLINE_avx512 void wf__pt_back_one_avx512(const wf__pt_stride *s, int i, int at, WF__AVX512_F *q, WF__AVX512_F *e)
+{
+    WF__AVX512_F y = WF__AVX512_FMA(WF__AVX512_SET1(s->root[i]), WF__AVX512_LD(s->x + at), WF__AVX512_SET1(s->shift[i]));
+    WF__AVX512_F force = WF__AVX512_FMA(WF__AVX512_SET1(s->beta[i]), WF__AVX512_LD(s->grad + at), WF__AVX512_MUL(WF__AVX512_SET1(s->alpha[i]), y));
+    WF__AVX512_F v = WF__AVX512_ADD(WF__AVX512_LD(s->force + at), force);
+    WF__AVX512_ST(s->force + at, force);
+    *e = WF__AVX512_FMA(y, y, *e);
+    *q = WF__AVX512_FMA(v, WF__AVX512_FMA(WF__AVX512_SET1(0.5f), v, WF__AVX512_LD(s->noise + at)), *q);
+}
+
+#endif
+
+/* moves: look back in one vector (neon) */
+#if defined(WF__ISA_NEON)
+WF__INLINE_neon void wf__pt_back_one_neon(const wf__pt_stride *s, int i, int at, WF__NEON_F *q, WF__NEON_F *e)
+{
+    WF__NEON_F y = WF__NEON_FMA(WF__NEON_SET1(s->root[i]), WF__NEON_LD(s->x + at), WF__NEON_SET1(s->shift[i]));
+    WF__NEON_F force = WF__NEON_FMA(WF__NEON_SET1(s->beta[i]), WF__NEON_LD(s->grad + at), WF__NEON_MUL(WF__NEON_SET1(s->alpha[i]), y));
+    WF__NEON_F v = WF__NEON_ADD(WF__NEON_LD(s->force + at), force);
+    WF__NEON_ST(s->force + at, force);
+    *e = WF__NEON_FMA(y, y, *e);
+    *q = WF__NEON_FMA(v, WF__NEON_FMA(WF__NEON_SET1(0.5f), v, WF__NEON_LD(s->noise + at)), *q);
+}
+
+#endif
+
+/* moves: look back in one vector (wasm) */
+#if defined(WF__ISA_WASM)
+WF__INLINE_wasm void wf__pt_back_one_wasm(const wf__pt_stride *s, int i, int at, WF__WASM_F *q, WF__WASM_F *e)
+{
+    WF__WASM_F y = WF__WASM_FMA(WF__WASM_SET1(s->root[i]), WF__WASM_LD(s->x + at), WF__WASM_SET1(s->shift[i]));
+    WF__WASM_F force = WF__WASM_FMA(WF__WASM_SET1(s->beta[i]), WF__WASM_LD(s->grad + at), WF__WASM_MUL(WF__WASM_SET1(s->alpha[i]), y));
+    WF__WASM_F v = WF__WASM_ADD(WF__WASM_LD(s->force + at), force);
+    WF__WASM_ST(s->force + at, force);
+    *e = WF__WASM_FMA(y, y, *e);
+    *q = WF__WASM_FMA(v, WF__WASM_FMA(WF__WASM_SET1(0.5f), v, WF__WASM_LD(s->noise + at)), *q);
+}
+
+#endif
+
+/* moves: look back (sse2) */
+#if defined(WF__ISA_SSE2)
+WF__KERNEL_sse2 void wf__pt_back_sse2(const wf__pt_stride *all)
+{
+    wf__pt_stride copy = *all, *s = &copy;
+    for (int first = 0; first < s->rows; first += 16, s->part += 2 * WF_LANES) {
+        int end = s->rows - first < 16 ? s->rows : first + 16;
+        for (int l = 0; l < WF_LANES; l += 4 * WF__SSE2_W) {
+            WF__SSE2_F q0 = WF__SSE2_ZERO, q1 = WF__SSE2_ZERO, q2 = WF__SSE2_ZERO, q3 = WF__SSE2_ZERO, e0 = WF__SSE2_ZERO, e1 = WF__SSE2_ZERO, e2 = WF__SSE2_ZERO, e3 = WF__SSE2_ZERO;
+            for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
+                wf__pt_back_one_sse2(s, i, at, &q0, &e0);
+                wf__pt_back_one_sse2(s, i, at + WF__SSE2_W, &q1, &e1);
+                wf__pt_back_one_sse2(s, i, at + 2 * WF__SSE2_W, &q2, &e2);
+                wf__pt_back_one_sse2(s, i, at + 3 * WF__SSE2_W, &q3, &e3);
+            }
+            float *q = s->part + l, *e = q + WF_LANES;
+            WF__SSE2_ST(q, q0); WF__SSE2_ST(q + WF__SSE2_W, q1); WF__SSE2_ST(q + 2 * WF__SSE2_W, q2); WF__SSE2_ST(q + 3 * WF__SSE2_W, q3);
+            WF__SSE2_ST(e, e0); WF__SSE2_ST(e + WF__SSE2_W, e1); WF__SSE2_ST(e + 2 * WF__SSE2_W, e2); WF__SSE2_ST(e + 3 * WF__SSE2_W, e3);
+        }
+    }
+}
+#endif
+
+/* moves: look back (avx2) */
+#if defined(WF__ISA_AVX2)
+WF__KERNEL_avx2 void wf__pt_back_avx2(const wf__pt_stride *all)
+{
+    wf__pt_stride copy = *all, *s = &copy;
+    for (int first = 0; first < s->rows; first += 16, s->part += 2 * WF_LANES) {
+        int end = s->rows - first < 16 ? s->rows : first + 16;
+        for (int l = 0; l < WF_LANES; l += 4 * WF__AVX2_W) {
+            WF__AVX2_F q0 = WF__AVX2_ZERO, q1 = WF__AVX2_ZERO, q2 = WF__AVX2_ZERO, q3 = WF__AVX2_ZERO, e0 = WF__AVX2_ZERO, e1 = WF__AVX2_ZERO, e2 = WF__AVX2_ZERO, e3 = WF__AVX2_ZERO;
+            for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
+                wf__pt_back_one_avx2(s, i, at, &q0, &e0);
+                wf__pt_back_one_avx2(s, i, at + WF__AVX2_W, &q1, &e1);
+                wf__pt_back_one_avx2(s, i, at + 2 * WF__AVX2_W, &q2, &e2);
+                wf__pt_back_one_avx2(s, i, at + 3 * WF__AVX2_W, &q3, &e3);
+            }
+            float *q = s->part + l, *e = q + WF_LANES;
+            WF__AVX2_ST(q, q0); WF__AVX2_ST(q + WF__AVX2_W, q1); WF__AVX2_ST(q + 2 * WF__AVX2_W, q2); WF__AVX2_ST(q + 3 * WF__AVX2_W, q3);
+            WF__AVX2_ST(e, e0); WF__AVX2_ST(e + WF__AVX2_W, e1); WF__AVX2_ST(e + 2 * WF__AVX2_W, e2); WF__AVX2_ST(e + 3 * WF__AVX2_W, e3);
+        }
+    }
+}
+#endif
+
+/* moves: look back (avx512) */
+#if defined(WF__ISA_AVX512)
+WF__KERNEL_avx512 void wf__pt_back_avx512(const wf__pt_stride *all)
+{
+    wf__pt_stride copy = *all, *s = &copy;
+    for (int first = 0; first < s->rows; first += 16, s->part += 2 * WF_LANES) {
+        int end = s->rows - first < 16 ? s->rows : first + 16;
+        for (int l = 0; l < WF_LANES; l += 4 * WF__AVX512_W) {
+            WF__AVX512_F q0 = WF__AVX512_ZERO, q1 = WF__AVX512_ZERO, q2 = WF__AVX512_ZERO, q3 = WF__AVX512_ZERO, e0 = WF__AVX512_ZERO, e1 = WF__AVX512_ZERO, e2 = WF__AVX512_ZERO, e3 = WF__AVX512_ZERO;
+            for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
+                wf__pt_back_one_avx512(s, i, at, &q0, &e0);
+                wf__pt_back_one_avx512(s, i, at + WF__AVX512_W, &q1, &e1);
+                wf__pt_back_one_avx512(s, i, at + 2 * WF__AVX512_W, &q2, &e2);
+                wf__pt_back_one_avx512(s, i, at + 3 * WF__AVX512_W, &q3, &e3);
+            }
+            float *q = s->part + l, *e = q + WF_LANES;
+            WF__AVX512_ST(q, q0); WF__AVX512_ST(q + WF__AVX512_W, q1); WF__AVX512_ST(q + 2 * WF__AVX512_W, q2); WF__AVX512_ST(q + 3 * WF__AVX512_W, q3);
+            WF__AVX512_ST(e, e0); WF__AVX512_ST(e + WF__AVX512_W, e1); WF__AVX512_ST(e + 2 * WF__AVX512_W, e2); WF__AVX512_ST(e + 3 * WF__AVX512_W, e3);
+        }
+    }
+}
+#endif
+
+/* moves: look back (neon) */
+#if defined(WF__ISA_NEON)
+WF__KERNEL_neon void wf__pt_back_neon(const wf__pt_stride *all)
+{
+    wf__pt_stride copy = *all, *s = &copy;
+    for (int first = 0; first < s->rows; first += 16, s->part += 2 * WF_LANES) {
+        int end = s->rows - first < 16 ? s->rows : first + 16;
+        for (int l = 0; l < WF_LANES; l += 4 * WF__NEON_W) {
+            WF__NEON_F q0 = WF__NEON_ZERO, q1 = WF__NEON_ZERO, q2 = WF__NEON_ZERO, q3 = WF__NEON_ZERO, e0 = WF__NEON_ZERO, e1 = WF__NEON_ZERO, e2 = WF__NEON_ZERO, e3 = WF__NEON_ZERO;
+            for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
+                wf__pt_back_one_neon(s, i, at, &q0, &e0);
+                wf__pt_back_one_neon(s, i, at + WF__NEON_W, &q1, &e1);
+                wf__pt_back_one_neon(s, i, at + 2 * WF__NEON_W, &q2, &e2);
+                wf__pt_back_one_neon(s, i, at + 3 * WF__NEON_W, &q3, &e3);
+            }
+            float *q = s->part + l, *e = q + WF_LANES;
+            WF__NEON_ST(q, q0); WF__NEON_ST(q + WF__NEON_W, q1); WF__NEON_ST(q + 2 * WF__NEON_W, q2); WF__NEON_ST(q + 3 * WF__NEON_W, q3);
+            WF__NEON_ST(e, e0); WF__NEON_ST(e + WF__NEON_W, e1); WF__NEON_ST(e + 2 * WF__NEON_W, e2); WF__NEON_ST(e + 3 * WF__NEON_W, e3);
+        }
+    }
+}
+#endif
+
+/* moves: look back (wasm) */
+#if defined(WF__ISA_WASM)
+WF__KERNEL_wasm void wf__pt_back_wasm(const wf__pt_stride *all)
+{
+    wf__pt_stride copy = *all, *s = &copy;
+    for (int first = 0; first < s->rows; first += 16, s->part += 2 * WF_LANES) {
+        int end = s->rows - first < 16 ? s->rows : first + 16;
+        for (int l = 0; l < WF_LANES; l += 4 * WF__WASM_W) {
+            WF__WASM_F q0 = WF__WASM_ZERO, q1 = WF__WASM_ZERO, q2 = WF__WASM_ZERO, q3 = WF__WASM_ZERO, e0 = WF__WASM_ZERO, e1 = WF__WASM_ZERO, e2 = WF__WASM_ZERO, e3 = WF__WASM_ZERO;
+            for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
+                wf__pt_back_one_wasm(s, i, at, &q0, &e0);
+                wf__pt_back_one_wasm(s, i, at + WF__WASM_W, &q1, &e1);
+                wf__pt_back_one_wasm(s, i, at + 2 * WF__WASM_W, &q2, &e2);
+                wf__pt_back_one_wasm(s, i, at + 3 * WF__WASM_W, &q3, &e3);
+            }
+            float *q = s->part + l, *e = q + WF_LANES;
+            WF__WASM_ST(q, q0); WF__WASM_ST(q + WF__WASM_W, q1); WF__WASM_ST(q + 2 * WF__WASM_W, q2); WF__WASM_ST(q + 3 * WF__WASM_W, q3);
+            WF__WASM_ST(e, e0); WF__WASM_ST(e + WF__WASM_W, e1); WF__WASM_ST(e + 2 * WF__WASM_W, e2); WF__WASM_ST(e + 3 * WF__WASM_W, e3);
+        }
+    }
+}
+#endif
+
+/* particles: optimise loops from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O2,tree-loop-vectorize,tree-slp-vectorize,vect-cost-model=dynamic,no-trapping-math")
+#endif
+
+/* moves: weigh 64 lanes */
+/* part: as above, of `blocks` blocks. level: f0 u0 + f1 u1, of the level before, and then of this one. fail: 0; 1 where a weight is no number below infinity, and was left as it was; no number where an energy is not finite. strange: 0 unless one fails. */
+typedef struct wf__pt_scale { const float *part; int blocks; double norm, f0, f1; double *u0, *u1, *level, *lw, strange, fail[WF_LANES]; } wf__pt_scale;
+
+/* moves: add up a level and weigh */
+WF__ALWAYS_INLINE void wf__pt_weigh_lanes(wf__pt_scale *s)
+{
+    double q[WF_LANES], e[WF_LANES], now[WF_LANES], d[8], f0 = s->f0, f1 = s->f1, norm = s->norm, *WF_RESTRICT level = s->level, *WF_RESTRICT lw = s->lw, *WF_RESTRICT fail = s->fail;
+    const double *WF_RESTRICT u1 = s->u1;
+    const float *WF_RESTRICT part = s->part;
+    for (int l = 0; l < WF_LANES; l++) { q[l] = (double)part[l]; e[l] = norm + (double)part[WF_LANES + l]; }
+    for (int b = 1; b < s->blocks; b++) {
+        part += 2 * WF_LANES;
+        for (int l = 0; l < WF_LANES; l++) { q[l] += (double)part[l]; e[l] += (double)part[WF_LANES + l]; }
+    }
+    if (!(f0 > 0)) memcpy(now, s->u1, sizeof now);
+    else if (!(f1 > 0)) memcpy(now, e, sizeof now);
+    else for (int l = 0; l < WF_LANES; l++) now[l] = f0 * e[l] + f1 * u1[l];
+    for (int l = 0; l < WF_LANES; l++) {
+        double a = lw[l], sum = a + (level[l] - now[l] - q[l]), miss = sum < HUGE_VAL ? 0.0 : 1.0;
+        lw[l] = sum < HUGE_VAL ? sum : a;
+        fail[l] = miss + (u1[l] - u1[l]);
+    }
+    memcpy(s->level, now, sizeof now);
+    memcpy(s->u0, e, sizeof e);
+    for (int l = 0; l < 8; l++) d[l] = fail[l] + fail[l + 8] + fail[l + 16] + fail[l + 24] + fail[l + 32] + fail[l + 40] + fail[l + 48] + fail[l + 56];
+    s->strange = ((d[0] + d[1]) + (d[2] + d[3])) + ((d[4] + d[5]) + (d[6] + d[7]));
+}
+
+/* moves: judge 64 lanes */
+/* Does any of the numbers differ from itself less itself? */
+WF__ALWAYS_INLINE void wf__pt_judge_lanes(const double *u, int64_t *strange)
+{
+    double d[32];
+    for (int l = 0; l < 32; l++) d[l] = (u[l] - u[l]) + (u[l + 32] - u[l + 32]);
+    for (int l = 0; l < 16; l++) d[l] += d[l + 16];
+    for (int l = 0; l < 8; l++) d[l] += d[l + 8];
+    double s = ((d[0] + d[1]) + (d[2] + d[3])) + ((d[4] + d[5]) + (d[6] + d[7]));
+    *strange = s < 0 || s > 0 || !(s >= 0);
+}
+
+/* moves: note 64 lanes */
+typedef struct wf__pt_tally { const double *lw, *u0, *u1; size_t n; int change; wf__pt_sums sums; double mean, square; } wf__pt_tally;
+
+WF__ALWAYS_INLINE void wf__pt_note_lanes(wf__pt_tally *t)
+{
+    double v[WF_LANES], e[WF_LANES], c[WF_LANES];
+    const double *lw = t->lw, *u0 = t->u0, *u1 = t->u1;
+    if (t->n == WF_LANES) for (int l = 0; l < WF_LANES; l++) { double a = lw[l]; v[l] = a < HUGE_VAL ? a : -HUGE_VAL; }
+    else for (size_t l = 0; l < WF_LANES; l++) v[l] = l < t->n && lw[l] < HUGE_VAL ? lw[l] : -HUGE_VAL;
+    t->sums = wf__pt_sum_lanes(v, e);
+    t->mean = t->square = 0;
+    if (!t->change) return;
+    for (int l = 0; l < WF_LANES; l++) {
+        double d = u1[l] - u0[l], w = e[l], use = d < HUGE_VAL ? d : 0;
+        use = w > 0 ? use : 0;
+        v[l] = w * use;
+        c[l] = w * use * use;
+    }
+    t->mean = wf__pt_fold(v);
+    t->square = wf__pt_fold(c);
+}
+
+/* moves: lanes in plain C */
+static void wf__pt_weigh_scalar(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
+static void wf__pt_judge_scalar(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
+static void wf__pt_note_scalar(wf__pt_tally *t) { wf__pt_note_lanes(t); }
+static void wf__pt_share_scalar(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+
+/* moves: lanes (sse2) */
+#if defined(WF__ISA_SSE2)
+WF__KERNEL_sse2 void wf__pt_weigh_sse2(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
+WF__KERNEL_sse2 void wf__pt_judge_sse2(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
+WF__KERNEL_sse2 void wf__pt_note_sse2(wf__pt_tally *t) { wf__pt_note_lanes(t); }
+WF__KERNEL_sse2 void wf__pt_share_sse2(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#endif
+
+/* moves: lanes (avx2) */
+#if defined(WF__ISA_AVX2)
+WF__KERNEL_avx2 void wf__pt_weigh_avx2(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
+WF__KERNEL_avx2 void wf__pt_judge_avx2(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
+WF__KERNEL_avx2 void wf__pt_note_avx2(wf__pt_tally *t) { wf__pt_note_lanes(t); }
+WF__KERNEL_avx2 void wf__pt_share_avx2(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#endif
+
+/* moves: lanes (avx512) */
+#if defined(WF__ISA_AVX512)
+WF__KERNEL_avx512 void wf__pt_weigh_avx512(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
+WF__KERNEL_avx512 void wf__pt_judge_avx512(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
+WF__KERNEL_avx512 void wf__pt_note_avx512(wf__pt_tally *t) { wf__pt_note_lanes(t); }
+WF__KERNEL_avx512 void wf__pt_share_avx512(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#endif
+
+/* moves: lanes (neon) */
+#if defined(WF__ISA_NEON)
+WF__KERNEL_neon void wf__pt_weigh_neon(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
+WF__KERNEL_neon void wf__pt_judge_neon(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
+WF__KERNEL_neon void wf__pt_note_neon(wf__pt_tally *t) { wf__pt_note_lanes(t); }
+WF__KERNEL_neon void wf__pt_share_neon(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#endif
+
+/* moves: lanes (wasm) */
+#if defined(WF__ISA_WASM)
+WF__KERNEL_wasm void wf__pt_weigh_wasm(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
+WF__KERNEL_wasm void wf__pt_judge_wasm(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
+WF__KERNEL_wasm void wf__pt_note_wasm(wf__pt_tally *t) { wf__pt_note_lanes(t); }
+WF__KERNEL_wasm void wf__pt_share_wasm(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#endif
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+
 /* moves: choose rows of the new */
 /* Where mask[l] > 0, rows of x become those of y. */
 static void wf__pt_keep_scalar(int rows, float *x, const float *y, const float *mask)
@@ -21839,9 +22961,16 @@ typedef struct wf__pt_kernels {
     void (*mix)(const wf__pt_mix_t *m, int has);
     void (*keep)(int rows, float *x, const float *y, const float *mask);
     void (*pairs)(const float *x, const float *y, size_t stride, const float *weight, size_t n, int dim, float *out);
+    void (*leap)(const wf__pt_stride *s);
+    void (*back)(const wf__pt_stride *s);
+    void (*weigh)(wf__pt_scale *s);
+    void (*judge)(const double *u, int64_t *strange);
+    void (*note)(wf__pt_tally *t);
+    void (*share)(const double *a, size_t n, const wf__pt_sums *s, double *w);
+    void (*fill)(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4]);
 } wf__pt_kernels;
 
-#define WF__PT_SET(name) { wf__pt_kernels k = { wf__pt_mix_##name, wf__pt_keep_##name, wf__pt_pairs_##name }; return k; }
+#define WF__PT_SET(name) { wf__pt_kernels k = { wf__pt_mix_##name, wf__pt_keep_##name, wf__pt_pairs_##name, wf__pt_leap_##name, wf__pt_back_##name, wf__pt_weigh_##name, wf__pt_judge_##name, wf__pt_note_##name, wf__pt_share_##name, wf__fill_tile_##name }; return k; }
 static wf__pt_kernels wf__pt_kernels_for(int isa)
 {
     if (isa == WF_ISA_AUTO) isa = wf_isa_best();
@@ -21866,13 +22995,17 @@ static wf__pt_kernels wf__pt_kernels_for(int isa)
 
 /* moves: define the system */
 /* Working memory of one task. */
+enum { WF__PT_NOISE_ROWS = 16 };
 typedef struct wf__pt_work {
-    float *noise, *force, *force2, *x, *g0, *g1, *v, *drift;   /* [dim][WF_LANES] */
+    float *noise, *force, *force2, *x, *g0, *g1, *v, *drift;   /* [dim][WF_LANES], noise perhaps of several steps */
     float *drift_c, *noise_c, *square_c, *cross_c, *a, *b, *d; /* [dim], coefficients of rows */
+    float *part;                                               /* sums of the step that most runs take */
     double u0[WF_LANES], u1[WF_LANES], q[WF_LANES], r[WF_LANES];
     float mask[WF_LANES];
     double h;                                                  /* what the coefficients were made for */
     int fresh;                                                 /* force is that at the place where the tile is */
+    int ahead;                                                 /* steps from here on whose numbers follow each other */
+    uint32_t noise_step; int noises;                           /* what the noise was filled for */
     wf_ws *energy, *flow;
     char *rows, *values, *grads;
     int64_t bad, energies;
@@ -21890,10 +23023,9 @@ struct wf_particles {
     wf_arena *arena;
     wf_particles_desc d;
     wf__pt_kernels k;
-    wf__random_fn random;
     size_t n, tiles, stride;       /* stride: floats of a tile's state */
     int dim, rows, g1, g0, v, mu;  /* rows of a tile, and where gradients, momenta and means begin; -1: none */
-    int metropolis, dynamic, linear, gaussian, workers, lag;
+    int metropolis, dynamic, linear, gaussian, plain, workers, lag;
     float *state;                  /* [tiles][rows][WF_LANES] */
     double *u0, *u1, *lw;          /* [tiles * WF_LANES] */
     float *pair;                   /* [tiles * WF_LANES] log weights for sums over pairs */
@@ -21901,12 +23033,18 @@ struct wf_particles {
     wf__pt_sums *sums;             /* [tiles] */
     double *accept, *change, *change2; /* [tiles]; sums of w (U1 - U0) and of its square */
     double *mean, *precision, *scale, *stiffness, norm0;
+    float *root, *shift;           /* the start's energy is the sum of (root x + shift)^2 */
     wf_plan *plan, *flow_plan;
     wf_t grad, div;
     wf__pt_work *work;
     double *q;                     /* scratch [2 n] */
     uint32_t *count, *to, *from;
     double *hilbert;
+    wf_ranks ranks;
+    size_t own_from, own_to;       /* tiles of this rank; all of them where there is one */
+    size_t heads;                  /* tiles that a sweep visits: all, or those where chains start */
+    double *told;                  /* [ranks][3]: bad energies, energies, errors since the last message */
+    size_t *cut;                   /* [5][ranks + 1]: where parts of messages begin */
     wf__pt_now now;
     wf_particles_row *row;
     size_t row_room;
@@ -21925,9 +23063,26 @@ static wf_tile wf__pt_view(const wf_particles *p, size_t tile, const float *x, d
     return at;
 }
 
-static void wf__pt_fill(const wf_particles *p, const wf_tile *at, float *out, int rows, uint32_t purpose)
+static void wf__pt_fill_steps(const wf_particles *p, const wf_tile *at, float *out, int steps, uint32_t purpose)
 {
-    wf__fill_random(p->random, out, WF_F32, WF__RANDOM_NORMAL, (size_t)rows, WF_LANES, at->seed, at->first, at->step, purpose);
+    uint32_t c[4];
+    wf__coordinates(c, at->first / 4, at->step, 0, purpose);
+    p->k.fill(out, (size_t)p->dim, (size_t)steps, at->seed, c);
+}
+
+static void wf__pt_fill(const wf_particles *p, const wf_tile *at, float *out, uint32_t purpose) { wf__pt_fill_steps(p, at, out, 1, purpose); }
+
+/* The noise of a step, made for several at once where there are few coordinates. */
+static const float *wf__pt_noise(const wf_particles *p, wf__pt_work *w, const wf_tile *at)
+{
+    uint32_t since = at->step - w->noise_step;
+    if (since >= (uint32_t)w->noises) {
+        since = 0;
+        w->noises = p->dim >= WF__PT_NOISE_ROWS ? 1 : WF__PT_NOISE_ROWS / p->dim < w->ahead ? WF__PT_NOISE_ROWS / p->dim : w->ahead > 1 ? w->ahead : 1;
+        w->noise_step = at->step;
+        wf__pt_fill_steps(p, at, w->noise, w->noises, WF__PT_NOISE);
+    }
+    return w->noise + (size_t)since * (size_t)p->dim * WF_LANES;
 }
 
 /* One pass over rows; q [WF_LANES] collects in double what sixteen rows at a time gave in float. */
@@ -21994,31 +23149,33 @@ static void wf__pt_clean(const wf_tile *at, wf__pt_work *w, double *u, float *g)
 }
 
 /* -log of the normal law of the start */
-static void wf__pt_start_energy(const wf_particles *p, wf__pt_work *w, const float *x, double *u)
+static void wf__pt_start_energy(const wf_particles *p, const float *x, double *u)
 {
     wf__pt_mix_t m;
     memset(&m, 0, sizeof m);
     m.rows = p->dim;
     m.x = x;
-    for (int i = 0; i < p->dim; i++) {
-        double r = sqrt(0.5 * p->precision[i]);
-        w->a[i] = (float)r;
-        w->d[i] = (float)(-r * p->mean[i]);
-    }
-    m.a = w->a;
-    m.d = w->d;
+    m.a = p->root;
+    m.d = p->shift;
     for (int l = 0; l < WF_LANES; l++) u[l] = p->norm0;
     wf__pt_mix(p, m, u);
 }
 
-static void wf__pt_energy(const wf_particles *p, wf__pt_work *w, const wf_tile *at, double *u0, double *u1, float *g0, float *g1)
+static void wf__pt_ask(const wf_particles *p, wf__pt_work *w, const wf_tile *at, double *u1, float *g1)
 {
     if (p->plan) wf__pt_graph(p, w, w->energy, p->plan, at, p->d.energy_graph, p->grad, u1, g1);
     else p->d.energy(p->d.user, at, u1, g1);
-    wf__pt_clean(at, w, u1, g1);
     w->energies += at->lanes;
+}
+
+static void wf__pt_energy(const wf_particles *p, wf__pt_work *w, const wf_tile *at, double *u0, double *u1, float *g0, float *g1)
+{
+    int64_t strange;
+    wf__pt_ask(p, w, at, u1, g1);
+    p->k.judge(u1, &strange);
+    if (strange) wf__pt_clean(at, w, u1, g1);
     if (!p->linear) return;
-    if (p->gaussian) wf__pt_start_energy(p, w, at->x, u0);
+    if (p->gaussian) wf__pt_start_energy(p, at->x, u0);
     else {
         p->d.energy0(p->d.user, at, u0, g0);
         wf__pt_clean(at, w, u0, g0);
@@ -22100,19 +23257,7 @@ static void wf__pt_coefficients(const wf_particles *p, wf__pt_work *w, double h)
 
 static double wf__pt_step_size(const wf_particles *p, int level) { return (p->d.steps ? p->d.steps[level < p->d.levels ? level : p->d.levels - 1] : p->d.step) * p->now.factor; }
 
-/* The places where a weight changes. */
-static void wf__pt_weigh(wf_particles *p, wf__pt_work *w, size_t tile, int l, double increment);
-
-static void wf__pt_weigh_tile(wf_particles *p, wf__pt_work *w, size_t tile, int lanes, const double *increment)
-{
-    double *a = p->lw + tile * WF_LANES;
-    for (int l = 0; l < lanes; l++) {
-        double sum = a[l] + increment[l];
-        if (sum < HUGE_VAL) a[l] = sum;   /* also where the weight was 0 */
-        else wf__pt_weigh(p, w, tile, l, increment[l]);
-    }
-}
-
+/* The place where a weight changes. */
 static void wf__pt_weigh(wf_particles *p, wf__pt_work *w, size_t tile, int l, double increment)
 {
     double *a = p->lw + tile * WF_LANES + (size_t)l;
@@ -22213,7 +23358,7 @@ static void wf__pt_langevin(wf_particles *p, wf__pt_work *w, size_t tile, uint32
     double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, rate[WF_LANES], late[WF_LANES], divergence[WF_LANES];
     int heun = p->d.move == WF_MOVE_HEUN, naive = heun || p->d.weight == WF_WEIGHT_CONTINUOUS;
     wf_tile at = wf__pt_view(p, tile, x, t0, t1 - t0, step);
-    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    wf__pt_fill(p, &at, w->noise, WF__PT_NOISE);
     const float *b = wf__pt_drift(p, w, &at, t1 - t0, w->drift, naive ? divergence : NULL);
     if (naive) wf__pt_rate(p, w, &at, t0, t1, u0, u1, g0, g1, b, divergence, rate);
     wf__pt_coefficients(p, w, h);
@@ -22255,11 +23400,69 @@ static void wf__pt_langevin(wf_particles *p, wf__pt_work *w, size_t tile, uint32
     for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, rate[l]);
 }
 
+/* moves: take the step that most runs take */
+/* Coefficients of the force at time t. */
+static void wf__pt_plain_force(const wf_particles *p, wf__pt_work *w, double t)
+{
+    for (int i = 0; i < p->dim; i++) {
+        double f = (double)w->drift_c[i] * (double)w->cross_c[i];
+        w->a[i] = (float)(-(1 - t) * f * 2 * (double)p->root[i]);
+        w->b[i] = (float)(-t * f);
+    }
+}
+
+static void wf__pt_plain_begin(wf_particles *p, wf__pt_work *w, size_t tile, double t, const wf__pt_stride *s)
+{
+    double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES;
+    wf__pt_plain_force(p, w, t);
+    p->k.back(s);   /* the sums are of no use yet */
+    for (int l = 0; l < WF_LANES; l++) w->r[l] = wf__pt_level(p, t, u0[l], u1[l]);
+}
+
+/* moves: put strange energies right */
+/* Where an energy is no finite number, its gradient is forgotten and the force made again without it. */
+static void wf__pt_plain_strange(wf_particles *p, wf__pt_work *w, size_t tile, const wf_tile *at, const wf__pt_stride *s, wf__pt_scale *sums)
+{
+    double fail[WF_LANES];
+    memcpy(fail, sums->fail, sizeof fail);
+    wf__pt_clean(at, w, sums->u1, wf__pt_rows(p, tile, p->g1));
+    for (int l = 0; l < WF_LANES; l++) {
+        if (fail[l] > 0) wf__pt_weigh(p, w, tile, l, HUGE_VAL);
+        if (fail[l] >= 0) continue;
+        for (int i = 0; i < p->dim; i++) w->force[i * WF_LANES + l] = w->a[i] * (p->root[i] * s->x[i * WF_LANES + l] + p->shift[i]);
+        sums->lw[l] = -HUGE_VAL;
+        sums->level[l] = sums->f1 > 0 ? sums->u1[l] : sums->u0[l];
+    }
+}
+
+/* moves: leap, ask, look back, weigh */
+static void wf__pt_plain(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1, double h)
+{
+    float *x = wf__pt_state(p, tile), *g1 = wf__pt_rows(p, tile, p->g1);
+    double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, share = t1 >= 1 ? 1 : t1 > 0 ? t1 : 0;
+    wf_tile at = wf__pt_view(p, tile, x, t0, t1 - t0, step);
+    wf__pt_coefficients(p, w, h);
+    wf__pt_stride s = { p->dim, x, w->force, w->part, g1, wf__pt_noise(p, w, &at), w->noise_c, p->root, p->shift, w->a, w->b };
+    wf__pt_scale sums;
+    sums.part = w->part; sums.blocks = (p->dim + 15) / 16; sums.norm = p->norm0; sums.f0 = 1 - share; sums.f1 = share;
+    sums.u0 = u0; sums.u1 = u1; sums.level = w->r; sums.lw = p->lw + tile * WF_LANES;
+    if (!w->fresh) wf__pt_plain_begin(p, w, tile, t0, &s);
+    p->k.leap(&s);
+    at.t = t1;
+    wf__pt_ask(p, w, &at, u1, g1);
+    wf__pt_plain_force(p, w, t1);
+    p->k.back(&s);
+    p->k.weigh(&sums);
+    w->fresh = 1;
+    if (!(sums.strange <= 0)) wf__pt_plain_strange(p, w, tile, &at, &s, &sums);
+}
+
 /* moves: pieces of steps with momenta */
 /* v = keep v + sqrt(1 - keep^2) noise */
 static void wf__pt_refresh(const wf_particles *p, wf__pt_work *w, const wf_tile *at, float *v, double keep, uint32_t which)
 {
-    wf__pt_fill(p, at, w->noise, p->dim, WF__PT_MOMENTUM | which << 8);
+    wf__pt_fill(p, at, w->noise, WF__PT_MOMENTUM | which << 8);
+    w->noises = 0;
     for (int i = 0; i < p->dim; i++) { w->a[i] = (float)keep; w->b[i] = (float)sqrt(1 - keep * keep); }
     wf__pt_mix_t m;
     memset(&m, 0, sizeof m);
@@ -22386,7 +23589,7 @@ static double wf__pt_pcn(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t 
     float *x = wf__pt_state(p, tile);
     double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, gain[WF_LANES], s = h < 1 ? h : 1, keep = sqrt(1 - s * s);
     wf_tile at = wf__pt_view(p, tile, w->x, t, 0, step);
-    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    wf__pt_fill(p, &at, w->noise, WF__PT_NOISE);
     for (int i = 0; i < p->dim; i++) {
         w->a[i] = (float)keep;
         w->b[i] = (float)(s / sqrt(p->precision[i]));
@@ -22415,7 +23618,7 @@ static void wf__pt_control(wf_particles *p, wf__pt_work *w, size_t tile, uint32_
     double dt = t1 - t0, gone = -expm1(-2 * dt), root = sqrt(dt);
     double keep = p->d.move == WF_MOVE_DDS ? sqrt(1 - gone) : 1, s = p->d.sigma * (p->d.move == WF_MOVE_DDS ? sqrt(gone) : root);
     wf_tile at = wf__pt_view(p, tile, x, t0, dt, step);
-    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    wf__pt_fill(p, &at, w->noise, WF__PT_NOISE);
     memset(w->drift, 0, (size_t)p->dim * WF_LANES * sizeof *x);
     wf__pt_drift(p, w, &at, root, w->drift, NULL);
     for (int i = 0; i < p->dim; i++) { w->a[i] = (float)keep; w->b[i] = (float)s; }
@@ -22466,7 +23669,7 @@ static void wf__pt_equation(wf_particles *p, wf__pt_work *w, size_t tile, uint32
     int heun = p->d.move == WF_MOVE_SDE_HEUN, milstein = p->d.move == WF_MOVE_SDE_MILSTEIN, all = p->dim * WF_LANES;
     double rate[WF_LANES], late[WF_LANES];
     wf_tile at = wf__pt_view(p, tile, x, t0, t1 - t0, step);
-    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    wf__pt_fill(p, &at, w->noise, WF__PT_NOISE);
     wf__pt_sde(p, w, &at, w->force, rate, milstein);
     for (int i = 0; i < all; i++) {
         float s = w->g0[i], jump = s * root * w->noise[i];
@@ -22491,7 +23694,7 @@ static void wf__pt_custom(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t
     float *x = wf__pt_state(p, tile);
     wf_tile at = wf__pt_view(p, tile, x, t0, t1 - t0, step);
     for (int l = 0; l < WF_LANES; l++) w->q[l] = 0;
-    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    wf__pt_fill(p, &at, w->noise, WF__PT_NOISE);
     p->d.custom(p->d.user, &at, x, w->noise, w->q);
     for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, w->q[l]);
 }
@@ -22502,7 +23705,7 @@ static void wf__pt_transport(wf_particles *p, wf__pt_work *w, size_t tile, uint3
 {
     float *x = wf__pt_state(p, tile), *g1 = wf__pt_rows(p, tile, p->g1), *mu = wf__pt_rows(p, tile, p->mu);
     wf_tile at = wf__pt_view(p, tile, x, 1, 0, step);
-    wf__pt_fill(p, &at, w->noise, p->dim, WF__PT_NOISE);
+    wf__pt_fill(p, &at, w->noise, WF__PT_NOISE);
     wf__pt_coefficients(p, w, h);
     wf__pt_push(p, w, 1, x, NULL, g1, x, w->x);
     for (int i = 0; i < p->dim * WF_LANES; i++) x[i] = w->x[i] + w->noise_c[i / WF_LANES] * w->noise[i];
@@ -22545,7 +23748,10 @@ static double wf__pt_move_once(wf_particles *p, wf__pt_work *w, size_t tile, uin
     case WF_MOVE_PIS: case WF_MOVE_DDS: wf__pt_control(p, w, tile, step, t0, t1); return 0;
     case WF_MOVE_SDE: case WF_MOVE_SDE_HEUN: case WF_MOVE_SDE_MILSTEIN: wf__pt_equation(p, w, tile, step, t0, t1); return 0;
     case WF_MOVE_CUSTOM: wf__pt_custom(p, w, tile, step, t0, t1); return 0;
-    default: wf__pt_langevin(p, w, tile, step, t0, t1, h); return 0;
+    default:
+        if (p->plain) wf__pt_plain(p, w, tile, step, t0, t1, h);
+        else wf__pt_langevin(p, w, tile, step, t0, t1, h);
+        return 0;
     }
 }
 
@@ -22565,15 +23771,12 @@ static void wf__pt_level_of(wf_particles *p, wf__pt_work *w, size_t tile, int le
 /* The sums of a tile, and the mean of U1 - U0 in it, for whoever looks next. */
 static void wf__pt_note(wf_particles *p, size_t tile)
 {
-    size_t first = tile * WF_LANES, n = p->n - first < WF_LANES ? p->n - first : (size_t)WF_LANES;
-    p->sums[tile] = wf__pt_sum_tile(p->lw + first, NULL, n);
-    p->change[tile] = p->change2[tile] = 0;
-    for (size_t l = 0; p->linear && l < n; l++) {
-        double d = p->u1[first + l] - p->u0[first + l], w = p->lw[first + l] > -HUGE_VAL && d < HUGE_VAL ? exp(p->lw[first + l] - p->sums[tile].max) : 0;
-        if (!(w > 0)) continue;
-        p->change[tile] += w * d;
-        p->change2[tile] += w * d * d;
-    }
+    size_t first = tile * WF_LANES;
+    wf__pt_tally t = { p->lw + first, p->u0 + first, p->u1 + first, p->n - first < WF_LANES ? p->n - first : (size_t)WF_LANES, p->linear, { 0, 0, 0, 0, 0 }, 0, 0 };
+    p->k.note(&t);
+    p->sums[tile] = t.sums;
+    p->change[tile] = t.mean;
+    p->change2[tile] = t.square;
 }
 
 /* moves: work on tiles side by side */
@@ -22581,6 +23784,7 @@ enum { WF__PT_START_TILES, WF__PT_SWEEP, WF__PT_REACT, WF__PT_REWEIGH, WF__PT_CO
 typedef struct wf__pt_job { wf_particles *p; size_t from, to; int kind, workers; } wf__pt_job;
 
 static void wf__pt_start(wf_particles *p, wf__pt_work *w, size_t tile);
+static void wf__pt_go_on(wf_particles *p, size_t tile, size_t next);
 static void wf__pt_react(wf_particles *p, wf__pt_work *w, size_t tile);
 static void wf__pt_reweigh(wf_particles *p, wf__pt_work *w, size_t tile);
 static void wf__pt_copy(wf_particles *p, size_t from, size_t to);
@@ -22597,11 +23801,21 @@ static void wf__pt_task(void *context, int index)
         if (job->kind == WF__PT_START_TILES) wf__pt_start(p, w, tile);
         else if (job->kind == WF__PT_REACT) wf__pt_react(p, w, tile);
         else if (job->kind == WF__PT_REWEIGH) wf__pt_reweigh(p, w, tile);
-        else {
+        else if (p->heads < p->tiles) {
+            for (size_t next = tile; next < p->tiles; next += p->heads) {
+                p->accept[next] = 0;
+                if (next > tile) {
+                    wf__pt_go_on(p, next - p->heads, next);
+                    wf__pt_level_of(p, w, next, level, p->now.t, p->now.t_next);
+                }
+                wf__pt_note(p, next);
+            }
+        } else {
             p->accept[tile] = 0;
-            w->fresh = 0;
+            w->fresh = w->noises = 0;
             for (int k = 0; k < group; k++) {
                 int alone = group == 1;
+                w->ahead = (p->d.rejuvenate ? 1 : group - k) * p->d.moves;
                 wf__pt_level_of(p, w, tile, level + k, alone ? p->now.t : wf__pt_time(p, level + k), alone ? p->now.t_next : wf__pt_time(p, level + k + 1));
             }
         }
@@ -22611,14 +23825,21 @@ static void wf__pt_task(void *context, int index)
 
 static void wf__pt_work_on(wf_particles *p, int kind, size_t from, size_t to)
 {
+    double *told = p->told + 3 * p->ranks.rank;
+    if (kind != WF__PT_COPY) {
+        if (from < p->own_from) from = p->own_from;
+        if (to > p->own_to) to = p->own_to;
+        if (from >= to) return;
+    }
     wf__pt_job job = { p, from, to, kind, p->workers };
     size_t worth = kind == WF__PT_COPY ? (to - from) * (size_t)p->rows / 65536 : (to - from) * (size_t)p->dim * (size_t)(p->now.group > 1 ? p->now.group : 1) / 64;
     if (worth < (size_t)job.workers) job.workers = worth > 0 ? (int)worth : 1;   /* a thread is not worth waking for less than some 4000 numbers */
     if (to - from < (size_t)job.workers) job.workers = to > from ? (int)(to - from) : 1;
     wf__parallel_for(p->d.parallel, job.workers, job.workers, wf__pt_task, &job);
     for (int i = 0; i < p->workers; i++) {
-        p->now.bad += (double)p->work[i].bad;
-        p->now.energies += (double)p->work[i].energies;
+        told[0] += (double)p->work[i].bad;
+        told[1] += (double)p->work[i].energies;
+        if (p->work[i].error < 0) told[2] = (double)p->work[i].error;
         p->work[i].bad = p->work[i].energies = 0;
     }
 }
@@ -22630,14 +23851,14 @@ static void wf__pt_start(wf_particles *p, wf__pt_work *w, size_t tile)
     double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES;
     wf_tile at = wf__pt_view(p, tile, x, p->now.t, 0, 0);
     int dim = p->dim;
-    wf__pt_fill(p, &at, w->noise, dim, WF__PT_START);
+    wf__pt_fill(p, &at, w->noise, WF__PT_START);
     for (int i = 0; i < dim; i++)
         for (int l = 0; l < WF_LANES; l++) {
             size_t from = (size_t)at.first + (size_t)(l < at.lanes ? l : 0);
             if (p->d.start) x[i * WF_LANES + l] = p->d.start[from * (size_t)dim + (size_t)i];
             else x[i * WF_LANES + l] = (float)(p->mean[i] + (p->d.move == WF_MOVE_PIS ? 0 : (double)w->noise[i * WF_LANES + l] / sqrt(p->precision[i])));
         }
-    if (v) wf__pt_fill(p, &at, v, dim, WF__PT_START | 1 << 8);
+    if (v) wf__pt_fill(p, &at, v, WF__PT_START | 1 << 8);
     for (int l = 0; l < WF_LANES; l++) {
         p->lw[(size_t)at.first + (size_t)l] = l < at.lanes ? 0 : -HUGE_VAL;
         u0[l] = u1[l] = 0;
@@ -22645,7 +23866,7 @@ static void wf__pt_start(wf_particles *p, wf__pt_work *w, size_t tile)
     if (p->d.move >= WF_MOVE_PIS) return;
     wf__pt_energy(p, w, &at, u0, u1, wf__pt_rows(p, tile, p->g0), wf__pt_rows(p, tile, p->g1));
     if (p->linear || p->d.start || p->d.move == WF_MOVE_WFR || p->d.move == WF_MOVE_BIRTH_DEATH) return;
-    wf__pt_start_energy(p, w, x, u0);
+    wf__pt_start_energy(p, x, u0);
     for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, u0[l] - u1[l]);
 }
 
@@ -22671,7 +23892,7 @@ static double wf__pt_log_z(const wf_particles *p, const wf__pt_sums *s) { return
 /* founder: for each particle its ancestor at some time, since when `events` resamplings took place. w [n]: weights with sum 1; sum [n]: scratch. */
 static double wf__pt_variance(const wf_particles *p, const uint32_t *founder, int events, const double *w, double *sum)
 {
-    double n = (double)p->n, square = 0;
+    double n = (double)(p->heads < p->tiles && events > 0 ? p->heads * WF_LANES : p->n), square = 0;   /* how many were drawn independently */
     for (size_t i = 0; i < p->n; i++) sum[i] = 0;
     for (size_t i = 0; i < p->n; i++) sum[founder[i]] += w[i];
     for (size_t i = 0; i < p->n; i++) square += sum[i] * sum[i];
@@ -22680,31 +23901,149 @@ static double wf__pt_variance(const wf_particles *p, const uint32_t *founder, in
     return v > 0 ? v : 0;
 }
 
-static void wf__pt_normal_weights(const wf_particles *p, const wf__pt_sums *s, double *w)
-{
-    for (size_t i = 0; i < p->n; i++) w[i] = p->lw[i] > -HUGE_VAL ? exp(p->lw[i] - s->max) / s->w : 0;
-}
+static void wf__pt_normal_weights(const wf_particles *p, const wf__pt_sums *s, double *w) { p->k.share(p->lw, p->n, s, w); }
 
 /* The fixed-lag variance as it stands with these weights. */
 static double wf__pt_lag_variance(const wf_particles *p, const double *w, double *sum)
 {
     int events = (int)(p->now.block > 0 ? p->lag : 0) + (int)p->now.block_events;
+    if (p->heads < p->tiles) return p->now.log_z_lag + wf__pt_variance(p, p->recent, (int)p->now.resamplings, w, sum);   /* of chains */
     return p->now.log_z_lag + wf__pt_variance(p, p->older, events, w, sum) - p->now.lag_before;
 }
 
-/* moves: copy particles */
-static void wf__pt_copy(wf_particles *p, size_t from, size_t to)
+/* moves: tell the other ranks */
+static int wf__pt_mine(const wf_particles *p, size_t i) { return i / WF_LANES >= p->own_from && i / WF_LANES < p->own_to; }
+
+/* What was counted since the last message, and whether all are well. */
+static wf_result wf__pt_agree(wf_particles *p, wf_result mine)
 {
-    for (size_t k = from; k < to; k++) {
-        size_t a = p->to[k], b = p->from[k];
-        float *x = wf__pt_state(p, a / WF_LANES) + a % WF_LANES;
-        const float *y = wf__pt_state(p, b / WF_LANES) + b % WF_LANES;
-        for (int i = 0; i < p->rows * WF_LANES; i += WF_LANES) x[i] = y[i];
-        p->u0[a] = p->u0[b];
-        p->u1[a] = p->u1[b];
-        p->founder[a] = p->founder[b];
-        p->older[a] = p->older[b];
-        p->recent[a] = p->recent[b];
+    int count = p->ranks.count;
+    for (int r = 0; r <= count; r++) p->cut[r] = 3 * sizeof *p->told * (size_t)r;
+    if (mine < 0) p->told[3 * p->ranks.rank + 2] = (double)mine;
+    int lost = count > 1 && p->ranks.gather(p->ranks.user, p->told, p->cut);
+    if (lost) wf__report(&p->report, WF_ERROR_IO, "particles: a message between ranks was lost");
+    for (int r = 0; r < count; r++) {
+        double *told = p->told + 3 * r;
+        p->now.bad += told[0];
+        p->now.energies += told[1];
+        if (told[2] < 0) wf__report(&p->report, (wf_result)told[2], "particles: rank %d failed", r);
+        told[0] = told[1] = told[2] = 0;
+    }
+    return p->report.code < 0 ? p->report.code : WF_OK;
+}
+
+/* moves: share with other ranks */
+/* `each` bytes for each tile. */
+static int wf__pt_gather(const wf_particles *p, void *data, size_t each) { return data && p->ranks.count > 1 ? wf__ranks_gather(&p->ranks, data, p->tiles, each, p->cut) : 0; }
+
+/* After a sweep: weights, sums, acceptances; energies where the next temperature or births and deaths depend on them. */
+static wf_result wf__pt_share(wf_particles *p)
+{
+    const size_t one = sizeof(double), row = WF_LANES * sizeof(double);
+    int energies = p->d.adaptive > 0 || p->mu >= 0, lost = wf__pt_gather(p, p->lw, row) | wf__pt_gather(p, p->sums, sizeof *p->sums);
+    lost |= wf__pt_gather(p, p->accept, one) | wf__pt_gather(p, p->change, one) | wf__pt_gather(p, p->change2, one);
+    if (energies) lost |= wf__pt_gather(p, p->u0, row) | wf__pt_gather(p, p->u1, row);
+    return wf__pt_agree(p, lost ? WF_ERROR_IO : WF_OK);
+}
+
+/* Everything. */
+static wf_result wf__pt_share_states(const wf_particles *p)
+{
+    const size_t row = WF_LANES * sizeof(double);
+    int lost = wf__pt_gather(p, p->state, p->stride * sizeof *p->state) | wf__pt_gather(p, p->u0, row) | wf__pt_gather(p, p->u1, row);
+    return lost ? WF_ERROR_IO : WF_OK;
+}
+
+/* moves: pack particles */
+static int wf__pt_owner(const wf_particles *p, size_t i)
+{
+    size_t tile = i / WF_LANES;
+    int r = (int)((double)tile * p->ranks.count / (double)p->tiles);
+    while (r > 0 && tile < wf__ranks_first(&p->ranks, p->tiles, r)) r--;
+    while (tile >= wf__ranks_first(&p->ranks, p->tiles, r + 1)) r++;
+    return r;
+}
+
+/* Particle i into a message (or out of it) of rows and two energies. */
+static void wf__pt_pack(wf_particles *p, size_t i, char *message, int out)
+{
+    float *x = wf__pt_state(p, i / WF_LANES) + i % WF_LANES, *m = (float *)(void *)message;
+    double *u[2] = { p->u0 + i, p->u1 + i };
+    for (int k = 0; k < p->rows; k++) {
+        if (out) x[k * WF_LANES] = m[k];
+        else m[k] = x[k * WF_LANES];
+    }
+    for (int k = 0; k < 2; k++) {
+        if (out) memcpy(u[k], m + p->rows + 2 * k, sizeof(double));
+        else memcpy(m + p->rows + 2 * k, u[k], sizeof(double));
+    }
+}
+
+/* moves: measure messages */
+/* Where the bytes to and from each rank begin, `each` for a particle; at and back: cursors there. */
+static void wf__pt_measure(const wf_particles *p, size_t copies, size_t each, size_t *to, size_t *from, size_t *at, size_t *back)
+{
+    int count = p->ranks.count, me = p->ranks.rank;
+    for (int r = 0; r <= count; r++) to[r] = from[r] = at[r] = back[r] = 0;
+    for (size_t k = 0; k < copies; k++) {
+        int a = wf__pt_owner(p, p->from[k]), b = wf__pt_owner(p, p->to[k]);
+        if (a == me && b != me) to[b + 1] += each;
+        if (b == me && a != me) from[a + 1] += each;
+    }
+    for (int r = 0; r < count; r++) { at[r + 1] = to[r + 1] += to[r]; back[r + 1] = from[r + 1] += from[r]; }
+}
+
+/* moves: send copies */
+/* All copies of the lists `from` and `to`, wherever they live. */
+static wf_result wf__pt_copies(wf_particles *p, size_t copies)
+{
+    int me = p->ranks.rank;
+    size_t each = (size_t)p->rows * sizeof(float) + 2 * sizeof(double), row = (size_t)p->ranks.count + 1, *to = p->cut + row, *from = to + row, *at = from + row, *back = at + row;
+    wf__pt_work_on(p, WF__PT_COPY, 0, copies);
+    if (p->ranks.count < 2) return WF_OK;
+    wf__pt_measure(p, copies, each, to, from, at, back);
+    wf_mark mark = wf_arena_mark(p->arena);
+    char *send = (char *)wf_alloc(p->arena, to[row - 1] + 1, 1), *receive = (char *)wf_alloc(p->arena, from[row - 1] + 1, 1);
+    for (size_t k = 0; send && k < copies; k++) {
+        int a = wf__pt_owner(p, p->from[k]), b = wf__pt_owner(p, p->to[k]);
+        if (a == me && b != me) { wf__pt_pack(p, p->from[k], send + at[b], 0); at[b] += each; }
+    }
+    wf_result r = wf__pt_agree(p, send && receive ? WF_OK : WF_ERROR_MEMORY);
+    if (r >= 0 && p->ranks.exchange(p->ranks.user, send, to, receive, from)) r = wf__report(&p->report, WF_ERROR_IO, "particles: copies for other ranks were lost");
+    for (size_t k = 0; r >= 0 && k < copies; k++) {
+        int a = wf__pt_owner(p, p->from[k]), b = wf__pt_owner(p, p->to[k]);
+        if (b == me && a != me) { wf__pt_pack(p, p->to[k], receive + back[a], 1); back[a] += each; }
+    }
+    wf_arena_reset(p->arena, mark);
+    return r;
+}
+
+/* moves: copy particles */
+static void wf__pt_copy_array(const uint32_t *to, const uint32_t *from, size_t count, uint32_t *x)
+{
+    for (size_t k = 0; k < count; k++) x[to[k]] = x[from[k]];
+}
+
+static void wf__pt_copy_doubles(const uint32_t *to, const uint32_t *from, size_t count, double *x)
+{
+    for (size_t k = 0; k < count; k++) x[to[k]] = x[from[k]];
+}
+
+/* One array after the other, so that each is walked in order; some hundred particles at a time, so that the lists stay in the fastest cache. */
+static void wf__pt_copy(wf_particles *p, size_t first, size_t end)
+{
+    for (; first < end; first += 512) {
+        const uint32_t *to = p->to + first, *from = p->from + first;
+        size_t count = end - first < 512 ? end - first : 512, stride = p->stride;
+        wf__pt_copy_doubles(to, from, count, p->u0);
+        wf__pt_copy_doubles(to, from, count, p->u1);
+        wf__pt_copy_array(to, from, count, p->founder);
+        wf__pt_copy_array(to, from, count, p->older);
+        wf__pt_copy_array(to, from, count, p->recent);
+        for (int i = 0; i < p->rows; i++) {
+            float *x = p->state + (size_t)i * WF_LANES;
+            for (size_t k = 0; k < count; k++) x[to[k] / WF_LANES * stride + to[k] % WF_LANES] = x[from[k] / WF_LANES * stride + from[k] % WF_LANES];
+        }
     }
 }
 
@@ -22721,6 +24060,36 @@ static int wf__pt_end_block(wf_particles *p, const double *w, double *sum)
     return 1;
 }
 
+/* moves: places in front */
+/* Like wf__pt_places, for m offspring in the first m places. */
+static size_t wf__pt_front_places(const uint32_t *count, size_t n, size_t m, uint32_t *to, uint32_t *from)
+{
+    size_t copies = 0, dead = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i < m && !count[i]) to[dead++] = (uint32_t)i;
+        for (uint32_t k = i < m ? 1 : 0; k < count[i]; k++) from[copies++] = (uint32_t)i;
+    }
+    return copies;
+}
+
+/* The next state of the chains of a tile: a copy of this one, to be moved. */
+static void wf__pt_go_on(wf_particles *p, size_t tile, size_t next)
+{
+    const size_t row = WF_LANES * sizeof(double), a = next * WF_LANES, b = tile * WF_LANES, families = WF_LANES * sizeof *p->founder;
+    memcpy(wf__pt_state(p, next), wf__pt_state(p, tile), p->stride * sizeof *p->state);
+    memcpy(p->u0 + a, p->u0 + b, row);
+    memcpy(p->u1 + a, p->u1 + b, row);
+    memcpy(p->founder + a, p->founder + b, families);
+    memcpy(p->older + a, p->older + b, families);
+    memcpy(p->recent + a, p->recent + b, families);
+}
+
+/* particles: optimise loops from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O2,tree-loop-vectorize,tree-slp-vectorize,vect-cost-model=dynamic,no-trapping-math")
+#endif
+
 /* moves: note equal weights */
 /* All weights are equal. */
 static void wf__pt_note_equal(wf_particles *p, size_t tile)
@@ -22729,19 +24098,33 @@ static void wf__pt_note_equal(wf_particles *p, size_t tile)
     wf__pt_sums s = { 0, (double)n, (double)n, 0, n };
     p->sums[tile] = s;
     p->change[tile] = p->change2[tile] = 0;
-    for (size_t i = first; i < first + n; i++) {
-        double d = p->linear && p->u1[i] < HUGE_VAL ? p->u1[i] - p->u0[i] : 0;
-        p->lw[i] = 0;
-        p->change[tile] += d;
-        p->change2[tile] += d * d;
+    for (size_t i = first; i < first + n; i++) p->lw[i] = 0;
+    if (!p->linear) return;
+    const double *u0 = p->u0 + first, *u1 = p->u1 + first;
+    double c[WF_LANES], cc[WF_LANES];
+    for (int l = 0; l < WF_LANES; l++) {
+        double e = u1[l], f = e - u0[l], d = e < HUGE_VAL ? f : 0;
+        c[l] = d;
+        cc[l] = d * d;
     }
+    for (size_t l = n; l < WF_LANES; l++) c[l] = cc[l] = 0;
+    p->change[tile] = wf__pt_fold(c);
+    p->change2[tile] = wf__pt_fold(cc);
 }
 
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+
 /* moves: resample */
-static void wf__pt_resample(wf_particles *p, const wf__pt_sums *s)
+/* chains: how many offspring, n or fewer */
+static wf_result wf__pt_resample(wf_particles *p, const wf__pt_sums *s, size_t chains)
 {
     double *w = p->q, *sum = p->q + p->n;
     if (p->hilbert) {
+        wf_result r = wf__pt_share_states(p);
+        if (r < 0) return r;
         for (size_t i = 0; i < p->n; i++)
             for (int k = 0; k < p->dim; k++) p->hilbert[i * (size_t)p->dim + (size_t)k] = (double)wf__pt_state(p, i / WF_LANES)[k * WF_LANES + (int)(i % WF_LANES)];
         wf__pt_hilbert_order(p->hilbert, p->n, p->dim, sum, p->from);
@@ -22749,13 +24132,15 @@ static void wf__pt_resample(wf_particles *p, const wf__pt_sums *s)
     wf__pt_normal_weights(p, s, w);
     int ends = wf__pt_end_block(p, w, sum);
     p->now.log_z = wf__pt_log_z(p, s);
-    wf__pt_offspring(p->d.resample, w, p->n, 1, wf__pt_seed(p), (uint32_t)p->now.resamplings, p->from, p->count, p->n);
-    wf__pt_work_on(p, WF__PT_COPY, 0, wf__pt_places(p->count, p->n, p->to, p->from));
+    wf__pt_offspring(p->d.resample, w, p->n, 1, wf__pt_seed(p), (uint32_t)p->now.resamplings, p->from, p->count, chains);
+    wf_result r = wf__pt_copies(p, chains < p->n ? wf__pt_front_places(p->count, p->n, chains, p->to, p->from) : wf__pt_places(p->count, p->n, p->to, p->from));
     for (size_t i = 0; i < p->tiles; i++) wf__pt_note_equal(p, i);
+    if (r >= 0) r = wf__pt_share(p);
     p->now.resamplings++;
-    if (!ends) return;
+    if (!ends) return r;
     memcpy(p->older, p->recent, p->n * sizeof *p->older);
     for (size_t i = 0; i < p->n; i++) p->recent[i] = (uint32_t)i;
+    return r;
 }
 
 /* moves: look and decide */
@@ -22781,8 +24166,7 @@ static wf_result wf__pt_look(wf_particles *p, int level, int decide)
         row->acceptance = p->now.accept;
         row->resampled = resample;
     }
-    if (resample) wf__pt_resample(p, &s);
-    return WF_OK;
+    return resample ? wf__pt_resample(p, &s, p->heads < p->tiles ? p->heads * WF_LANES : p->n) : WF_OK;
 }
 
 /* moves: choose the next time */
@@ -22855,14 +24239,16 @@ static void wf__pt_adapt(wf_particles *p)
     for (int i = 0; i < p->workers; i++) p->work[i].h = -1;
 }
 
-static void wf__pt_adapt_scale(wf_particles *p)
+static wf_result wf__pt_adapt_scale(wf_particles *p)
 {
-    if (p->d.adapt < 2 || !p->metropolis) return;
+    if (p->d.adapt < 2 || !p->metropolis || p->n < 4) return WF_OK;
+    wf_result r = wf__pt_share_states(p);
     wf__pt_sums s = wf__pt_total(p, NULL);
-    if (!s.positive || p->n < 4) return;
+    if (r < 0 || !s.positive) return r;
     wf__pt_normal_weights(p, &s, p->q);
     wf__parallel_for(p->d.parallel, p->workers, p->dim, wf__pt_spread, p);
     for (int i = 0; i < p->workers; i++) p->work[i].h = -1;
+    return r;
 }
 
 /* moves: react */
@@ -22898,7 +24284,7 @@ static double wf__pt_bound(const wf_particles *p)
 }
 
 /* Birth and death: u0 holds log(exp(-U) / density); who has less than the mean dies at a rate, who has more splits. */
-static void wf__pt_birth_death(wf_particles *p)
+static wf_result wf__pt_birth_death(wf_particles *p)
 {
     double mean = wf__pt_bound(p);
     uint32_t *a = p->count, n = (uint32_t)p->n, *count = p->from;
@@ -22913,7 +24299,7 @@ static void wf__pt_birth_death(wf_particles *p)
     memset(count, 0, n * sizeof *count);
     for (uint32_t i = 0; i < n; i++) count[a[i]]++;
     memcpy(p->count, count, n * sizeof *count);
-    wf__pt_work_on(p, WF__PT_COPY, 0, wf__pt_places(p->count, n, p->to, p->from));
+    return wf__pt_copies(p, wf__pt_places(p->count, n, p->to, p->from));
 }
 
 /* moves: check a description */
@@ -22934,6 +24320,9 @@ static wf_result wf__pt_check(wf_arena *A, const wf_particles_desc *d)
     if (d->move == WF_MOVE_PCN && (d->path || d->energy0)) return wf__fail(A, WF_ERROR_ARGUMENT, "%sCrank-Nicolson moves need the path from a normal law, without `path` and `energy0`", who);
     if ((d->drift || d->drift_graph.id) && (metropolis || d->move == WF_MOVE_OBABO || d->move == WF_MOVE_BAOAB || d->move == WF_MOVE_WFR || d->move == WF_MOVE_BIRTH_DEATH)) return wf__fail(A, WF_ERROR_ARGUMENT, "%sa drift goes with Langevin's equation and with controls only", who);
     if (d->moves < 0 || d->rejuvenate < 0 || d->leaps < 0 || d->lag < 0 || d->every < 0) return wf__fail(A, WF_ERROR_ARGUMENT, "%smoves %d, rejuvenate %d, leaps %d, lag %d, every %d: not below 0", who, d->moves, d->rejuvenate, d->leaps, d->lag, d->every);
+    if (d->ranks && (d->ranks->count < 1 || d->ranks->rank < 0 || d->ranks->rank >= d->ranks->count || !d->ranks->gather || !d->ranks->exchange)) return wf__fail(A, WF_ERROR_ARGUMENT, "%srank %d of %d, or no function for messages", who, d->ranks->rank, d->ranks->count);
+    if (d->waste_free < 0 || (d->waste_free > 1 && (!metropolis || d->n % ((size_t)d->waste_free * WF_LANES) || (d->ranks && d->ranks->count > 1) || d->resample == WF_RESAMPLE_KILLING)))
+        return wf__fail(A, WF_ERROR_ARGUMENT, "%swaste_free = %d with %z particles: a Metropolis kernel on one rank, n a multiple of 64 waste_free, and not with killing", who, d->waste_free, d->n);
     if (d->rejuvenate && !(path_move && !metropolis)) return wf__fail(A, WF_ERROR_ARGUMENT, "%srejuvenating goes with unadjusted moves on a path only", who);
     for (int i = 0; i < d->dim; i++) {
         if (d->sd && !(d->sd[i] > 0 && d->sd[i] < HUGE_VAL)) return wf__fail(A, WF_ERROR_ARGUMENT, "%ssd[%d] = %g; a positive number", who, i, d->sd[i]);
@@ -22968,9 +24357,11 @@ static void wf__pt_defaults(wf_particles *p)
     if (!d->moves) d->moves = 1;
     if (!d->leaps) d->leaps = move == WF_MOVE_HMC ? 10 : 1;
     if (d->threshold == 0) d->threshold = 0.5;
+    if (d->waste_free > 1) d->threshold = 1;
     if (move == WF_MOVE_PIS || move == WF_MOVE_DDS || move == WF_MOVE_BIRTH_DEATH) d->threshold = -1;
-    p->lag = d->lag ? d->lag : 8;
+    p->lag = d->waste_free > 1 ? 1 : d->lag ? d->lag : 8;
     p->dynamic = !p->metropolis && move != WF_MOVE_WFR && move != WF_MOVE_BIRTH_DEATH;
+    p->plain = (move == WF_MOVE_LANGEVIN || move == WF_MOVE_EXPONENTIAL) && d->weight == WF_WEIGHT_EXACT && p->gaussian && !d->drift && !d->drift_graph.id;
     if (!d->every) d->every = d->levels / 64 < 1 ? 1 : d->levels / 64 > 16 ? 16 : d->levels / 64;
     if (!p->dynamic || d->adaptive > 0) d->every = 1;
 }
@@ -23006,15 +24397,19 @@ static int wf__pt_memory(wf_particles *p)
     p->from = p->count ? p->to + n : NULL;
     if (p->mu >= 0) p->pair = (float *)wf_alloc(A, all, sizeof *p->pair);
     if (d->resample == WF_RESAMPLE_HILBERT) p->hilbert = (double *)wf_alloc(A, n, dim * sizeof *p->hilbert);
+    p->told = (double *)wf_alloc(A, (size_t)p->ranks.count, 3 * sizeof *p->told);
+    p->cut = (size_t *)wf_alloc(A, (size_t)p->ranks.count + 1, 5 * sizeof *p->cut);
     p->row_room = (size_t)(d->levels / d->every) + 3;
     p->row = (wf_particles_row *)wf_alloc(A, p->row_room, sizeof *p->row);
     p->work = (wf__pt_work *)wf_alloc(A, (size_t)p->workers, sizeof *p->work);
     for (int i = 0; p->work && i < p->workers; i++) {
         wf__pt_work *w = &p->work[i];
-        float *f = (float *)wf_alloc(A, dim, 8 * WF_LANES * sizeof *f), *c = (float *)wf_alloc(A, dim, 7 * sizeof *c);
-        if (!f || !c) return 0;
-        float **big[] = { &w->noise, &w->force, &w->force2, &w->x, &w->g0, &w->g1, &w->v, &w->drift }, **small[] = { &w->drift_c, &w->noise_c, &w->square_c, &w->cross_c, &w->a, &w->b, &w->d };
-        for (size_t k = 0; k < 8; k++) *big[k] = f + k * dim * WF_LANES;
+        float *f = (float *)wf_alloc(A, dim, 7 * WF_LANES * sizeof *f), *c = (float *)wf_alloc(A, dim, 7 * sizeof *c);
+        w->noise = (float *)wf_alloc(A, dim > (size_t)WF__PT_NOISE_ROWS ? dim : (size_t)WF__PT_NOISE_ROWS, WF_LANES * sizeof *f);
+        w->part = (float *)wf_alloc(A, dim / 16 + 1, 2 * WF_LANES * sizeof *f);
+        if (!f || !c || !w->noise || !w->part) return 0;
+        float **big[] = { &w->force, &w->force2, &w->x, &w->g0, &w->g1, &w->v, &w->drift }, **small[] = { &w->drift_c, &w->noise_c, &w->square_c, &w->cross_c, &w->a, &w->b, &w->d };
+        for (size_t k = 0; k < 7; k++) *big[k] = f + k * dim * WF_LANES;
         for (size_t k = 0; k < 7; k++) *small[k] = c + k * dim;
         w->h = -1;
     }
@@ -23083,9 +24478,13 @@ wf_particles *wf_particles_new(wf_arena *A, const wf_particles_desc *desc)
     p->n = desc->n;
     p->dim = desc->dim;
     p->k = wf__pt_kernels_for(desc->isa);
-    p->random = wf__random_for(desc->isa);
     p->tiles = (p->n + WF_LANES - 1) / WF_LANES;
+    p->ranks.count = 1;
+    if (desc->ranks) p->ranks = *desc->ranks;
+    p->own_from = wf__ranks_first(&p->ranks, p->tiles, p->ranks.rank);
+    p->own_to = wf__ranks_first(&p->ranks, p->tiles, p->ranks.rank + 1);
     wf__pt_defaults(p);
+    p->heads = p->d.waste_free > 1 ? p->tiles / (size_t)p->d.waste_free : p->tiles;
     int move = desc->move, gradients = move != WF_MOVE_PCN && move < WF_MOVE_PIS;
     wf__pt_take_rows(p, 1);
     p->g1 = wf__pt_take_rows(p, gradients);
@@ -23100,12 +24499,16 @@ wf_particles *wf_particles_new(wf_arena *A, const wf_particles_desc *desc)
     p->precision = wf__pt_copy_of(A, desc->sd, dim, wf__pt_or(desc->sd_all, 1));
     p->scale = wf__pt_copy_of(A, desc->scale, dim, 1);
     p->stiffness = desc->stiffness ? wf__pt_copy_of(A, desc->stiffness, dim, 0) : NULL;
+    p->root = (float *)wf_alloc(A, dim, 2 * sizeof *p->root);
+    p->shift = p->root ? p->root + dim : NULL;
     if (desc->times) p->d.times = wf__pt_copy_of(A, desc->times, levels + 1, 0);
     if (desc->steps) p->d.steps = wf__pt_copy_of(A, desc->steps, levels, 0);
-    if (!p->mean || !p->precision || !p->scale || !wf__pt_memory(p) || !wf__pt_compile(p)) return NULL;
+    if (!p->mean || !p->precision || !p->scale || !p->root || !wf__pt_memory(p) || !wf__pt_compile(p)) return NULL;
     for (size_t i = 0; i < dim; i++) {
         p->norm0 += log(p->precision[i]) + 0.9189385332046727;
         p->precision[i] = 1 / (p->precision[i] * p->precision[i]);
+        p->root[i] = (float)sqrt(0.5 * p->precision[i]);
+        p->shift[i] = (float)(-sqrt(0.5 * p->precision[i]) * p->mean[i]);
     }
     p->now.factor = 1;
     return wf_particles_restart(p, desc->seed) == WF_OK ? p : NULL;
@@ -23135,12 +24538,13 @@ wf_result wf_particles_restart(wf_particles *p, uint64_t seed)
         p->older[i] = p->recent[i] = (uint32_t)i;
     }
     wf__pt_work_on(p, WF__PT_START_TILES, 0, p->tiles);
+    wf__pt_share(p);
     double change[2];
     wf__pt_sums s = wf__pt_total(p, change);
     p->now.path_value = change[0];
     p->now.path_slope = change[1];
     p->now.ess = s.positive ? s.w * s.w / s.ww : 0;
-    if (!s.positive) wf__report(&p->report, WF_ERROR_NUMERIC, "particles: all %z weights are 0 at the start (t = %g)", p->n, p->now.t);
+    if (!s.positive && p->report.code >= 0) wf__report(&p->report, WF_ERROR_NUMERIC, "particles: all %z weights are 0 at the start (t = %g)", p->n, p->now.t);
     if (p->report.code < 0) wf__fail(p->arena, p->report.code, "%s", p->report.text);
     return p->report.code;
 }
@@ -23159,9 +24563,9 @@ static wf_result wf__pt_begin_level(wf_particles *p)
     if (!p->metropolis) return WF_OK;
     wf__pt_work_on(p, WF__PT_REWEIGH, 0, p->tiles);
     p->now.t = p->now.t_next;
-    wf_result r = wf__pt_look(p, level + 1, 1);
-    if (r == WF_OK) wf__pt_adapt_scale(p);
-    return r;
+    wf_result r = wf__pt_share(p);
+    if (r == WF_OK) r = wf__pt_look(p, level + 1, 1);
+    return r == WF_OK ? wf__pt_adapt_scale(p) : r;
 }
 
 /* moves: a level ends */
@@ -23173,7 +24577,7 @@ static wf_result wf__pt_end_level(wf_particles *p)
     if (each) {
         double sum = 0;
         for (size_t i = 0; i < p->tiles; i++) sum += p->accept[i];
-        p->now.accept = sum / ((double)p->n * each * p->now.group);
+        p->now.accept = sum / ((double)(p->heads < p->tiles ? p->n - p->heads * WF_LANES : p->n) * each * p->now.group);
         p->now.accept_sum += p->now.accept;
         p->now.accept_count++;
         if (p->now.accept < p->now.accept_min) p->now.accept_min = p->now.accept;
@@ -23188,29 +24592,30 @@ static wf_result wf__pt_after_sweep(wf_particles *p)
 {
     p->now.cursor = 0;
     for (int i = 0; i < p->workers; i++)
-        if (p->work[i].error < 0) return wf__report(&p->report, p->work[i].error, "particles: a graph failed: %s", wf_ws_report(p->work[i].energy ? p->work[i].energy : p->work[i].flow)->text);
-    if ((int)p->now.phase == WF__PT_SWEEPING && p->mu >= 0) {
+        if (p->work[i].error < 0) wf__report(&p->report, p->work[i].error, "particles: a graph failed: %s", wf_ws_report(p->work[i].energy ? p->work[i].energy : p->work[i].flow)->text);
+    wf_result r = wf__pt_share(p);
+    if (r == WF_OK && (int)p->now.phase == WF__PT_SWEEPING && p->mu >= 0) {
         wf__pt_pair_weights(p);
         p->now.phase = WF__PT_REACTING;
-        return WF_OK;
+        return wf__pt_share_states(p);
     }
     if (p->mu >= 0) p->now.bound = wf__pt_bound(p);
-    if (p->d.move == WF_MOVE_BIRTH_DEATH) wf__pt_birth_death(p);
-    return wf__pt_end_level(p);
+    if (r == WF_OK && p->d.move == WF_MOVE_BIRTH_DEATH) r = wf__pt_birth_death(p);
+    return r == WF_OK ? wf__pt_end_level(p) : r;
 }
 
 /* moves: run */
 static wf_result wf__pt_go(wf_particles *p, double seconds, double (*clock)(void *user), void *user)
 {
     double start = clock ? clock(user) : 0;
-    size_t chunk = clock ? (size_t)p->workers * 2 : p->tiles;
+    size_t chunk = clock ? (size_t)p->workers * 2 : p->tiles, sweep = p->heads;
     while (p->report.code >= 0 && (int)p->now.phase < WF__PT_DONE) {
         wf_result r = WF_OK;
         if ((int)p->now.phase > WF__PT_CHOOSING) {
-            size_t from = (size_t)p->now.cursor, to = p->tiles - from < chunk ? p->tiles : from + chunk;
+            size_t from = (size_t)p->now.cursor, to = sweep - from < chunk ? sweep : from + chunk;
             wf__pt_work_on(p, (int)p->now.phase > WF__PT_SWEEPING ? WF__PT_REACT : WF__PT_SWEEP, from, to);
             p->now.cursor = (double)to;
-            if (to == p->tiles) r = wf__pt_after_sweep(p);
+            if (to == sweep) r = wf__pt_after_sweep(p);
         } else if (wf__pt_ends(p)) p->now.phase = WF__PT_DONE;
         else r = wf__pt_begin_level(p);
         if (r != WF_OK) return r;
@@ -23236,14 +24641,14 @@ wf_result wf_particles_resample(wf_particles *p)
     if (!p) return WF_ERROR_ARGUMENT;
     wf__pt_sums s = wf__pt_total(p, NULL);
     if (!s.positive) return wf__report(&p->report, WF_ERROR_NUMERIC, "particles: all %z weights are 0", p->n);
-    wf__pt_resample(p, &s);
-    return WF_OK;
+    return wf__pt_resample(p, &s, p->n);
 }
 
 /* moves: copy out */
 void wf_particles_get(const wf_particles *p, double *x, double *weights, double *log_weights)
 {
     wf__pt_sums s = wf__pt_total(p, NULL);
+    if (x) wf__pt_share_states(p);
     for (size_t i = 0; x && i < p->n; i++)
         for (int k = 0; k < p->dim; k++) x[i * (size_t)p->dim + (size_t)k] = (double)wf__pt_state(p, i / WF_LANES)[k * WF_LANES + (int)(i % WF_LANES)];
     if (weights) wf__pt_normal_weights(p, &s, weights);
@@ -23261,6 +24666,7 @@ wf_result wf_particles_mean(const wf_particles *p, void (*f)(void *user, const d
     const uint32_t *founder = p->older;
     wf__pt_sums s = wf__pt_total(p, NULL);
     wf_result r = !x || !family ? WF_ERROR_MEMORY : s.positive ? WF_OK : wf__fail(p->arena, WF_ERROR_NUMERIC, "particles: all %z weights are 0", p->n);
+    if (r == WF_OK) r = wf__pt_share_states(p);
     if (r == WF_OK) wf__pt_normal_weights(p, &s, w);
     for (size_t k = 0; k < c; k++) mean[k] = 0;
     for (int pass = 0; r == WF_OK && pass < (error ? 2 : 1); pass++)
@@ -23387,7 +24793,7 @@ wf_result wf_particles_store(wf_particles *p, wf_tensors *t)
 {
     wf__pt_part part[8];
     if (!p || !t) return WF_ERROR_ARGUMENT;
-    wf_result r = WF_OK;
+    wf_result r = wf__pt_share_states(p);
     for (int i = 0, n = wf__pt_parts(p, part); r == WF_OK && i < n; i++) {
         wf_array a = wf_array_of(part[i].data, part[i].dtype, 1, &part[i].count);
         r = wf_tensors_add(t, part[i].name, &a);
@@ -23468,7 +24874,7 @@ wf_t wf_escort_residual(wf_t b, wf_t energy, wf_t x, wf_t t, wf_t dF)
 /* ---- Weight paths ---- */
 #if !defined(WF_NO_WEIGHTFLOW) || !defined(WF_NO_BRIDGES)
 
-/* weight paths: check the snapshots */
+/* weight paths: check a snapshot */
 static wf_result wf__snapshot_check(wf_arena *A, const char *who, const wf_snapshots *s, int i, int counts)
 {
     double sum = 0;
@@ -23486,6 +24892,7 @@ static wf_result wf__snapshot_check(wf_arena *A, const char *who, const wf_snaps
     return sum > 0 ? (wf_result)WF_OK : wf__fail(A, WF_ERROR_DATA, "%s: all weights of snapshot %d are zero", who, i);
 }
 
+/* weight paths: check the snapshots */
 static wf_result wf__snapshots_check(wf_arena *A, const char *who, const wf_snapshots *s, int least, int counts)
 {
     if (!s || !s->times || !s->n || !s->x) return wf__fail(A, WF_ERROR_ARGUMENT, "%s: there are no snapshots", who);
@@ -23502,13 +24909,22 @@ static wf_result wf__snapshots_check(wf_arena *A, const char *who, const wf_snap
 #ifndef WF_NO_WEIGHTFLOW
 
 /* weight paths: define a path */
-enum { WF__PURPOSE_PATH = 250, WF__WPATH_TIMES = 255 };
+enum { WF__PURPOSE_PATH = 250, WF__WPATH_TIMES = 255, WF__WPATH_NODES = 64 };
+
+/* Neurons first...first+count-1 of a layer. Weights start at `start`, plus or minus `scale`. */
+typedef struct wf__wpath_nodes { char name[48]; int first, count, inputs; double start, scale; } wf__wpath_nodes;
 
 struct wf_weight_path {
     wf_arena *arena;
     wf_weight_path_desc desc;
     double start, end;
-    wf_weightflow net;            /* sizes and layout of the backbone; nothing else of it is used */
+    wf_weightflow net;            /* where plans are made; its neurons, features and size; nothing else of it is used */
+    wf__wpath_nodes nodes[WF__WPATH_NODES];
+    int groups, code, seen, outs; /* of nodes; numbers that stand for a number, and that a gated unit reads; outputs for each number */
+    double *units, shift;         /* edges [states + 1] or mean and deviation [2] of each column; the sum of the logarithms of their scales */
+    int scaled;
+
+/* weight paths: keep plans and room */
     int inputs, use;
     wf_params *curve, *field;
     wf_opt *opt[3];               /* of the curve, of matching, of tuning */
@@ -23529,8 +24945,501 @@ static double wf__wpath_share(const wf_weight_path *m, double t) { return (t - m
 /* tuning a field takes twice the times and four times the rows of an update of the curve */
 static int wf__wpath_most_times(const wf_weight_path *m) { int n = m->desc.field ? 2 * m->desc.times : m->desc.times; return n < WF__WPATH_TIMES ? n : WF__WPATH_TIMES; }
 static int wf__wpath_tell(const wf_weight_path *m, const char *what, double done, double total) { return m->desc.progress && m->desc.progress(m->desc.progress_user, what, done, total); }
+static int wf__wpath_bins(const wf_weight_path *m) { return m->desc.output == WF_OUTPUT_BINS || m->desc.output == WF_OUTPUT_LINEAR_BINS; }
+static int wf__wpath_edges(const wf_weight_path *m) { return m->desc.output == WF_OUTPUT_CATEGORICAL ? 0 : wf__wpath_bins(m) ? m->desc.states + 1 : 2; }
 
-/* weight paths: read the clock */
+/* weight paths: lay out the neurons */
+static void wf__wpath_nodes_add(wf_weight_path *m, int block, const char *name, int count, int inputs, double start, double scale)
+{
+    wf__wpath_nodes *n = &m->nodes[m->groups++];
+    if (block < 0) wf__format(n->name, sizeof n->name, "%s", name);
+    else wf__format(n->name, sizeof n->name, "%d_%s", block, name);
+    n->first = m->net.neurons;
+    n->count = count;
+    n->inputs = inputs;
+    n->start = start;
+    n->scale = scale;
+    m->net.neurons += count;
+    if (inputs >= m->net.features) m->net.features = inputs + 1;
+}
+
+/* weight paths: lay out a gated unit */
+static void wf__wpath_lay_gru(wf_weight_path *m)
+{
+    static const char *const gate[6] = { "ir_i", "iz_i", "in_i", "hr_h", "hz_h", "hn_h" };
+    int h = m->desc.hidden;
+    double scale = 1 / sqrt((double)h);
+    for (int l = 0; l < m->desc.layers; l++)
+        for (int k = 0; k < 6; k++) {
+            char name[32];
+            wf__format(name, sizeof name, "gru_layers_%d_%s", l, gate[k]);
+            wf__wpath_nodes_add(m, -1, name, h, k < 3 && !l ? m->seen : h, 0, scale);
+        }
+    wf__wpath_nodes_add(m, -1, "output_layer", m->outs, h, 0, scale);
+}
+
+/* weight paths: lay out a transformer */
+static void wf__wpath_lay_transformer(wf_weight_path *m)
+{
+    int w = m->desc.hidden, inner = m->desc.inner;
+    double scale = 1 / sqrt((double)w);
+    wf__wpath_nodes_add(m, -1, "read", w, m->code, 0, 1 / sqrt((double)m->code));
+    wf__wpath_nodes_add(m, -1, "place", m->desc.dim, w - 1, 0, 0.5);
+    for (int l = 0; l < m->desc.layers; l++) {
+        wf__wpath_nodes_add(m, l, "norm1", w, 1, 1, 0);
+        wf__wpath_nodes_add(m, l, "attention_in", 3 * w, w, 0, scale);
+        wf__wpath_nodes_add(m, l, "attention_out", w, w, 0, scale);
+        wf__wpath_nodes_add(m, l, "norm2", w, 1, 1, 0);
+        wf__wpath_nodes_add(m, l, "linear1", inner, w, 0, scale);
+        wf__wpath_nodes_add(m, l, "linear2", w, inner, 0, 1 / sqrt((double)inner));
+    }
+    if (!m->desc.post_norm) wf__wpath_nodes_add(m, -1, "norm", w, 1, 1, 0);
+    wf__wpath_nodes_add(m, -1, "output_layer", m->outs, w, 0, scale);
+}
+
+/* weight paths: lay out the backbone */
+static void wf__wpath_lay_mlp(wf_weight_path *m)
+{
+    int d = m->desc.dim, h = m->desc.hidden;
+    for (int l = 0; l < m->desc.layers; l++) wf__wpath_nodes_add(m, l, "hidden", h, l ? h : d * m->code, 0, 1 / sqrt((double)(l ? h : d * m->code)));
+    wf__wpath_nodes_add(m, -1, "output_layer", d * m->outs, h, 0, 1 / sqrt((double)h));
+}
+
+static void wf__wpath_lay(wf_weight_path *m)
+{
+    const wf_weight_path_desc *d = &m->desc;
+    int counts = d->output == WF_OUTPUT_CATEGORICAL;
+    m->code = counts ? wf__bits_of(d->states) : 1;
+    m->seen = m->code + (!counts && d->dim > 1 ? d->dim : 0);
+    m->outs = wf__wpath_bins(m) ? d->states + (d->output == WF_OUTPUT_LINEAR_BINS) : counts ? d->states : 3 * d->components;
+    if (d->backbone == WF_BACKBONE_GRU) wf__wpath_lay_gru(m);
+    else if (d->backbone == WF_BACKBONE_TRANSFORMER) wf__wpath_lay_transformer(m);
+    else wf__wpath_lay_mlp(m);
+    m->net.size = (size_t)m->net.neurons * (size_t)m->net.features;
+}
+
+/* weight paths: read numbers */
+static wf_t wf__wpath_see(const wf_weight_path *m, wf_t x) /* numbers of a state in the units of the output; as the network reads them */
+{
+    return wf__wpath_bins(m) ? wf_shift(wf_scale(x, 2 * sqrt(3.0) / m->desc.states), -sqrt(3.0)) : x;
+}
+
+static wf_t wf__wpath_codes(const wf_weight_path *m, wf_t x) /* [d, code] */
+{
+    int d[2] = { m->desc.dim, 1 };
+    return m->desc.output == WF_OUTPUT_CATEGORICAL ? wf_binary_code(x, m->code) : wf_reshape(wf__wpath_see(m, x), 2, d);
+}
+
+static wf_t wf__wpath_before(const wf_weight_path *m, wf_t x) /* row i: the code of number i - 1; row 0: zeros */
+{
+    wf_t codes = wf__wpath_codes(m, x);
+    int n = m->desc.dim;
+    return n > 1 ? wf_pad(wf_slice(codes, 0, 0, n - 1), 0, 1, 0) : wf_scale(codes, 0);
+}
+
+static wf_t wf__wpath_places(const wf_weight_path *m, wf_graph *g) /* a one in each row */
+{
+    int n = m->desc.dim, d[2] = { n, n };
+    double *one = (double *)wf_alloc(m->arena, (size_t)n * (size_t)n, sizeof *one);
+    for (int i = 0; one && i < n; i++) one[i * n + i] = 1;
+    return one ? wf_const_array(g, 2, d, one) : wf__none(g);
+}
+
+/* weight paths: the table of a gated unit */
+static wf_affine wf__wpath_affine(const wf_weight_path *m, wf_t tokens, int k) { return wf__flow_affine(&m->net, tokens, m->nodes[k].first, m->nodes[k].count, m->nodes[k].inputs); }
+
+static wf_sequence_weights wf__wpath_units_of(const wf_weight_path *m, wf_t tokens)
+{
+    wf_sequence_weights w;
+    int h = m->desc.hidden;
+    memset(&w, 0, sizeof w);
+    w.layers = m->desc.layers;
+    for (int l = 0; l < w.layers; l++) { /* three gates are neighbours, and make one matrix */
+        w.cell[l].in = wf__flow_affine(&m->net, tokens, m->nodes[6 * l].first, 3 * h, m->nodes[6 * l].inputs);
+        w.cell[l].state = wf__flow_affine(&m->net, tokens, m->nodes[6 * l + 3].first, 3 * h, h);
+    }
+    w.out = wf__wpath_affine(m, tokens, m->groups - 1);
+    return w;
+}
+
+static wf_t wf__wpath_placed(const wf_weight_path *m, wf_t before)
+{
+    wf_t both[2];
+    both[0] = before;
+    both[1] = wf__wpath_places(m, before.graph);
+    return m->seen > m->code ? wf_concat(both, 2, 1) : before;
+}
+
+/* weight paths: unroll a gated unit, or loop */
+static wf_t wf__wpath_gru_table(const wf_weight_path *m, wf_t tokens, wf_t x)
+{
+    wf_sequence_weights w = wf__wpath_units_of(m, tokens);
+    wf_t before = wf__wpath_placed(m, wf__wpath_before(m, x)), zero = wf__sequence_zero(x.graph, &w), h[4], start[4], row[8];
+    int n = m->desc.dim;
+    for (int k = 0; k < 4; k++) h[k] = zero;
+    for (int i = 0; i < n && n <= 8; i++) row[i] = wf__sequence_step(wf__row_of(before, i), h, &w);
+    if (n <= 8) return wf_stack(row, n);
+    wf_loop *l = wf_loop_begin(x.graph, n, WF_KEEP_CARRY);
+    if (!l) return wf__none(x.graph);
+    wf_sequence_weights in = wf__sequence_inside(l, &w);
+    wf_t code = wf_loop_each(l, before);
+    zero = wf_per_sample(zero);
+    for (int k = 0; k < w.layers; k++) h[k] = start[k] = wf_loop_carry(l, zero);
+    wf_t out = wf__sequence_step(code, h, &in);
+    for (int k = 0; k < w.layers; k++) wf_loop_next(l, start[k], h[k]);
+    return wf_loop_end(l) < 0 ? wf__none(x.graph) : wf_loop_stack(l, out);
+}
+
+/* weight paths: the table of a transformer */
+static wf_affine wf__wpath_norm(const wf_weight_path *m, wf_t tokens, int k)
+{
+    wf_affine w = wf__wpath_affine(m, tokens, k);
+    w.weight = wf_reshape(w.weight, 1, &m->desc.hidden);
+    return w;
+}
+
+static wf_t wf__wpath_transformer_table(const wf_weight_path *m, wf_t tokens, wf_t x)
+{
+    wf_transformer_desc d;
+    memset(&d, 0, sizeof d);
+    d.heads = m->desc.heads; d.width = m->desc.inner; d.pre_norm = !m->desc.post_norm; d.causal = 1;
+    wf_t t = wf_linear_with(wf_transpose(wf__wpath_before(m, x)), wf__wpath_affine(m, tokens, 0));
+    t = wf_add(t, wf_slice(wf_slice(tokens, 1, m->nodes[1].first, m->desc.dim), 0, 0, m->desc.hidden));
+    for (int l = 0; l < m->desc.layers; l++) {
+        int k = 2 + 6 * l;
+        wf_transformer_weights w;
+        w.norm1 = wf__wpath_norm(m, tokens, k); w.norm2 = wf__wpath_norm(m, tokens, k + 3);
+        w.attention.in = wf__wpath_affine(m, tokens, k + 1); w.attention.out = wf__wpath_affine(m, tokens, k + 2);
+        w.linear1 = wf__wpath_affine(m, tokens, k + 4); w.linear2 = wf__wpath_affine(m, tokens, k + 5);
+        t = wf_transformer_layer_with(t, &w, &d);
+    }
+    if (!m->desc.post_norm) t = wf_layer_norm_with(t, wf__wpath_norm(m, tokens, m->groups - 2), 0);
+    return wf_transpose(wf_linear_with(t, wf__wpath_affine(m, tokens, m->groups - 1)));
+}
+
+/* weight paths: mask a layer */
+static wf_t wf__wpath_masked(const wf_weight_path *m, wf_t weight, int layer)
+{
+    const wf__wpath_nodes *n = &m->nodes[layer];
+    int last = layer == m->groups - 1, top = m->desc.dim > 1 ? m->desc.dim - 1 : 1, h = m->desc.hidden, d[2];
+    double *mask = (double *)wf_alloc(m->arena, (size_t)n->count * (size_t)n->inputs, sizeof *mask);
+    d[0] = n->count; d[1] = n->inputs;
+    for (int o = 0; mask && o < n->count; o++)
+        for (int i = 0; i < n->inputs; i++) {
+            int from = layer ? 1 + i * top / h : 1 + i / m->code, to = last ? 1 + o / m->outs : 1 + o * top / h;
+            mask[(size_t)o * (size_t)n->inputs + (size_t)i] = last ? to > from : to >= from;
+        }
+    return mask ? wf_mul(weight, wf_const_array(weight.graph, 2, d, mask)) : wf__none(weight.graph);
+}
+
+/* weight paths: the table of a perceptron */
+static wf_t wf__wpath_mlp_table(const wf_weight_path *m, wf_t tokens, wf_t x)
+{
+    int n = m->desc.dim * m->code, d[2] = { m->desc.dim, m->outs };
+    wf_t t = wf_reshape(wf__wpath_codes(m, x), 1, &n);
+    for (int k = 0; k < m->groups; k++) {
+        wf_affine w = wf__wpath_affine(m, tokens, k);
+        w.weight = wf__wpath_masked(m, w.weight, k);
+        t = wf_linear_with(k ? wf_tanh(t) : t, w);
+    }
+    return wf_reshape(t, 2, d);
+}
+
+static wf_t wf__wpath_table(const wf_weight_path *m, wf_t tokens, wf_t x) /* [d, outs] */
+{
+    if (m->desc.backbone == WF_BACKBONE_TRANSFORMER) return wf__wpath_transformer_table(m, tokens, x);
+    return m->desc.backbone == WF_BACKBONE_MLP ? wf__wpath_mlp_table(m, tokens, x) : wf__wpath_gru_table(m, tokens, x);
+}
+
+/* weight paths: pick entries of a table */
+static wf_t wf__wpath_pick(const wf_weight_path *m, wf_t table, int outs, wf_t index) /* entry index[i] of row i of [d, outs] */
+{
+    int n = m->desc.dim, all = n * outs;
+    double first[100];
+    for (int i = 0; i < n; i++) first[i] = (double)i * outs;
+    return wf_take(wf_reshape(table, 1, &all), n > 1 ? wf_add(index, wf_const_array(index.graph, 1, &n, first)) : index);
+}
+
+static wf_t wf__wpath_constants(const wf_weight_path *m, wf_graph *g, int entries, double (*value)(const double *edges, int bins, int k)) /* [d, entries]: of the edges */
+{
+    int d[2];
+    size_t L = (size_t)m->desc.states;
+    d[0] = m->desc.dim;
+    d[1] = entries;
+    double *table = (double *)wf_alloc(m->arena, (size_t)d[0] * (size_t)entries, sizeof *table);
+    for (size_t i = 0; table && i < (size_t)d[0] * (size_t)entries; i++) table[i] = value(m->units + i / (size_t)entries * (L + 1), (int)L, (int)(i % (size_t)entries));
+    return table ? wf_const_array(g, 2, d, table) : wf__none(g);
+}
+
+/* weight paths: the density of a bin */
+static double wf__wpath_wide(const double *e, int L, int k) { return k < 0 || k >= L ? 0 : (e[k + 1] - e[k]) * L / (e[L] - e[0]); }
+static double wf__wpath_log_wide(const double *e, int L, int k) { return wf__log(wf__wpath_wide(e, L, k)); }
+static double wf__wpath_log_area(const double *e, int L, int k) { return wf__log(0.5 * (wf__wpath_wide(e, L, k - 1) + wf__wpath_wide(e, L, k))); }
+static double wf__wpath_right(const double *e, int L, int k) { return wf__wpath_wide(e, L, k) / (wf__wpath_wide(e, L, k - 1) + wf__wpath_wide(e, L, k)); }
+
+static wf_t wf__wpath_bin_each(const wf_weight_path *m, wf_t table, wf_t x)
+{
+    int L = m->desc.states;
+    wf_t cell = wf_min(wf_floor(x), wf_const(x.graph, L - 1));
+    if (m->desc.output == WF_OUTPUT_BINS) return wf__wpath_pick(m, wf_sub(wf_log_softmax(table, 1), wf__wpath_constants(m, x.graph, L, wf__wpath_log_wide)), L, cell);
+    wf_t f = wf_sub(x, cell), low = wf__wpath_pick(m, table, L + 1, cell), high = wf__wpath_pick(m, table, L + 1, wf_shift(cell, 1)), top = wf_stop(wf_max(low, high));
+    wf_t height = wf_add(wf_mul(wf_shift(wf_neg(f), 1), wf_exp(wf_sub(low, top))), wf_mul(f, wf_exp(wf_sub(high, top))));
+    wf_t area = wf_logsumexp(wf_add(table, wf__wpath_constants(m, x.graph, L + 1, wf__wpath_log_area)), 1);
+    return wf_sub(wf_add(wf_log(wf_shift(height, 1e-30)), top), area);
+}
+
+/* weight paths: the density of a mixture */
+static wf_t wf__wpath_log_scale(const wf_weight_path *m, wf_t raw) /* bent into its bounds */
+{
+    double low = wf__log(m->desc.narrowest), high = wf__log(3.0), half = 0.5 * (high - low), middle = 0.5 * (high + low);
+    return wf_shift(wf_scale(wf_tanh(wf_scale(wf_shift(raw, -middle), 1 / half)), half), middle);
+}
+
+static wf_t wf__wpath_mixture_each(const wf_weight_path *m, wf_t table, wf_t x)
+{
+    int K = m->desc.components, column[2] = { m->desc.dim, 1 };
+    wf_t log_scale = wf__wpath_log_scale(m, wf_slice(table, 1, 2 * K, K));
+    wf_t t = wf_mul(wf_sub(wf_reshape(x, 2, column), wf_slice(table, 1, K, K)), wf_exp(wf_neg(log_scale))), shape;
+    if (m->desc.output == WF_OUTPUT_LOGISTICS) shape = wf_neg(wf_add(wf_softplus(t), wf_softplus(wf_neg(t))));
+    else shape = wf_shift(wf_scale(wf_square(t), -0.5), -0.91893853320467274); /* log sqrt(2 pi) */
+    return wf_logsumexp(wf_add(wf_log_softmax(wf_slice(table, 1, 0, K), 1), wf_sub(shape, log_scale)), 1);
+}
+
+/* weight paths: the law of each number */
+static wf_t wf__wpath_each(const wf_weight_path *m, wf_t tokens, wf_t x) /* [d]: log-law of each number given those before */
+{
+    wf_t table;
+    if (m->desc.backbone == WF_BACKBONE_GRU && m->desc.output == WF_OUTPUT_CATEGORICAL) {
+        wf_sequence_weights w = wf__wpath_units_of(m, tokens);
+        return wf__wpath_pick(m, wf_sequence_with(x, &w, m->desc.dim <= 8).log_probs, m->outs, x);
+    }
+    table = wf__wpath_table(m, tokens, x);
+    if (m->desc.output == WF_OUTPUT_CATEGORICAL) return wf__wpath_pick(m, wf_log_softmax(table, 1), m->outs, x);
+    return wf__wpath_bins(m) ? wf__wpath_bin_each(m, table, x) : wf__wpath_mixture_each(m, table, x);
+}
+
+/* weight paths: throw a dart */
+static wf_t wf__wpath_dart(wf_t scores, wf_t u) /* which of [n], by their softmax and a uniform number [1] */
+{
+    int n = wf__missing(scores) ? 1 : wf__of(scores)->d[0];
+    wf_t sums = wf_cumsum(wf_softmax(scores, 0), 0, 0, 0);
+    return wf_min(wf_search(sums, wf_mul(u, wf_slice(sums, 0, n - 1, 1))), wf_const(scores.graph, n - 1));
+}
+
+/* weight paths: draw a number */
+/* row [outs]; area and right [states + 1]: of lines; the number [1] in the units of the output */
+static wf_t wf__wpath_draw(const wf_weight_path *m, wf_graph *g, wf_t row, wf_t area, wf_t right)
+{
+    int four = 4, K = m->desc.components;
+    wf_t u = wf_uniform(g, 1, &four, 1), pick = wf_slice(u, 0, 0, 1), place = wf_slice(u, 0, 1, 1);
+    switch (m->desc.output) {
+    case WF_OUTPUT_CATEGORICAL: return wf__wpath_dart(row, pick);
+    case WF_OUTPUT_BINS: return wf_add(wf__wpath_dart(row, pick), place);
+    case WF_OUTPUT_LINEAR_BINS: {
+        wf_t edge = wf__wpath_dart(wf_add(row, area), pick), far = wf_shift(wf_neg(wf_sqrt(place)), 1);
+        wf_t side = wf_lt(wf_slice(u, 0, 2, 1), wf_take(right, edge));
+        return wf_add(edge, wf_select(side, far, wf_neg(far)));
+    }
+    default: break;
+    }
+    wf_t k = wf__wpath_dart(wf_slice(row, 0, 0, K), pick), scale = wf_exp(wf__wpath_log_scale(m, wf_take(wf_slice(row, 0, 2 * K, K), k)));
+    int one = 1;
+    wf_t noise = m->desc.output == WF_OUTPUT_GAUSSIANS ? wf_normal(g, 1, &one, 2) : wf_sub(wf_log(place), wf_log1p(wf_neg(place)));
+    return wf_add(wf_take(wf_slice(row, 0, K, K), k), wf_mul(noise, scale));
+}
+
+/* weight paths: give edges to a loop */
+static void wf__wpath_draw_consts(const wf_weight_path *m, wf_graph *g, wf_loop *l, wf_t *area, wf_t *right)
+{
+    area->graph = right->graph = NULL;
+    area->id = right->id = 0;
+    if (m->desc.output != WF_OUTPUT_LINEAR_BINS) return;
+    *area = wf_loop_each(l, wf__wpath_constants(m, g, m->desc.states + 1, wf__wpath_log_area));
+    *right = wf_loop_each(l, wf__wpath_constants(m, g, m->desc.states + 1, wf__wpath_right));
+}
+
+/* weight paths: draw with a gated unit */
+static wf_t wf__wpath_gru_sample(const wf_weight_path *m, wf_graph *g, wf_t tokens)
+{
+    wf_sequence_weights w = wf__wpath_units_of(m, tokens);
+    wf_t start[4], h[4], row[2], area, right;
+    int one = 1, n = m->desc.dim;
+    wf_loop *l = wf_loop_begin(g, n, WF_KEEP_CARRY);
+    if (!l) return wf__none(g);
+    wf_sequence_weights in = wf__sequence_inside(l, &w);
+    wf_t last = wf_loop_carry(l, wf_per_sample(wf_full(g, 1, &one, 0))), zero = wf_per_sample(wf__sequence_zero(g, &w));
+    row[0] = last;
+    if (m->seen > m->code) row[1] = wf_loop_each(l, wf__wpath_places(m, g));
+    wf__wpath_draw_consts(m, g, l, &area, &right);
+    for (int k = 0; k < w.layers; k++) h[k] = start[k] = wf_loop_carry(l, zero);
+    wf_t scores = wf__sequence_step(m->seen > m->code ? wf_concat(row, 2, 0) : last, h, &in), next = wf__wpath_draw(m, wf_loop_body(l), scores, area, right);
+    wf_loop_next(l, last, wf__wpath_see(m, next));
+    for (int k = 0; k < w.layers; k++) wf_loop_next(l, start[k], h[k]);
+    return wf_loop_end(l) < 0 ? wf__none(g) : wf_reshape(wf_loop_stack(l, next), 1, &n);
+}
+
+/* weight paths: draw with a whole table */
+static wf_t wf__wpath_table_sample(const wf_weight_path *m, wf_graph *g, wf_t tokens)
+{
+    int n = m->desc.dim, d[2] = { 1, n };
+    wf_t area, right;
+    wf_loop *l = wf_loop_begin(g, n, WF_KEEP_CARRY);
+    if (!l) return wf__none(g);
+    wf_t inside = wf_loop_constant(l, tokens), x = wf_loop_carry(l, wf_per_sample(wf_full(g, 1, &n, 0))), turn = wf_loop_each(l, wf__wpath_places(m, g));
+    wf__wpath_draw_consts(m, g, l, &area, &right);
+    wf_t row = wf_reshape(wf_matmul(wf_reshape(turn, 2, d), wf__wpath_table(m, inside, x)), 1, &m->outs);
+    wf_t next = wf__wpath_draw(m, wf_loop_body(l), row, area, right);
+    wf_loop_next(l, x, wf_add(x, wf_mul(turn, next)));
+    return wf_loop_end(l) < 0 ? wf__none(g) : wf_loop_final(l, x);
+}
+
+static wf_t wf__wpath_draws(const wf_weight_path *m, wf_graph *g, wf_t tokens)
+{
+    if (m->desc.backbone != WF_BACKBONE_GRU) return wf__wpath_table_sample(m, g, tokens);
+    if (m->desc.output != WF_OUTPUT_CATEGORICAL) return wf__wpath_gru_sample(m, g, tokens);
+    wf_sequence_weights w = wf__wpath_units_of(m, tokens);
+    return wf_sequence_sample(g, &w, m->desc.dim, 1);
+}
+
+/* weight paths: measure a column */
+/* Add up f of column j over all times alike: moments of x - origin, or, with cells, shares of a grid. */
+static void wf__wpath_column(const wf_snapshots *s, int j, double sum[2], double low, double high, double *cell, int cells)
+{
+    for (int k = 0; k < s->count; k++) {
+        double total = 0, mean = sum[0];
+        const double *w = s->weight ? s->weight[k] : NULL;
+        for (size_t i = 0; i < s->n[k]; i++) total += w ? w[i] : 1;
+        for (size_t i = 0; i < s->n[k]; i++) {
+            double x = s->x[k][i * (size_t)s->dim + (size_t)j], part = (w ? w[i] : 1) / total / s->count;
+            if (!cell) sum[1] += part * (x - mean) * (x - mean);
+            else cell[(int)((x - low) / (high - low) * cells)] += part;
+        }
+    }
+}
+
+/* weight paths: find the range of a column */
+static void wf__wpath_range(const wf_snapshots *s, int j, double *low, double *high, double *mean)
+{
+    *low = HUGE_VAL; *high = -HUGE_VAL; *mean = 0;
+    for (int k = 0; k < s->count; k++) {
+        double total = 0, sum = 0;
+        for (size_t i = 0; i < s->n[k]; i++) {
+            double x = s->x[k][i * (size_t)s->dim + (size_t)j], w = s->weight && s->weight[k] ? s->weight[k][i] : 1;
+            if (x < *low) *low = x;
+            if (x > *high) *high = x;
+            total += w;
+            sum += w * x;
+        }
+        *mean += sum / total / s->count;
+    }
+}
+
+/* weight paths: cut a column */
+static void wf__wpath_cut(double *edge, int L, double low, double high, double *cell) /* edges from shares of 16 L cells */
+{
+    int cells = 16 * L, at = 0;
+    double sum = 0, run = 0;
+    for (int c = 0; c < cells; c++) { if (cell[c] * cells > 8) cell[c] = 8.0 / cells; sum += cell[c]; }
+    for (int c = 0; c < cells; c++) cell[c] = 0.5 * cell[c] / sum + 0.5 / cells;
+    for (int l = 1; l < L; l++) {
+        while (at < cells - 1 && run + cell[at] < (double)l / L) run += cell[at++];
+        edge[l] = low + (high - low) * (at + ((double)l / L - run) / cell[at]) / cells;
+    }
+    edge[0] = low;
+    edge[L] = high;
+}
+
+/* weight paths: choose units */
+static wf_result wf__wpath_unit(wf_weight_path *m, const wf_snapshots *s, int j)
+{
+    double low, high, sum[2] = { 0, 0 }, *unit = m->units + (size_t)j * (size_t)wf__wpath_edges(m);
+    int L = m->desc.states;
+    wf__wpath_range(s, j, &low, &high, &sum[0]);
+    if (!(high > low) || !wf__finite(high - low)) return wf__fail(m->arena, WF_ERROR_DATA, "weight path: number %d is %g in every sample: it has no density", j, low);
+    if (wf__wpath_bins(m)) {
+        double *cell = (double *)wf_alloc(m->arena, 16 * (size_t)L, sizeof *cell), spare = 0.02 * (high - low);
+        if (!cell) return wf__wpath_error(m);
+        wf__wpath_column(s, j, sum, low - spare, high + spare, cell, 16 * L);
+        wf__wpath_cut(unit, L, low - spare, high + spare, cell);
+        for (int l = 0; l < L; l++) if (!(unit[l + 1] > unit[l])) return wf__fail(m->arena, WF_ERROR_DATA, "weight path: number %d lies between %g and %g, too near to cut into %d bins", j, low, high, L);
+        return WF_OK;
+    }
+    wf__wpath_column(s, j, sum, low, high, NULL, 0);
+    unit[0] = sum[0];
+    unit[1] = sqrt(sum[1]);
+    return unit[1] > 0 ? (wf_result)WF_OK : wf__fail(m->arena, WF_ERROR_DATA, "weight path: number %d does not differ between samples with a weight", j);
+}
+
+/* weight paths: measure the units */
+static void wf__wpath_shift(wf_weight_path *m) /* densities: log of the user's unit in the network's */
+{
+    m->shift = 0;
+    for (int j = 0; j < m->desc.dim && m->units; j++) {
+        const double *u = m->units + (size_t)j * (size_t)wf__wpath_edges(m);
+        m->shift += wf__log(wf__wpath_bins(m) ? (u[m->desc.states] - u[0]) / m->desc.states : u[1]);
+    }
+    m->scaled = 1;
+}
+
+/* weight paths: change units */
+static double wf__wpath_in(const wf_weight_path *m, int j, double x) /* bins: the number of the bin and the place in it; -1 outside */
+{
+    if (!m->units) return x;
+    const double *u = m->units + (size_t)j * (size_t)wf__wpath_edges(m);
+    int low = 0, high = m->desc.states - 1;
+    if (!wf__wpath_bins(m)) return (x - u[0]) / u[1];
+    if (!(x >= u[0] && x <= u[high + 1])) return -1;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        if (u[middle] <= x) low = middle;
+        else high = middle - 1;
+    }
+    return low + (x - u[low]) / (u[low + 1] - u[low]);
+}
+
+/* weight paths: blur a row */
+static double wf__wpath_shown(const wf_weight_path *m, int j, double x, wf_rng *rng) /* as the network is shown it */
+{
+    double v = wf__wpath_in(m, j, x);
+    if (!m->units || !(m->desc.blur > 0)) return v;
+    double noise = m->desc.blur * wf_rng_normal(rng);
+    if (!wf__wpath_bins(m)) return v + noise;
+    const double *u = m->units + (size_t)j * (size_t)wf__wpath_edges(m);
+    double moved = wf__wpath_in(m, j, x + noise * (u[m->desc.states] - u[0]) / 6); /* the range stands for six deviations */
+    return moved < 0 ? v : moved;
+}
+
+static double wf__wpath_out(const wf_weight_path *m, int j, double v)
+{
+    if (!m->units) return v;
+    const double *u = m->units + (size_t)j * (size_t)wf__wpath_edges(m);
+    if (!wf__wpath_bins(m)) return u[0] + u[1] * v;
+    int l = v < 0 ? 0 : v >= m->desc.states ? m->desc.states - 1 : (int)v;
+    return u[l] + (v - l) * (u[l + 1] - u[l]);
+}
+
+/* weight paths: settle the units */
+const double *wf_weight_path_units(const wf_weight_path *m, int j) { return m && m->units && m->scaled && j >= 0 && j < m->desc.dim ? m->units + (size_t)j * (size_t)wf__wpath_edges(m) : NULL; }
+
+static wf_result wf__wpath_scale(wf_weight_path *m, const wf_snapshots *data)
+{
+    if (m->scaled || !m->units) return WF_OK;
+    wf_result r = wf__snapshots_check(m->arena, "weight path", data, 1, 0);
+    if (r == WF_OK && data->dim != m->desc.dim) r = wf__fail(m->arena, WF_ERROR_SHAPE, "weight path: states of %d numbers, but the data have %d", m->desc.dim, data->dim);
+    wf_mark mark = wf_arena_mark(m->arena);
+    for (int j = 0; r == WF_OK && j < m->desc.dim; j++) r = wf__wpath_unit(m, data, j);
+    wf_arena_reset(m->arena, mark);
+    if (r < 0) return r;
+    size_t least = data->n[0];
+    for (int k = 1; k < data->count; k++) if (data->n[k] < least) least = data->n[k];
+    if (m->desc.blur == 0) m->desc.blur = 0.5 * exp(-0.2 * wf__log((double)least));
+    wf__wpath_shift(m);
+    return WF_OK;
+}
+
+static wf_result wf__wpath_ready(const wf_weight_path *m) { return m->scaled || !m->units ? (wf_result)WF_OK : wf__fail(m->arena, WF_ERROR_ARGUMENT, "weight path: fit it first; it has no units yet"); }
+
+/* weight paths: evaluate B-splines */
 static void wf__wpath_splines(int n, double q, float *out)
 {
     double value[4] = { 1, 0, 0, 0 }, pieces = n - 3;
@@ -23552,6 +25461,7 @@ static void wf__wpath_splines(int n, double q, float *out)
     for (int k = 0; k < 4; k++) out[cell + k] = (float)value[k];
 }
 
+/* weight paths: read the clock */
 static void wf__wpath_clock(const wf_weight_path *m, double t, float *out)
 {
     double s = wf__wpath_share(m, t);
@@ -23573,6 +25483,26 @@ static wf_t wf__wpath_curve(wf_weight_path *m, wf_t clock)
     return wf_mlp(clock, "curve", &d);
 }
 
+/* weight paths: start the backbone */
+/* Weights of a fresh backbone. The components of a mixture begin side by side, between the mean and one and a half deviations on either side of it. */
+static void wf__wpath_fresh(const wf_weight_path *m, float *tokens)
+{
+    size_t columns = (size_t)m->net.neurons;
+    const wf__wpath_nodes *last = &m->nodes[m->groups - 1];
+    memset(tokens, 0, m->net.size * sizeof *tokens);
+    for (int k = 0; k < m->groups; k++)
+        for (int j = 0; j < m->nodes[k].count; j++)
+            for (int i = 0; i < m->nodes[k].inputs; i++) {
+                size_t at = (size_t)i * columns + (size_t)(m->nodes[k].first + j);
+                tokens[at] = (float)(m->nodes[k].start + m->nodes[k].scale * (2 * wf_uniform_at(m->desc.seed, at, 0, 0, WF__PURPOSE_INIT) - 1));
+            }
+    for (int j = 0, K = m->desc.components; j < last->count && !wf__wpath_bins(m) && m->desc.output != WF_OUTPUT_CATEGORICAL; j++) {
+        int o = j % m->outs - K;
+        tokens[(size_t)last->inputs * columns + (size_t)(last->first + j)] = (float)(o < 0 ? 0 : o < K ? 3 * (o + 0.5) / K - 1.5 : -0.5);
+    }
+}
+
+/* weight paths: start the curve */
 /* The curve begins as a constant, nearly: every time has the weights of a fresh backbone. */
 static void wf__wpath_begin(wf_weight_path *m, float *fresh)
 {
@@ -23580,10 +25510,10 @@ static void wf__wpath_begin(wf_weight_path *m, float *fresh)
     int spline = m->desc.curve == WF_CURVE_SPLINE;
     const wf_param_info *w = wf_params_entry(m->curve, wf_params_find(m->curve, spline ? "curve.points.weight" : "curve.2.weight"));
     int columns = w->d[1];
-    wf__flow_start(&m->net, fresh);
+    wf__wpath_fresh(m, fresh);
     for (size_t i = 0; i < m->net.size; i++) {
         int feature = (int)(i / (size_t)m->net.neurons), neuron = (int)(i % (size_t)m->net.neurons), real = 0;
-        for (int k = 0; k < WF__LAYERS; k++) if (neuron >= m->net.layer[k].first && neuron < m->net.layer[k].first + m->net.layer[k].count) real = feature <= m->net.layer[k].inputs;
+        for (int k = 0; k < m->groups; k++) if (neuron >= m->nodes[k].first && neuron < m->nodes[k].first + m->nodes[k].count) real = feature <= m->nodes[k].inputs;
         for (int j = 0; j < columns; j++) {
             float *p = data + w->offset + i * (size_t)columns + (size_t)j;
             *p = !real ? 0 : spline ? fresh[i] : 0.3f * *p;
@@ -23592,7 +25522,7 @@ static void wf__wpath_begin(wf_weight_path *m, float *fresh)
     }
 }
 
-/* weight paths: compile the curve and the likelihood */
+/* weight paths: compile the curve */
 static wf_result wf__wpath_compile(wf_weight_path *m)
 {
     int size = (int)m->net.size;
@@ -23609,11 +25539,17 @@ static wf_result wf__wpath_compile(wf_weight_path *m)
     return WF_OK;
 }
 
+/* weight paths: the likelihood of rows */
 static wf_t wf__wpath_log_prob(const wf_weight_path *m, wf_t tokens, wf_t x)
 {
-    wf_sequence_weights w = wf__flow_backbone(&m->net, tokens);
+    if (m->desc.backbone != WF_BACKBONE_GRU || m->desc.output != WF_OUTPUT_CATEGORICAL) return wf_sum(wf__wpath_each(m, tokens, x));
+    wf_sequence_weights w = wf__wpath_units_of(m, tokens);
     return wf_sequence_with(x, &w, m->desc.dim <= 8).logp;
 }
+
+/* weight paths: compile the likelihood */
+/* A Transformer of many tokens has tables of all pairs: fewer samples side by side, so that they stay near. */
+static int wf__wpath_tile(const wf_weight_path *m) { return m->desc.backbone == WF_BACKBONE_TRANSFORMER && m->desc.dim > 8 ? 16 : 64; }
 
 static wf_result wf__wpath_compile_like(wf_weight_path *m)
 {
@@ -23627,7 +25563,7 @@ static wf_result wf__wpath_compile_like(wf_weight_path *m)
     memset(&d, 0, sizeof d);
     d.out[0] = r->out;
     d.out[1] = r->in[2];
-    d.tile = 64;
+    d.tile = wf__wpath_tile(m);
     r->plan = wf_compile(m->arena, &d);
     int most = wf__wpath_most_times(m);
     m->like_ws = (wf_ws **)wf_alloc(m->arena, (size_t)most, sizeof *m->like_ws);
@@ -23654,7 +25590,7 @@ static wf_result wf__wpath_curve_at(wf_weight_path *m, double t, float *tokens)
     return r < 0 ? wf__fail(m->arena, r, "%s", wf_ws_report(m->make->ws)->text) : r;
 }
 
-/* weight paths: draw the rows of a time */
+/* weight paths: draw a row */
 static size_t wf__wpath_row(const wf_weight_path *m, int k, wf_rng *rng)
 {
     const wf_snapshots *s = m->data;
@@ -23669,6 +25605,7 @@ static size_t wf__wpath_row(const wf_weight_path *m, int k, wf_rng *rng)
     return low;
 }
 
+/* weight paths: draw the rows of a time */
 static void wf__wpath_like_task(void *context, int i)
 {
     wf_weight_path *m = (wf_weight_path *)context;
@@ -23679,7 +25616,7 @@ static void wf__wpath_like_task(void *context, int i)
     wf__rng_start(&rng, m->desc.seed, (uint32_t)m->step * 256u + (uint32_t)i, WF__PURPOSE_PATH);
     for (size_t r = 0; r < rows; r++) {
         const double *from = m->data->x[m->order[i]] + wf__wpath_row(m, m->order[i], &rng) * d;
-        for (size_t j = 0; j < d; j++) x[r * d + j] = (float)from[j];
+        for (size_t j = 0; j < d; j++) x[r * d + j] = (float)wf__wpath_shown(m, (int)j, from[j], &rng);
     }
     feeds[0] = wf_in(m->like->in[0], m->tokens + (size_t)i * m->net.size, 0);
     feeds[1] = wf_in(m->like->in[1], x, 0);
@@ -23711,6 +25648,7 @@ static wf_result wf__wpath_likelihood(wf_weight_path *m, int64_t step, uint32_t 
     return wf__finite(*loss) ? (wf_result)WF_OK : wf__fail(m->arena, WF_ERROR_NUMERIC, "weight path: the likelihood of update %I is not finite", step);
 }
 
+/* weight paths: update the curve */
 static wf_result wf__wpath_curve_weights(wf_weight_path *m, int n)
 {
     wf_feed feeds[2];
@@ -23737,18 +25675,31 @@ static wf_result wf__wpath_update(wf_weight_path *m, int64_t step, double *loss)
     return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt[0])->text) : r;
 }
 
+/* weight paths: look for what cannot be learned */
+static wf_result wf__wpath_possible(wf_weight_path *m, const wf_snapshots *data)
+{
+    for (int k = 0; k < data->count; k++) {
+        wf_result r = wf__wpath_inside(m, data->times[k]);
+        if (r < 0) return r;
+        for (size_t i = 0; i < data->n[k] * (size_t)data->dim; i++) {
+            int j = (int)(i % (size_t)data->dim);
+            double x = data->x[k][i];
+            if (wf__wpath_bins(m) && wf__wpath_in(m, j, x) < 0)
+                return wf__fail(m->arena, WF_ERROR_DATA, "weight path: time %g, row %z, number %d: %g is outside of all bins, which were cut for the first data", data->times[k], i / (size_t)data->dim, j, x);
+            if (!m->units && x >= m->desc.states)
+                return wf__fail(m->arena, WF_ERROR_DATA, "weight path: time %g, row %z, number %d: the count %g is not in 0..%d", data->times[k], i / (size_t)data->dim, j, x, m->desc.states - 1);
+        }
+    }
+    return WF_OK;
+}
+
 /* weight paths: accept the data */
 static wf_result wf__wpath_accept(wf_weight_path *m, const wf_snapshots *data)
 {
-    wf_result r = wf__snapshots_check(m->arena, "weight path", data, 1, 1);
+    wf_result r = wf__snapshots_check(m->arena, "weight path", data, 1, !m->units);
     if (r < 0) return r;
     if (data->dim != m->desc.dim) return wf__fail(m->arena, WF_ERROR_SHAPE, "weight path: states of %d numbers, but the data have %d", m->desc.dim, data->dim);
-    for (int k = 0; k < data->count; k++) {
-        if ((r = wf__wpath_inside(m, data->times[k])) < 0) return r;
-        for (size_t i = 0; i < data->n[k] * (size_t)data->dim; i++)
-            if (data->x[k][i] >= m->desc.states)
-                return wf__fail(m->arena, WF_ERROR_DATA, "weight path: time %g, row %z, number %d: the count %g is not in 0..%d", data->times[k], i / (size_t)data->dim, (int)(i % (size_t)data->dim), data->x[k][i], m->desc.states - 1);
-    }
+    if ((r = wf__wpath_possible(m, data)) < 0) return r;
     m->order = (int *)wf_alloc(m->arena, (size_t)data->count, sizeof *m->order);
     m->share = data->weight ? (double **)wf_alloc(m->arena, (size_t)data->count, sizeof *m->share) : NULL;
     for (int k = 0; data->weight && m->share && k < data->count; k++) {
@@ -23768,7 +25719,8 @@ wf_result wf_weight_path_fit(wf_weight_path *m, const wf_snapshots *data, double
 {
     if (!m) return WF_ERROR_ARGUMENT;
     wf_mark mark = wf_arena_mark(m->arena);
-    wf_result r = m->like ? (wf_result)WF_OK : wf__wpath_compile_like(m);
+    wf_result r = wf__wpath_scale(m, data);
+    if (r == WF_OK && !m->like) r = wf__wpath_compile_like(m);
     if (r == WF_OK) mark = wf_arena_mark(m->arena);
     if (r == WF_OK) r = wf__wpath_accept(m, data);
     int64_t begin = m->done[0], count = 0;
@@ -23781,7 +25733,7 @@ wf_result wf_weight_path_fit(wf_weight_path *m, const wf_snapshots *data, double
         if (m->done[0] >= m->desc.updates - (m->desc.updates - begin + 9) / 10) { sum += value; count++; }
     }
     if (r == WF_OK) wf__wpath_tell(m, "curve", m->desc.updates, m->desc.updates);
-    if (loss && r == WF_OK) *loss = count ? sum / (double)count : 0;
+    if (loss && r == WF_OK) *loss = count ? sum / (double)count + m->shift : 0;
     m->data = NULL;
     wf_arena_reset(m->arena, mark);
     return r;
@@ -23800,6 +25752,7 @@ typedef struct wf__wpath_field {
     int solved;
 } wf__wpath_field;
 
+/* weight paths: turn the clock */
 static int wf__wpath_has_field(const wf_weight_path *m) { return m->graph && m->done[1] >= m->desc.matching && m->field; }
 
 /* s of the first kind from the share of time, and back */
@@ -23852,27 +25805,28 @@ static wf_result wf__wpath_measure(wf_weight_path *m)
     return WF_OK;
 }
 
-/* weight paths: build the field */
-static wf_t wf__wpath_layer(wf_t x, const char *kind, int k, int out)
+/* weight paths: build a layer of the field */
+static wf_t wf__wpath_layer(const wf_weight_path *m, wf_t x, const char *kind, int k, int out)
 {
-    char name[96];
-    wf__format(name, sizeof name, "field.%s.%s", kind, wf__flow_layer_name[k]);
+    char name[128];
+    wf__format(name, sizeof name, "field.%s.%s", kind, m->nodes[k].name);
     return wf_linear(x, name, out, 1);
 }
 
+/* weight paths: build the field */
 static wf_t wf__wpath_velocity(wf_weight_path *m, wf_t state, wf_t clock)
 {
-    wf_t parts[WF__LAYERS], x, time;
+    wf_t parts[WF__WPATH_NODES], x, time;
     int width = m->desc.field_width, column[2], nodes[2];
     column[0] = nodes[0] = width;
     column[1] = 1;
     nodes[1] = m->net.neurons;
-    for (int k = 0; k < WF__LAYERS; k++) {
-        wf__flow_layer l = m->net.layer[k];
-        parts[k] = wf__wpath_layer(wf_slice(wf_slice(state, 1, l.first, l.count), 0, 0, l.inputs + 1), "in", k, width);
+    for (int k = 0; k < m->groups; k++) {
+        wf__wpath_nodes l = m->nodes[k];
+        parts[k] = wf__wpath_layer(m, wf_slice(wf_slice(state, 1, l.first, l.count), 0, 0, l.inputs + 1), "in", k, width);
     }
     time = wf_linear(wf_tanh(wf_linear(clock, "field.time.0", width, 1)), "field.time.1", width, 1);
-    x = wf_add(wf_concat(parts, WF__LAYERS, 1), wf_param(state.graph, "field.neurons", 2, nodes, WF_INIT_NORMAL, 0.1));
+    x = wf_add(wf_concat(parts, m->groups, 1), wf_param(state.graph, "field.neurons", 2, nodes, WF_INIT_NORMAL, 0.1));
     x = wf_add(x, wf_reshape(time, 2, column));
     for (int k = 0; k < m->desc.field_layers; k++) {
         char name[64];
@@ -23884,11 +25838,11 @@ static wf_t wf__wpath_velocity(wf_weight_path *m, wf_t state, wf_t clock)
         wf__format(name, sizeof name, "field.layers.%d", k);
         x = wf_transformer_layer(x, name, &d);
     }
-    for (int k = 0; k < WF__LAYERS; k++) {
-        wf__flow_layer l = m->net.layer[k];
-        parts[k] = wf_pad(wf__wpath_layer(wf_slice(x, 1, l.first, l.count), "out", k, l.inputs + 1), 0, 0, m->net.features - (l.inputs + 1));
+    for (int k = 0; k < m->groups; k++) {
+        wf__wpath_nodes l = m->nodes[k];
+        parts[k] = wf_pad(wf__wpath_layer(m, wf_slice(x, 1, l.first, l.count), "out", k, l.inputs + 1), 0, 0, m->net.features - (l.inputs + 1));
     }
-    return wf_concat(parts, WF__LAYERS, 1);
+    return wf_concat(parts, m->groups, 1);
 }
 
 /* weight paths: build the solution */
@@ -23962,6 +25916,7 @@ static wf_result wf__wpath_solve(wf_weight_path *m)
     return WF_OK;
 }
 
+/* weight paths: interpolate the solution */
 /* Which nodes stand for a time, and the weights of their states and slopes. */
 static void wf__wpath_hermite(const wf_weight_path *m, double t, float *const *of, float *at[4], float weight[4])
 {
@@ -23980,6 +25935,7 @@ static void wf__wpath_hermite(const wf_weight_path *m, double t, float *const *o
     weight[3] = (float)(u * u * (u - 1) / steps);
 }
 
+/* weight paths: find the weights of the field */
 static wf_result wf__wpath_field_at(wf_weight_path *m, double t, float *tokens)
 {
     wf__wpath_field *f = m->graph;
@@ -24008,7 +25964,7 @@ static wf_opt *wf__wpath_optimiser(wf_arena *A, wf_params *P, double rate, doubl
     return wf_opt_new(A, P, &o);
 }
 
-/* weight paths: match derivatives */
+/* weight paths: make a batch to match */
 enum { WF__WPATH_MATCHED = 16 };
 
 static wf_result wf__wpath_match_feed(wf_weight_path *m)
@@ -24037,6 +25993,7 @@ static wf_result wf__wpath_match_feed(wf_weight_path *m)
     return WF_OK;
 }
 
+/* weight paths: match derivatives */
 static wf_result wf__wpath_match(wf_weight_path *m, double *loss)
 {
     wf__wpath_field *f = m->graph;
@@ -24054,7 +26011,7 @@ static wf_result wf__wpath_match(wf_weight_path *m, double *loss)
     return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt[1])->text) : r;
 }
 
-/* weight paths: tune through the solver */
+/* weight paths: weigh the solution */
 static wf_result wf__wpath_field_weights(wf_weight_path *m, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -24064,6 +26021,7 @@ static wf_result wf__wpath_field_weights(wf_weight_path *m, int n)
     return WF_OK;
 }
 
+/* weight paths: tune through the solver */
 static wf_result wf__wpath_tune(wf_weight_path *m, double *loss)
 {
     wf__wpath_field *f = m->graph;
@@ -24118,7 +26076,7 @@ static wf_result wf__wpath_field_new(wf_weight_path *m)
     return m->opt[1] && m->opt[2] && wf_opt_freeze(m->opt[1], "start", 1) == WF_OK ? (wf_result)WF_OK : wf__wpath_error(m);
 }
 
-/* weight paths: fit the field */
+/* weight paths: make updates of a field */
 static wf_result wf__wpath_stage(wf_weight_path *m, int stage, int updates, const char *what, double *loss)
 {
     double value = 0;
@@ -24126,17 +26084,19 @@ static wf_result wf__wpath_stage(wf_weight_path *m, int stage, int updates, cons
         if (wf__wpath_tell(m, what, (double)m->done[stage], updates)) return WF_CANCELLED;
         wf_result r = stage == 1 ? wf__wpath_match(m, &value) : wf__wpath_tune(m, &value);
         if (r != WF_OK) return r;
-        if (loss) *loss = value;
+        if (loss) *loss = value + m->shift;
     }
     wf__wpath_tell(m, what, updates, updates);
     return WF_OK;
 }
 
+/* weight paths: fit the field */
 wf_result wf_weight_path_fit_field(wf_weight_path *m, const wf_snapshots *data, double *loss)
 {
     if (!m) return WF_ERROR_ARGUMENT;
     if (!m->desc.field) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weight path: the description has no field");
-    wf_result r = m->like ? (wf_result)WF_OK : wf__wpath_compile_like(m);
+    wf_result r = wf__wpath_scale(m, data);
+    if (r == WF_OK && !m->like) r = wf__wpath_compile_like(m);
     if (r == WF_OK) r = wf__wpath_field_new(m);
     wf_mark mark = wf_arena_mark(m->arena);
     if (r == WF_OK) r = wf__wpath_accept(m, data);
@@ -24174,22 +26134,35 @@ wf_result wf_weight_path_weights(wf_weight_path *m, const double *times, int n, 
 
 size_t wf_weight_path_size(const wf_weight_path *m) { return m ? m->net.size : 0; }
 
-/* weight paths: score states */
+/* weight paths: compile the scores */
 static wf_result wf__wpath_compile_score(wf_weight_path *m)
 {
     wf__flow_run *r = m->score ? NULL : wf__flow_run_new(&m->net, NULL);
-    wf_t each[100];
     if (m->score) return WF_OK;
     if (!r) return wf__wpath_error(m);
     r->in[0] = wf__flow_tokens(&m->net, r->g, "tokens");
     r->in[1] = wf_input(r->g, "x", m->desc.dim);
-    wf_sequence_weights w = wf__flow_backbone(&m->net, r->in[0]);
-    wf_t laws = wf_sequence_with(r->in[1], &w, m->desc.dim <= 8).log_probs;
-    for (int i = 0; i < m->desc.dim; i++) each[i] = wf_take(wf_reshape(wf_slice(laws, 0, i, 1), 1, &m->desc.states), wf_slice(r->in[1], 0, i, 1));
-    r->out = wf_concat(each, m->desc.dim, 0);
-    if (!wf__flow_compile(&m->net, r, 0, 64)) return wf__wpath_error(m);
+    r->out = wf__wpath_each(m, r->in[0], r->in[1]);
+    if (!wf__flow_compile(&m->net, r, 0, wf__wpath_tile(m))) return wf__wpath_error(m);
     m->score = r;
     return WF_OK;
+}
+
+static wf_result wf__wpath_check(const wf_weight_path *m, const double *x, size_t n)
+{
+    size_t d = (size_t)m->desc.dim;
+    for (size_t i = 0; i < n * d; i++) {
+        if (m->units && !wf__finite(x[i])) return wf__fail(m->arena, WF_ERROR_DATA, "weight path: state %z, number %d is not finite", i / d, (int)(i % d));
+        if (!m->units && !(x[i] >= 0 && x[i] < m->desc.states && x[i] == floor(x[i]))) return wf__fail(m->arena, WF_ERROR_DATA, "weight path: state %z, number %d: %g is not a count in 0..%d", i / d, (int)(i % d), x[i], m->desc.states - 1);
+    }
+    return wf__wpath_ready(m);
+}
+
+/* weight paths: score states */
+static double wf__wpath_log_unit(const wf_weight_path *m, size_t j)
+{
+    const double *u = m->units ? m->units + j * (size_t)wf__wpath_edges(m) : NULL;
+    return !u ? 0 : wf__log(wf__wpath_bins(m) ? (u[m->desc.states] - u[0]) / m->desc.states : u[1]);
 }
 
 wf_result wf_weight_path_log_prob(wf_weight_path *m, double time, const double *x, size_t n, double *out, double *each)
@@ -24198,24 +26171,35 @@ wf_result wf_weight_path_log_prob(wf_weight_path *m, double time, const double *
     if (!m || !x || !out) return WF_ERROR_ARGUMENT;
     size_t d = (size_t)m->desc.dim;
     float batch[ROWS * 100], value[ROWS * 100];
-    for (size_t i = 0; i < n * d; i++) if (!(x[i] >= 0 && x[i] < m->desc.states && x[i] == floor(x[i]))) return wf__fail(m->arena, WF_ERROR_DATA, "weight path: state %z, number %d: %g is not a count in 0..%d", i / d, (int)(i % d), x[i], m->desc.states - 1);
-    if (wf__wpath_compile_score(m) < 0 || wf_weight_path_weights(m, &time, 1, m->tokens) < 0) return wf__wpath_error(m);
+    if (wf__wpath_check(m, x, n) < 0 || wf__wpath_compile_score(m) < 0 || wf_weight_path_weights(m, &time, 1, m->tokens) < 0) return wf__wpath_error(m);
     for (size_t at = 0; at < n; at += ROWS) {
         size_t rows = n - at < (size_t)ROWS ? n - at : (size_t)ROWS;
         wf_feed feeds[3];
-        for (size_t i = 0; i < rows * d; i++) batch[i] = (float)x[at * d + i];
+        for (size_t i = 0; i < rows * d; i++) { double v = wf__wpath_in(m, (int)(i % d), x[at * d + i]); batch[i] = (float)(wf__wpath_bins(m) && v < 0 ? 0 : v); }
         feeds[0] = wf_in(m->score->in[0], m->tokens, 0);
         feeds[1] = wf_in(m->score->in[1], batch, 0);
         feeds[2] = wf_out(m->score->out, value, 0);
         wf_result r = wf_run(m->score->plan, m->score->ws, feeds, 3, rows);
         if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->score->ws)->text);
-        for (size_t i = 0; i < rows; i++) {
-            double sum = 0;
-            for (size_t j = 0; j < d; j++) sum += (double)value[i * d + j];
-            for (size_t j = 0; each && j < d; j++) each[(at + i) * d + j] = (double)value[i * d + j];
-            out[at + i] = sum;
+        for (size_t i = 0; i < rows * d; i++) {
+            double v = wf__wpath_bins(m) && wf__wpath_in(m, (int)(i % d), x[at * d + i]) < 0 ? -HUGE_VAL : (double)value[i] - wf__wpath_log_unit(m, i % d);
+            if (each) each[at * d + i] = v;
+            out[at + i / d] = i % d ? out[at + i / d] + v : v;
         }
     }
+    return WF_OK;
+}
+
+/* weight paths: compile the draws */
+static wf_result wf__wpath_compile_draw(wf_weight_path *m)
+{
+    wf__flow_run *r = m->draw ? NULL : wf__flow_run_new(&m->net, NULL);
+    if (m->draw) return WF_OK;
+    if (!r) return wf__wpath_error(m);
+    r->in[0] = wf__flow_tokens(&m->net, r->g, "tokens");
+    r->out = wf__wpath_draws(m, r->g, r->in[0]);
+    if (!wf__flow_compile(&m->net, r, 0, wf__wpath_tile(m))) return wf__wpath_error(m);
+    m->draw = r;
     return WF_OK;
 }
 
@@ -24226,16 +26210,7 @@ wf_result wf_weight_path_sample(wf_weight_path *m, double time, size_t n, uint64
     if (!m || !out) return WF_ERROR_ARGUMENT;
     size_t d = (size_t)m->desc.dim;
     float value[ROWS * 100];
-    if (!m->draw) {
-        wf__flow_run *r = wf__flow_run_new(&m->net, NULL);
-        if (!r) return wf__wpath_error(m);
-        r->in[0] = wf__flow_tokens(&m->net, r->g, "tokens");
-        wf_sequence_weights w = wf__flow_backbone(&m->net, r->in[0]);
-        r->out = wf_sequence_sample(r->g, &w, m->desc.dim, 1);
-        if (!wf__flow_compile(&m->net, r, 0, 64)) return wf__wpath_error(m);
-        m->draw = r;
-    }
-    if (wf_weight_path_weights(m, &time, 1, m->tokens) < 0) return wf__wpath_error(m);
+    if (wf__wpath_ready(m) < 0 || wf__wpath_compile_draw(m) < 0 || wf_weight_path_weights(m, &time, 1, m->tokens) < 0) return wf__wpath_error(m);
     for (size_t at = 0; at < n; at += ROWS) {
         size_t rows = n - at < (size_t)ROWS ? n - at : (size_t)ROWS;
         wf_feed feeds[2];
@@ -24244,22 +26219,44 @@ wf_result wf_weight_path_sample(wf_weight_path *m, double time, size_t n, uint64
         wf_ws_noise(m->draw->ws, seed, (uint32_t)(at / ROWS));
         wf_result r = wf_run(m->draw->plan, m->draw->ws, feeds, 2, rows);
         if (r < 0) return wf__fail(m->arena, r, "%s", wf_ws_report(m->draw->ws)->text);
-        for (size_t i = 0; i < rows * d; i++) out[at * d + i] = (double)value[i];
+        for (size_t i = 0; i < rows * d; i++) out[at * d + i] = wf__wpath_out(m, (int)(i % d), (double)value[i]);
     }
     return WF_OK;
 }
 
-/* weight paths: settle the description */
+/* weight paths: settle the backbone */
 static void wf__wpath_default(int *value, int otherwise) { if (!*value) *value = otherwise; }
 
+static wf_result wf__wpath_settle_net(wf_arena *A, wf_weight_path_desc *d)
+{
+    if ((unsigned)d->backbone > 2 || (unsigned)d->output > 4) return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: there is no backbone %d (0..2) or no output %d (0..4)", d->backbone, d->output);
+    int bins = d->output == WF_OUTPUT_BINS || d->output == WF_OUTPUT_LINEAR_BINS, mixture = d->output > WF_OUTPUT_LINEAR_BINS, gru = d->backbone == WF_BACKBONE_GRU, transformer = d->backbone == WF_BACKBONE_TRANSFORMER;
+    if (bins) wf__wpath_default(&d->states, 64);
+    if (mixture) { d->states = 0; wf__wpath_default(&d->components, 8); if (d->narrowest == 0) d->narrowest = 0.01; }
+    else { d->components = 0; d->narrowest = 0; }
+    if (d->dim < 1 || d->dim > 100 || (!mixture && (d->states < 2 || d->states > 4096))) return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: %d numbers (1..100) of %d states (2..4096)", d->dim, d->states);
+    if (mixture && (d->components < 1 || d->components > 64 || !(d->narrowest > 0 && d->narrowest < 1))) return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: a mixture of %d components (1..64), none narrower than %g (above 0, below 1)", d->components, d->narrowest);
+    if (d->output == WF_OUTPUT_CATEGORICAL) d->blur = 0;
+    if (!(d->blur <= 1)) return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: a blur of %g (at most 1)", d->blur);
+    wf__wpath_default(&d->hidden, gru ? 8 : transformer ? 16 : d->dim > 32 ? d->dim : 32);
+    wf__wpath_default(&d->layers, gru ? 1 : 2);
+    if (d->hidden < 2 - gru || d->hidden > 256 || d->layers < 1 || d->layers > (gru ? 4 : 8)) return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: a backbone of %d layers (1..%d) with %d hidden units (%d..256)", d->layers, gru ? 4 : 8, d->hidden, 2 - gru);
+    if (!transformer) { d->heads = d->inner = d->post_norm = 0; return WF_OK; }
+    wf__wpath_default(&d->heads, d->hidden % 4 ? 1 : 4);
+    wf__wpath_default(&d->inner, 2 * d->hidden);
+    if (d->heads < 1 || d->hidden % d->heads || d->inner < 1 || d->inner > 4096 || (unsigned)d->post_norm > 1) return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: a Transformer of %d hidden units, %d heads (which must divide them), %d inside (1..4096)", d->hidden, d->heads, d->inner);
+    return WF_OK;
+}
+
+/* weight paths: settle the description */
 static wf_result wf__wpath_settle(wf_arena *A, wf_weight_path_desc *d, double start, double end)
 {
-    if (d->dim < 1 || d->dim > 100 || d->states < 2 || d->states > 4096) return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: %d numbers (1..100) of %d states (2..4096)", d->dim, d->states);
+    wf_result r = wf__wpath_settle_net(A, d);
+    if (r < 0) return r;
     if (!wf__finite(start) || !wf__finite(end) || !(start < end)) return wf__fail(A, WF_ERROR_DATA, "weight path: from time %g to %g", start, end);
-    if (d->hidden < 0 || d->hidden > 256 || (unsigned)d->curve > 1 || (unsigned)d->field > 2 || d->width < 0 || d->width > 4096 || (d->knots && (d->knots < 4 || d->knots > 256)) || d->updates < 0 || d->times < 0 || d->times > WF__WPATH_TIMES ||
+    if ((unsigned)d->curve > 1 || (unsigned)d->field > 2 || d->width < 0 || d->width > 4096 || (d->knots && (d->knots < 4 || d->knots > 256)) || d->updates < 0 || d->times < 0 || d->times > WF__WPATH_TIMES ||
         d->rows < 0 || d->rows > 65536 || !(d->rate >= 0) || d->field_width < 0 || d->field_layers < 0 || d->field_layers > 16 || d->field_heads < 0 || d->feed_forward < 0 || d->matching < 0 || d->steps < 0 || d->steps > 1000)
         return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: a size of the description is out of range (hidden %d, width %d, knots %d, times %d, rows %d, steps %d)", d->hidden, d->width, d->knots, d->times, d->rows, d->steps);
-    wf__wpath_default(&d->hidden, 8);
     wf__wpath_default(&d->width, 64);
     wf__wpath_default(&d->knots, 10);
     wf__wpath_default(&d->updates, 5000);
@@ -24286,9 +26283,9 @@ wf_weight_path *wf_weight_path_new(wf_arena *A, const wf_weight_path_desc *desc,
     if (wf__wpath_settle(A, &m->desc, start, end) < 0) return NULL;
     m->start = start;
     m->end = end;
-    wf_weightflow_desc *n = &m->net.desc;
-    n->species = m->desc.dim; n->states = m->desc.states; n->hidden = m->desc.hidden; n->seed = m->desc.seed; n->threads = m->desc.threads; n->parallel = m->desc.parallel;
-    wf__flow_layout(&m->net);
+    m->net.desc.threads = m->desc.threads;
+    m->net.desc.parallel = m->desc.parallel;
+    wf__wpath_lay(m);
     m->inputs = m->desc.curve == WF_CURVE_SPLINE ? m->desc.knots : 3;
     size_t times = (size_t)wf__wpath_most_times(m), size = m->net.size, rows = (size_t)m->desc.rows * (m->desc.field ? 4 : 1);
     m->clock = (float *)wf_alloc(A, times * (size_t)m->inputs, sizeof *m->clock);
@@ -24296,6 +26293,7 @@ wf_weight_path *wf_weight_path_new(wf_arena *A, const wf_weight_path_desc *desc,
     m->cotangent = (float *)wf_alloc(A, times * size, sizeof *m->cotangent);
     m->rows = (float *)wf_alloc(A, times * rows * (size_t)m->desc.dim, sizeof *m->rows);
     m->loss = (float *)wf_alloc(A, times, sizeof *m->loss);
+    if (wf__wpath_edges(m) && !(m->units = (double *)wf_alloc(A, (size_t)m->desc.dim * (size_t)wf__wpath_edges(m), sizeof *m->units))) return NULL;
     m->curve = wf_params_new(A, m->desc.seed + 11, WF_F32);
     if (!m->clock || !m->tokens || !m->cotangent || !m->rows || !m->loss || !m->curve || wf__wpath_compile(m) < 0) return NULL;
     wf__wpath_begin(m, m->tokens);
@@ -24303,6 +26301,7 @@ wf_weight_path *wf_weight_path_new(wf_arena *A, const wf_weight_path_desc *desc,
     return m->opt[0] ? m : NULL;
 }
 
+/* weight paths: look at a path */
 const wf_weight_path_desc *wf_weight_path_about(const wf_weight_path *m) { return m ? &m->desc : NULL; }
 wf_params *wf_weight_path_params(wf_weight_path *m) { return m ? m->curve : NULL; }
 
@@ -24312,10 +26311,10 @@ void wf_weight_path_progress(const wf_weight_path *m, int64_t updates[3], double
     if (m && span) { span[0] = m->start; span[1] = m->end; }
 }
 
-/* weight paths: save a path */
+/* weight paths: list what a file says */
 #ifndef WF_NO_STDIO
 typedef struct wf__wpath_entry { const char *name; int *value; } wf__wpath_entry;
-enum { WF__WPATH_ENTRIES = 15 };
+enum { WF__WPATH_ENTRIES = 15, WF__WPATH_MORE = 7 };
 
 static void wf__wpath_entries(wf_weight_path_desc *d, wf__wpath_entry *e)
 {
@@ -24326,27 +26325,47 @@ static void wf__wpath_entries(wf_weight_path_desc *d, wf__wpath_entry *e)
     for (int i = 0; i < WF__WPATH_ENTRIES; i++) { e[i].name = name[i]; e[i].value = value[i]; }
 }
 
-static wf_opt *wf__wpath_current(const wf_weight_path *m) { return m->opt[!m->graph ? 0 : m->done[1] < m->desc.matching ? 1 : 2]; }
+static void wf__wpath_more(wf_weight_path_desc *d, wf__wpath_entry *e)
+{
+    static const char *const name[WF__WPATH_MORE] = { "backbone", "layers", "heads", "inner", "post_norm", "output", "components" };
+    int *value[WF__WPATH_MORE];
+    value[0] = &d->backbone; value[1] = &d->layers; value[2] = &d->heads; value[3] = &d->inner; value[4] = &d->post_norm; value[5] = &d->output; value[6] = &d->components;
+    for (int i = 0; i < WF__WPATH_MORE; i++) { e[i].name = name[i]; e[i].value = value[i]; }
+}
 
+static int wf__wpath_plain(const wf_weight_path_desc *d) { return d->backbone == WF_BACKBONE_GRU && d->output == WF_OUTPUT_CATEGORICAL && d->layers == 1; }
+static wf_opt *wf__wpath_current(const wf_weight_path *m) { return m->opt[!m->graph ? 0 : m->done[1] < m->desc.matching ? 1 : 2]; }
+#endif
+
+/* weight paths: store a path */
+#ifndef WF_NO_STDIO
 static wf_result wf__wpath_store(wf_weight_path *m, wf_tensors *t, double *numbers)
 {
     wf__wpath_entry e[WF__WPATH_ENTRIES];
+    int plain = wf__wpath_plain(&m->desc);
     wf__wpath_entries(&m->desc, e);
-    wf_result r = wf_tensors_note(t, "format", "weight path 1");
+    wf_result r = wf_tensors_note(t, "format", plain ? "weight path 1" : "weight path 2");
     for (int i = 0; r == WF_OK && i < WF__WPATH_ENTRIES; i++) wf__flow_note(t, e[i].name, *e[i].value);
+    wf__wpath_more(&m->desc, e);
+    for (int i = 0; r == WF_OK && !plain && i < WF__WPATH_MORE; i++) wf__flow_note(t, e[i].name, *e[i].value);
     wf__flow_note(t, "matching", m->desc.matching);
     wf__flow_note(t, "tuning", m->desc.tuning);
     for (int i = 0; i < 3; i++) numbers[i] = (double)m->done[i];
     numbers[3] = m->start; numbers[4] = m->end; numbers[5] = m->desc.rate;
     numbers[6] = (double)(m->desc.seed >> 32); numbers[7] = (double)(m->desc.seed & 0xFFFFFFFFu); numbers[8] = m->graph != NULL;
-    wf__flow_add(t, "path", numbers, WF_DTYPE_F64, 9, 0, 0);
+    numbers[9] = m->desc.narrowest; numbers[10] = m->desc.blur;
+    wf__flow_add(t, "path", numbers, WF_DTYPE_F64, plain ? 9 : 11, 0, 0);
+    if (m->units && m->scaled) wf__flow_add(t, "units", m->units, WF_DTYPE_F64, (size_t)m->desc.dim, (size_t)wf__wpath_edges(m), 0);
     if (r == WF_OK && m->graph) r = wf_params_store(m->curve, t);
     return r == WF_OK ? wf_opt_store(wf__wpath_current(m), t) : r;
 }
+#endif
 
+/* weight paths: save a path */
+#ifndef WF_NO_STDIO
 wf_result wf_weight_path_save(wf_weight_path *m, const char *file)
 {
-    double numbers[9];
+    double numbers[11];
     if (!m || !file) return WF_ERROR_ARGUMENT;
     wf_mark mark = wf_arena_mark(m->arena);
     wf_tensors *t = wf_tensors_new(m->arena);
@@ -24357,7 +26376,26 @@ wf_result wf_weight_path_save(wf_weight_path *m, const char *file)
 }
 #endif
 
-/* weight paths: load a path */
+/* weight paths: take the units */
+#ifndef WF_NO_STDIO
+static wf_result wf__wpath_take_units(wf_weight_path *m, const wf_tensors *t)
+{
+    size_t n = (size_t)wf__wpath_edges(m), all = (size_t)m->desc.dim * n;
+    if (!m->units || !wf_tensors_find(t, "units")) return m->units && m->done[0] ? wf__fail(m->arena, WF_ERROR_FORMAT, "weight path: the file has no units") : (wf_result)WF_OK;
+    const wf_array *a = wf__flow_tensor(m->arena, t, "units", WF_DTYPE_F64, all);
+    if (!a) return wf__wpath_error(m);
+    memcpy(m->units, a->data, all * sizeof *m->units);
+    for (size_t i = 0; i < all; i++) {
+        const double *u = m->units + i;
+        int good = wf__finite(*u) && (wf__wpath_bins(m) ? i % n == 0 || (*u > u[-1] && wf__finite(*u - u[-1])) : i % n == 0 || *u > 0);
+        if (!good) return wf__fail(m->arena, WF_ERROR_FORMAT, "weight path: number %z of the units in the file is %g", i, *u);
+    }
+    wf__wpath_shift(m);
+    return WF_OK;
+}
+#endif
+
+/* weight paths: read what a file says */
 #ifndef WF_NO_STDIO
 static int wf__wpath_about_signed(wf_arena *A, const wf_tensors *t, const char *key)
 {
@@ -24365,26 +26403,37 @@ static int wf__wpath_about_signed(wf_arena *A, const wf_tensors *t, const char *
     return text && text[0] == '-' ? -1 : wf__flow_about(A, t, key);
 }
 
-static wf_weight_path *wf__wpath_restore(wf_arena *A, const wf_tensors *t, const wf_weight_path_desc *desc)
+static void wf__wpath_restore_desc(wf_arena *A, const wf_tensors *t, wf_weight_path_desc *d, int plain)
+{
+    wf__wpath_entry e[WF__WPATH_ENTRIES];
+    wf__wpath_entries(d, e);
+    for (int i = 0; i < WF__WPATH_ENTRIES; i++) if (i + 1 < WF__WPATH_ENTRIES || !d->updates) *e[i].value = wf__flow_about(A, t, e[i].name);
+    wf__wpath_more(d, e);
+    for (int i = 0; i < WF__WPATH_MORE; i++) *e[i].value = plain ? 0 : wf__flow_about(A, t, e[i].name);
+    if (!d->matching) d->matching = wf__flow_about(A, t, "matching");
+    if (!d->tuning) d->tuning = wf__wpath_about_signed(A, t, "tuning");
+}
+
+/* weight paths: load a path */
+static wf_weight_path *wf__wpath_restore(wf_arena *A, const wf_tensors *t, const wf_weight_path_desc *desc, int plain)
 {
     wf_weight_path_desc d;
-    wf__wpath_entry e[WF__WPATH_ENTRIES];
     memset(&d, 0, sizeof d);
     if (desc) d = *desc;
-    wf__wpath_entries(&d, e);
-    const wf_array *numbers = wf__flow_tensor(A, t, "path", WF_DTYPE_F64, 9);
-    for (int i = 0; i < WF__WPATH_ENTRIES; i++) if (i + 1 < WF__WPATH_ENTRIES || !d.updates) *e[i].value = wf__flow_about(A, t, e[i].name);
-    if (!d.matching) d.matching = wf__flow_about(A, t, "matching");
-    if (!d.tuning) d.tuning = wf__wpath_about_signed(A, t, "tuning");
+    int n = plain ? 9 : 11;
+    const wf_array *numbers = wf__flow_tensor(A, t, "path", WF_DTYPE_F64, (size_t)n);
+    wf__wpath_restore_desc(A, t, &d, plain);
     if (A->report.code < 0 || !numbers) return NULL;
     const double *v = (const double *)numbers->data;
-    for (int i = 0; i < 9; i++) if (!wf__finite(v[i]) || (i != 3 && i != 4 && (v[i] < 0 || v[i] > 4294967295.0))) { wf__fail(A, WF_ERROR_FORMAT, "weight path: number %d of the file is %g", i, v[i]); return NULL; }
+    for (int i = 0; i < n; i++) if (!wf__finite(v[i]) || (i != 3 && i != 4 && i != 10 && (v[i] < 0 || v[i] > 4294967295.0))) { wf__fail(A, WF_ERROR_FORMAT, "weight path: number %d of the file is %g", i, v[i]); return NULL; }
     d.rate = v[5];
     d.seed = ((uint64_t)v[6] << 32) | (uint64_t)v[7];
+    d.narrowest = plain ? 0 : v[9];
+    d.blur = plain ? 0 : v[10];
     wf_weight_path *m = wf_weight_path_new(A, &d, v[3], v[4]);
     if (!m || (v[8] != 0 && wf_params_take(m->curve, t) < 0) || (v[8] != 0 && wf__wpath_field_new(m) < 0)) return NULL;
     for (int i = 0; i < 3; i++) m->done[i] = (int64_t)v[i];
-    return wf_opt_take(wf__wpath_current(m), t) < 0 ? NULL : m;
+    return wf__wpath_take_units(m, t) < 0 || wf_opt_take(wf__wpath_current(m), t) < 0 ? NULL : m;
 }
 
 wf_weight_path *wf_weight_path_load(wf_arena *A, const char *file, const wf_weight_path_desc *desc)
@@ -24392,8 +26441,9 @@ wf_weight_path *wf_weight_path_load(wf_arena *A, const char *file, const wf_weig
     if (!A || !file) return NULL;
     wf_tensors *t = wf_tensors_read(A, file);
     const char *format = t ? wf_tensors_about(t, "format") : NULL;
-    if (t && (!format || strcmp(format, "weight path 1"))) wf__fail(A, WF_ERROR_FORMAT, "weight path: %s is not the file of a weight path", file);
-    return A->report.code < 0 || !t ? NULL : wf__wpath_restore(A, t, desc);
+    int plain = format && !strcmp(format, "weight path 1");
+    if (t && !plain && (!format || strcmp(format, "weight path 2"))) wf__fail(A, WF_ERROR_FORMAT, "weight path: %s is not the file of a weight path", file);
+    return A->report.code < 0 || !t ? NULL : wf__wpath_restore(A, t, desc, plain);
 }
 #endif
 #endif /* WF_NO_WEIGHTFLOW */
@@ -24813,7 +26863,7 @@ static const double *wf__leap_orders(wf_arena *A, const wf_reaction_system *s)
     return g;
 }
 
-/* systems: choose a leap */
+/* systems: find critical reactions */
 static int wf__critical(const wf_reaction_system *s, int r, const int32_t *x)
 {
     const int *change = s->change + (size_t)r * (size_t)s->species;
@@ -24822,6 +26872,7 @@ static int wf__critical(const wf_reaction_system *s, int r, const int32_t *x)
     return 0;
 }
 
+/* systems: choose a leap */
 /* its length; the sum of the critical propensities in *lone */
 static double wf__leap_length(const wf__simulation *m, const int32_t *x, const double *a, double *moment, double *lone)
 {
@@ -25213,7 +27264,7 @@ static int wf__too_many(wf__rate_reader *q, const char *what)
     return 0;
 }
 
-/* systems: read signs and words */
+/* systems: read signs */
 static int wf__peek(wf__rate_reader *q)
 {
     while (q->p < q->end && (*q->p == ' ' || *q->p == '\t')) q->p++;
@@ -25229,6 +27280,7 @@ static int wf__sign(wf__rate_reader *q, const char *sign)
     return 1;
 }
 
+/* systems: read words */
 static int wf__letter(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 static int wf__digit(int c) { return c >= '0' && c <= '9'; }
 
@@ -25245,7 +27297,7 @@ static int wf__letters(wf__rate_reader *q, char *word)
     return n;
 }
 
-/* systems: read a name */
+/* systems: read an index */
 static int wf__whole(wf__rate_reader *q, int *value)
 {
     if (!wf__digit(wf__peek(q))) return wf__wrong(q, "expected a whole number", "", "");
@@ -25269,6 +27321,7 @@ static int wf__index(wf__rate_reader *q, int *value)
     return 1;
 }
 
+/* systems: read a name */
 static int wf__name_of(wf__rate_reader *q, char *name, const char *what)
 {
     char full[WF__RATE_NAME + 16];
@@ -25411,7 +27464,7 @@ static int wf__rate_count(wf__rate_reader *q, double most, int32_t *value)
     return 1;
 }
 
-/* systems: read a parameter or a species */
+/* systems: read a parameter */
 static int wf__read_parameter(wf__rate_reader *q)
 {
     char name[WF__RATE_NAME];
@@ -25427,6 +27480,7 @@ static int wf__read_parameter(wf__rate_reader *q)
     return 1;
 }
 
+/* systems: read a species */
 static int wf__read_species(wf__rate_reader *q)
 {
     char name[WF__RATE_NAME];
@@ -25796,6 +27850,7 @@ wf_reactions *wf_reactions_named(wf_arena *A, const char *name)
 #pragma GCC optimize("O1,expensive-optimizations,gcse")
 #endif
 
+/* measures: measure counts */
 /* measures: count marginals */
 wf_result wf_marginals(wf_arena *A, const int32_t *counts, size_t n, size_t stride, size_t species, size_t length, double *p)
 {
@@ -25829,7 +27884,7 @@ static wf_result wf__check_rows(wf_arena *A, const char *what, const double *p, 
     return WF_OK;
 }
 
-/* measures: Jensen-Shannon divergence */
+/* measures: measure divergence */
 static double wf__jsd_row(const double *p, const double *q, size_t length, double added)
 {
     double sum = 0, scale = 1 / (1 + (double)length * added);
@@ -26020,7 +28075,7 @@ wf_result wf_assignment(wf_arena *A, const double *cost, size_t n, int *permutat
     return result;
 }
 
-/* measures: assignment distance */
+/* measures: tabulate distances */
 static void wf__distances(const double *x, size_t n, const double *y, size_t m, size_t dim, int root, double *cost)
 {
     for (size_t i = 0; i < n; i++)
@@ -26034,6 +28089,7 @@ static void wf__distances(const double *x, size_t n, const double *y, size_t m, 
         }
 }
 
+/* measures: measure after the best matching */
 wf_result wf_assignment_distance(wf_arena *A, const double *p, const double *q, size_t rows, size_t length, double *w1, double *w2)
 {
     double value[2] = { 0, 0 };
@@ -26071,6 +28127,7 @@ wf_result wf_compare_counts(wf_arena *A, const int32_t *x, size_t nx, const int3
     return result;
 }
 
+/* measures: measure clouds */
 /* measures: check clouds */
 static wf_result wf__check_cloud(wf_arena *A, const char *what, const wf_points *p)
 {
@@ -26094,7 +28151,7 @@ static wf_result wf__check_clouds(wf_arena *A, const char *what, const wf_points
     return result;
 }
 
-/* measures: Wasserstein between clouds */
+/* measures: transport one cloud to another */
 static wf_result wf__wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, int root, double *value)
 {
     wf__transport t;
@@ -26109,6 +28166,7 @@ static wf_result wf__wasserstein(wf_arena *A, const wf_points *x, const wf_point
     return WF_OK;
 }
 
+/* measures: answer for both distances */
 wf_result wf_wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, double *w1, double *w2)
 {
     double value[2] = { 0, 0 };
@@ -26190,7 +28248,7 @@ static wf_result wf__sliced(wf_arena *A, const wf_points *x, const wf_points *y,
     return WF_OK;
 }
 
-/* measures: Wasserstein on a line and sliced */
+/* measures: measure along a line */
 wf_result wf_wasserstein_1d(wf_arena *A, const wf_points *x, const wf_points *y, double *w1, double *w2)
 {
     const double along = 1;
@@ -26205,6 +28263,7 @@ wf_result wf_wasserstein_1d(wf_arena *A, const wf_points *x, const wf_points *y,
     return result;
 }
 
+/* measures: average over directions */
 wf_result wf_sliced_wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, const double *direction, size_t directions, double *each, double *mean)
 {
     double sum = 0;
@@ -26222,7 +28281,7 @@ wf_result wf_sliced_wasserstein(wf_arena *A, const wf_points *x, const wf_points
     return result;
 }
 
-/* measures: means over pairs */
+/* measures: average over pairs */
 static double wf__pair(const double *x, const double *y, size_t dim, double s)
 {
     double sum = 0;
@@ -26244,6 +28303,7 @@ static double wf__pairs(const wf_points *x, const wf_points *y, double s)   /* x
     return total;
 }
 
+/* measures: estimate a discrepancy twice */
 static void wf__discrepancy(const wf_points *x, const wf_points *y, double s, double *biased, double *unbiased)
 {
     double n = (double)x->n, m = (double)y->n;
@@ -26252,7 +28312,7 @@ static void wf__discrepancy(const wf_points *x, const wf_points *y, double s, do
     *unbiased = xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy;
 }
 
-/* measures: energy distance and maximum mean discrepancy */
+/* measures: measure the energy distance */
 static wf_result wf__check_pairs(wf_arena *A, const char *what, const wf_points *x, const wf_points *y, int two)
 {
     wf_result result = wf__check_clouds(A, what, x, y);
@@ -26273,6 +28333,7 @@ wf_result wf_energy_distance(wf_arena *A, const wf_points *x, const wf_points *y
     return WF_OK;
 }
 
+/* measures: compare by kernels */
 wf_result wf_mmd(wf_arena *A, const wf_points *x, const wf_points *y, const double *bandwidth, size_t count, double *mmd2)
 {
     double b;
@@ -26285,7 +28346,7 @@ wf_result wf_mmd(wf_arena *A, const wf_points *x, const wf_points *y, const doub
     return WF_OK;
 }
 
-/* measures: the soft minimum */
+/* measures: take a soft minimum */
 static double wf__soft_min(const double *cost, size_t stride, const double *g, const double *b, size_t m, double eps)
 {
     double top = -HUGE_VAL, sum = 0;
@@ -26297,7 +28358,7 @@ static double wf__soft_min(const double *cost, size_t stride, const double *g, c
     return -top - eps * log(sum);
 }
 
-/* measures: entropic transport */
+/* measures: settle the potentials */
 typedef struct wf__entropic { size_t n, m; double *cost, *a, *b, *f, *g; } wf__entropic;
 
 static int wf__entropic_solve(wf__entropic *t, int same, double eps, double tolerance, double *value)
@@ -26320,7 +28381,7 @@ static int wf__entropic_solve(wf__entropic *t, int same, double eps, double tole
     return 1;
 }
 
-/* measures: entropic transport between clouds */
+/* measures: set up entropic transport */
 static void wf__unit_weights(const wf_points *p, double *w)
 {
     double sum = 0;
@@ -26346,6 +28407,7 @@ static wf_result wf__entropic_between(wf_arena *A, const wf_points *x, const wf_
     return wf__fail(A, WF_ERROR_NUMERIC, "sinkhorn: the potentials still move after 100000 rounds; eps = %g is small for these distances", eps);
 }
 
+/* measures: subtract what a cloud costs itself */
 wf_result wf_sinkhorn(wf_arena *A, const wf_points *x, const wf_points *y, double eps, double tolerance, double *divergence, double *transport)
 {
     double xy = 0, xx = 0, yy = 0;
@@ -26371,38 +28433,49 @@ wf_result wf_sinkhorn(wf_arena *A, const wf_points *x, const wf_points *y, doubl
 /* ---- Bridges ---- */
 #ifndef WF_NO_BRIDGES
 
-/* bridges: define a bridge */
-enum { WF__PURPOSE_BRIDGE = 251, WF__BRIDGE_STRAIGHT = 2, WF__BRIDGE_MIXED = 4, WF__BRIDGE_COUPLED = 2000, WF__BRIDGE_MOST_EVENTS = 200000 };
+/* bridges: define a term */
+enum { WF__PURPOSE_BRIDGE = 251, WF__BRIDGE_STRAIGHT = 2, WF__BRIDGE_MIXED = 4, WF__BRIDGE_KINDS = 9, WF__BRIDGE_COUPLED = 2000, WF__BRIDGE_WORTH = 4, WF__BRIDGE_SMALL = 64, WF__BRIDGE_MOST_EVENTS = 200000 };
+
+#define WF__BRIDGE_NEAR 0.1
 
 /* Counts: x[who] += by happens at rate k times the product of the factors. Otherwise: a drift of x[who[0]], or, with spread, its diffusion. Factors: 0: 1; j + 1: x[j]; -(j + 1): 1 - x[j]. */
 typedef struct wf__term { int who[2], by[2], factor[3], spread; } wf__term;
 
+/* bridges: define a bridge */
 struct wf_bridge {
     wf_arena *arena;
     wf_bridge_desc desc;
     wf_snapshots in, out;
     int dim, intervals, steps, between, tests, terms, free_terms, library, room, delta;
-    size_t samples;
+    size_t samples, stride;         /* every stride-th sample is made and looked at while the generator is still being estimated */
     double *mean, *variance, *bend; /* [count][dim]; bend: second derivatives of the spline through the means */
     double *noise, *most;           /* root of the noise in a unit of time [dim][dim]; the largest allowed count of each species */
     int *pick;                      /* [count][samples]: rows that stand for the snapshot */
     double *made[2];                /* [intervals][between][samples][dim]: by lines, by the generator */
+    /* bridges: hold a generator */
     double *test_mean, *root;       /* [count][tests]; [intervals][tests][tests] */
     double *expected;               /* [times][terms][1 + dim]: means of a, and of a x[p] */
-    double *a, *b, *rate;           /* equations [intervals][tests][terms], [intervals][tests]; [intervals][terms] */
+    double *a, *b, *y, *rate, *best; /* equations [intervals][tests][terms]; differences of the data and right sides [intervals][tests]; [intervals][terms] */
+    double *last;                   /* [intervals][samples][dim]: where the generator ends, at the next snapshot */
+    double *spare;                  /* [steps][intervals + 1][dim][dim] */
+    double *carry, *start_mean, *end_mean; /* of each time, what becomes of it by the next snapshot: [times][dim * dim + pairs * dim], [times][dim], [intervals][tests] */
     wf__term *term;
     wf_bridge_report report;
     wf_rng rng;
     uint64_t key;
     double *at;                     /* NULL, or the share of each interval at which its only time between lies */
-    int kind;                       /* of lines: an entry of wf__bridge_kinds */
+    int kind, only;                 /* of lines: an entry of wf__bridge_kinds; the only interval that is filled, counted from 1, or 0 */
+    double share[WF__BRIDGE_KINDS]; /* of the samples, of each kind; all 0: `kind` alone */
+    int blended;
     char *failed;                   /* of each task of a simulation */
-    int ready, tried;
+    int ready, tried, chosen;
     double first;                   /* the misfit of the library that was tried first */
 };
 
+/* bridges: reach into a bridge */
 static const double *wf__bridge_between(const wf_bridge *b, int which, int interval, int k) { return b->made[which] + (((size_t)interval * (size_t)b->between + (size_t)k) * b->samples) * (size_t)b->dim; }
 static double *wf__bridge_to(wf_bridge *b, int which, int interval, int k) { return b->made[which] + (((size_t)interval * (size_t)b->between + (size_t)k) * b->samples) * (size_t)b->dim; }
+static double *wf__bridge_walked(wf_bridge *b, int i, int k) { return k < b->between ? wf__bridge_to(b, 1, i, k) : b->last + (size_t)i * b->samples * (size_t)b->dim; }
 static double wf__bridge_length(const wf_bridge *b, int i) { return b->in.times[i + 1] - b->in.times[i]; }
 static double wf__bridge_weight(const wf_bridge *b, int i, size_t r) { return b->in.weight && b->in.weight[i] ? b->in.weight[i][r] : 1; }
 static double wf__bridge_share(const wf_bridge *b, int i, int k) { return b->at ? b->at[i] : (double)(k + 1) / b->steps; }
@@ -26422,7 +28495,7 @@ static void wf__bridge_pick(const wf_bridge *b, int i, size_t n, int *pick)
     }
 }
 
-/* bridges: take means and covariances */
+/* bridges: list test functions */
 static void wf__bridge_tests(const wf_bridge *b, const double *x, double *phi)
 {
     int at = 0;
@@ -26430,6 +28503,7 @@ static void wf__bridge_tests(const wf_bridge *b, const double *x, double *phi)
     for (int p = 0; p < b->dim; p++) for (int q = p; q < b->dim; q++) phi[at++] = x[p] * x[q];
 }
 
+/* bridges: take means and covariances */
 /* mean [m] and covariance [m][m] (may be NULL) of the first m tests in snapshot i; phi is scratch. Returns the sum of squared weights, one over the effective size. */
 static double wf__bridge_moments(const wf_bridge *b, int i, int m, double *phi, double *mean, double *cov)
 {
@@ -26529,23 +28603,33 @@ static wf_result wf__bridge_noise(wf_bridge *b, double *phi, double *mean, doubl
 #pragma GCC optimize("O1,expensive-optimizations,gcse")
 #endif
 
-/* bridges: couple two snapshots */
-/* What may lie between snapshots: lines with a share of the noise, bent or straight; or the mixture. */
-typedef struct wf__bridge_kind { double noise; int bent, mixed; const char *name; } wf__bridge_kind;
-static const wf__bridge_kind wf__bridge_kinds[5] = { { 1, 1, 0, "noisy lines, bent with the means" }, { 0.25, 1, 0, "lines with a quarter of the noise, bent with the means" }, { 1, 0, 0, "noisy straight lines" },
-                                                     { 0.1, 0, 0, "straight lines with a tenth of the noise" }, { 1, 0, 1, "mixtures of neighbouring snapshots" } };
+/* bridges: list the kinds of lines */
+/* What may lie between snapshots: lines with a share of the noise, bent by a share of the bend of the means; or the mixture. `plain`: pairs are near in the plain distance, not in that of the noise. */
+typedef struct wf__bridge_kind { double noise, bent; int mixed, plain; const char *name; } wf__bridge_kind;
+static const wf__bridge_kind wf__bridge_kinds[WF__BRIDGE_KINDS] = {
+    { 1, 1, 0, 0, "noisy lines, bent with the means" }, { 0.25, 1, 0, 0, "lines with a quarter of the noise, bent with the means" }, { 1, 0, 0, 0, "noisy straight lines" },
+    { 0.1, 0, 0, 0, "straight lines with a tenth of the noise" }, { 1, 0, 1, 0, "mixtures of neighbouring snapshots" }, { 0.1, 1.0 / 3, 0, 0, "lines with a tenth of the noise, bent by a third" },
+    { 0.1, 0, 0, 1, "straight lines between near pairs" }, { 0.1, 1.0 / 3, 0, 1, "lines between near pairs, bent by a third" }, { 1, 1.0 / 3, 1, 0, "mixtures of neighbouring snapshots, bent by a third" } };
 
+/* bridges: load the rows of a couple */
 typedef struct wf__couple { int na, nb; int *a, *b; double *xa, *xb, *v, *sum; float *k; } wf__couple;
 
 static void wf__couple_load(const wf_bridge *b, int i, int n, const int *rows, double *x)
 {
     double scale = 1;
+    int plain = wf__bridge_kinds[b->kind].plain;
+    if (plain) {
+        double sum = 0;
+        for (int p = 0; p < b->dim; p++) for (int q = 0; q <= p; q++) sum += b->noise[p * b->dim + q] * b->noise[p * b->dim + q];
+        scale = 1 / sqrt(sum / b->dim);
+    }
     for (int r = 0; r < n; r++) {
         for (int p = 0; p < b->dim; p++) x[(size_t)r * (size_t)b->dim + (size_t)p] = (b->in.x[i][(size_t)rows[r] * (size_t)b->dim + (size_t)p] - b->mean[i * b->dim + p]) * scale;
-        wf__bridge_forward(b->noise, b->dim, x + (size_t)r * (size_t)b->dim);
+        if (!plain) wf__bridge_forward(b->noise, b->dim, x + (size_t)r * (size_t)b->dim);
     }
 }
 
+/* bridges: weigh all pairs */
 static void wf__couple_costs(const wf_bridge *b, double length, wf__couple *c)
 {
     size_t d = (size_t)b->dim;
@@ -26562,7 +28646,7 @@ static void wf__couple_costs(const wf_bridge *b, double length, wf__couple *c)
     }
 }
 
-/* bridges: balance rows and columns */
+/* bridges: sum a row */
 static double wf__couple_sum(const float *row, const double *v, int n)
 {
     double sum[4] = { 0, 0, 0, 0 };
@@ -26577,6 +28661,7 @@ static double wf__couple_sum(const float *row, const double *v, int n)
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+/* bridges: balance rows and columns */
 static void wf__couple_balance(wf__couple *c, int sweeps)
 {
     for (int j = 0; j < c->nb; j++) c->v[j] = 1;
@@ -26635,7 +28720,7 @@ static void wf__bridge_point(const wf_bridge *b, int i, double u, const double *
     if (thin) wf__bridge_thin(b, from, to, u, rng, x);
     else for (int p = 0; p < d; p++) xi[p] = wf_rng_normal(rng);
     for (int p = 0; p < d; p++) {
-        double bend = !wf__bridge_kinds[b->kind].bent && !thin ? 0 : h * h / 6 * ((v * v * v - v) * b->bend[i * d + p] + (u * u * u - u) * b->bend[(i + 1) * d + p]);
+        double bend = (thin ? 1 : wf__bridge_kinds[b->kind].bent) * h * h / 6 * ((v * v * v - v) * b->bend[i * d + p] + (u * u * u - u) * b->bend[(i + 1) * d + p]);
         if (thin) { x[p] += floor(bend + wf_rng_uniform(rng)); }
         else {
             double jitter = 0;
@@ -26647,14 +28732,32 @@ static void wf__bridge_point(const wf_bridge *b, int i, double u, const double *
     }
 }
 
+/* bridges: share samples among kinds */
+/* Does sample s belong to the kind that is being drawn? */
+static int wf__bridge_mine(const wf_bridge *b, size_t s)
+{
+    double u = 0.6180339887498949 * (double)(s + 1), sum = 0;
+    if (!b->blended) return 1;
+    u -= floor(u);
+    for (int k = 0, last = 0; k < WF__BRIDGE_KINDS; k++) {
+        if (b->share[k] > 0) last = k;
+        if ((sum += b->share[k]) > u || k == WF__BRIDGE_KINDS - 1) return (sum > u ? k : last) == b->kind;
+    }
+    return 0;
+}
+
 /* bridges: mix snapshots */
 static void wf__bridge_mix(wf_bridge *b, int i, wf_rng *rng)
 {
     size_t d = (size_t)b->dim;
+    double bent = b->desc.counts ? 0 : wf__bridge_kinds[b->kind].bent, h = wf__bridge_length(b, i);
     for (int k = 0; k < b->between; k++)
         for (size_t s = 0; s < b->samples; s++) {
-            int from = wf_rng_uniform(rng) < wf__bridge_share(b, i, k) ? i + 1 : i;
-            memcpy(wf__bridge_to(b, 0, i, k) + s * d, b->in.x[from] + (size_t)b->pick[(size_t)from * b->samples + s] * d, d * sizeof(double));
+            double u = wf__bridge_share(b, i, k), v = 1 - u, *x = wf__bridge_to(b, 0, i, k) + s * d;
+            int from = wf_rng_uniform(rng) < u ? i + 1 : i;
+            if (!wf__bridge_mine(b, s)) continue;
+            memcpy(x, b->in.x[from] + (size_t)b->pick[(size_t)from * b->samples + s] * d, d * sizeof(double));
+            for (size_t p = 0; p < d && bent > 0; p++) x[p] += bent * h * h / 6 * ((v * v * v - v) * b->bend[(size_t)i * d + p] + (u * u * u - u) * b->bend[(size_t)(i + 1) * d + p]);
         }
 }
 
@@ -26680,6 +28783,7 @@ static void wf__bridge_lines_task(void *context, int task)
     wf__couple_balance(c, b->desc.sweeps);
     for (size_t s = 0; s < b->samples; s++) {
         int row = (int)(((double)s + 0.5) / (double)b->samples * c->na), to = wf__couple_draw(c, row, &rng);
+        if (!wf__bridge_mine(b, s)) continue;
         const double *from_x = b->in.x[i] + (size_t)c->a[row] * (size_t)b->dim, *to_x = b->in.x[i + 1] + (size_t)c->b[to] * (size_t)b->dim;
         for (int k = 0; k < b->between; k++) wf__bridge_point(b, i, wf__bridge_share(b, i, k), from_x, to_x, &rng, wf__bridge_to(b, 0, i, k) + s * (size_t)b->dim);
     }
@@ -26696,6 +28800,7 @@ static wf_result wf__bridge_lines(wf_bridge *b)
     for (int i = 0; i < b->in.count; i++) if (b->in.n[i] > na) na = b->in.n[i];
     if (na > WF__BRIDGE_COUPLED) na = WF__BRIDGE_COUPLED;
     if (at_once > b->intervals) at_once = b->intervals;
+    /* bridges: make tables for pairs */
     for (int i = 0; i < at_once; i++) {
         c[i].a = (int *)wf_alloc(b->arena, na, sizeof *c[i].a);
         c[i].b = (int *)wf_alloc(b->arena, na, sizeof *c[i].b);
@@ -26709,8 +28814,9 @@ static wf_result wf__bridge_lines(wf_bridge *b)
     wf__lines l;
     l.b = b;
     l.couple = c;
-    for (l.first = 0; ok && r == WF_OK && l.first < b->intervals; l.first += at_once) {
-        int now = b->intervals - l.first < at_once ? b->intervals - l.first : at_once;
+    int end = b->only ? b->only : b->intervals;
+    for (l.first = b->only ? b->only - 1 : 0; ok && r == WF_OK && l.first < end; l.first += at_once) {
+        int now = end - l.first < at_once ? end - l.first : at_once;
         wf__parallel_for(b->desc.parallel, b->desc.threads, now, wf__bridge_lines_task, &l);
         if (wf__bridge_tell(b, 0.5 * (l.first + now) / b->intervals, 1)) r = WF_CANCELLED;
     }
@@ -26718,7 +28824,7 @@ static wf_result wf__bridge_lines(wf_bridge *b)
     return ok ? r : (wf_result)WF_ERROR_MEMORY;
 }
 
-/* bridges: write the library */
+/* bridges: append a term */
 static void wf__term_add(wf_bridge *b, int who, int by, int other, int by_other, int f, int g, int h)
 {
     wf__term *t = &b->term[b->terms];
@@ -26729,6 +28835,7 @@ static void wf__term_add(wf_bridge *b, int who, int by, int other, int by_other,
     b->terms++;
 }
 
+/* bridges: write terms of switches */
 static void wf__library_switches(wf_bridge *b)
 {
     for (int g = 0; g < b->dim; g++) {
@@ -26746,6 +28853,7 @@ static void wf__library_switches(wf_bridge *b)
     }
 }
 
+/* bridges: write the library of jumps */
 static void wf__library_jumps(wf_bridge *b, int kind)
 {
     int d = b->dim, pairs = kind >= WF_LIBRARY_PAIRS;
@@ -26801,57 +28909,261 @@ static double wf__term_rate(const wf_bridge *b, const wf__term *t, const double 
     return a;
 }
 
+/* bridges: find terms that need second moments alone */
+/* Rates that are one count or a constant, of jumps that no bound forbids, need the second moments alone. */
+static int wf__bridge_plain(const wf_bridge *b, const wf__term *t)
+{
+    return b->desc.counts && !t->factor[1] && t->factor[0] >= 0 && b->most[t->who[0]] > 1 && b->most[t->who[1]] > 1 && (!t->factor[0] || b->most[t->factor[0] - 1] > 1);
+}
+
+/* bridges: take second moments at a time */
+static void wf__bridge_second(const wf_bridge *b, int i, int k, double *mean, double *square)
+{
+    size_t d = (size_t)b->dim, n = k ? b->samples : b->in.n[i];
+    const double *rows = k ? wf__bridge_between(b, b->ready, i, k - 1) : b->in.x[i];
+    double total = 0;
+    memset(mean, 0, d * sizeof *mean);
+    memset(square, 0, d * d * sizeof *square);
+    for (size_t s = 0; s < n; s += k && b->ready ? b->stride : 1) {
+        const double *x = rows + s * d;
+        double w = k ? 1 : wf__bridge_weight(b, i, s);
+        total += w;
+        for (size_t p = 0; p < d; p++) {
+            if (x[p] == 0) continue;
+            mean[p] += w * x[p];
+            for (size_t q = 0; q < d; q++) square[p * d + q] += w * x[p] * x[q];
+        }
+    }
+    for (size_t p = 0; p < d; p++) mean[p] /= total;
+    for (size_t p = 0; p < d * d; p++) square[p] /= total;
+}
+
+/* bridges: average plain propensities */
+static void wf__bridge_average_plain(const wf_bridge *b, int i, int k, double *e)
+{
+    size_t d = (size_t)b->dim;
+    double mean[32], square[32 * 32];
+    wf__bridge_second(b, i, k, mean, square);
+    for (int r = 0; r < b->terms; r++, e += d + 1) {
+        if (!wf__bridge_plain(b, &b->term[r])) continue;
+        int f = b->term[r].factor[0];
+        e[0] = f ? mean[f - 1] : 1;
+        for (size_t p = 0; p < d; p++) e[p + 1] = f ? square[(size_t)(f - 1) * d + p] : mean[p];
+    }
+}
+
 /* bridges: average propensities at a time */
 static void wf__bridge_average_task(void *context, int task)
 {
     wf_bridge *b = (wf_bridge *)context;
-    size_t d = (size_t)b->dim, width = d + 1, n, cap = 160000000 / ((size_t)(b->intervals * b->steps + 1) * (size_t)b->terms * width) + 200;
+    size_t d = (size_t)b->dim, width = d + 1, n, slow = 0, used = 0;
     int i = task / b->steps, k = task % b->steps;
-    const double *rows = k ? wf__bridge_between(b, b->ready, i, k - 1) : NULL;
-    double *e = b->expected + (size_t)task * (size_t)b->terms * width;
-    n = k ? b->samples : b->in.n[i];
-    if (cap > 4000) cap = 4000;
-    size_t every = k && n > cap ? n / cap : 1, used = 0;
-    double total = 0;
+    const double *rows = k ? wf__bridge_between(b, b->ready, i, k - 1) : b->in.x[i];
+    double *e = b->expected + (size_t)task * (size_t)b->terms * width, total = 0;
     memset(e, 0, (size_t)b->terms * width * sizeof *e);
-    for (size_t s = 0; s < n; s += every, used++) {
-        const double *x = k ? rows + s * d : b->in.x[i] + s * d;
-        double w = k ? 1 : wf__bridge_weight(b, i, s);
-        total += w;
+    for (int r = 0; r < b->terms; r++) slow += !wf__bridge_plain(b, &b->term[r]);
+    if (slow < (size_t)b->terms) wf__bridge_average_plain(b, i, k, e);
+    if (!slow) return;
+    size_t cap = 160000000 / ((size_t)(b->intervals * b->steps + 1) * slow * width) + 200, every;
+    n = k ? b->samples : b->in.n[i];
+    size_t stride = k && b->ready ? b->stride : 1;
+    if (cap > 4000) cap = 4000;
+    every = k && n / stride > cap ? n / stride / cap * stride : stride;
+    for (size_t s = 0; s < n; s += every, used++) total += k ? 1 : wf__bridge_weight(b, i, s);
+    for (size_t s = 0; s < n; s += every) {
+        const double *x = rows + s * d;
+        double w = (k ? 1 : wf__bridge_weight(b, i, s)) / total;
         for (int r = 0; r < b->terms; r++) {
+            if (wf__bridge_plain(b, &b->term[r])) continue;
             double a = w * wf__term_rate(b, &b->term[r], x), *to = e + (size_t)r * width;
             if (a == 0) continue;
             to[0] += a;
             for (size_t p = 0; p < d; p++) to[p + 1] += a * x[p];
         }
     }
-    for (size_t r = 0; r < (size_t)b->terms * width; r++) e[r] /= total;
+}
+
+/* bridges: tell small libraries from large */
+static int wf__bridge_small(const wf_bridge *b) { return b->terms <= WF__BRIDGE_SMALL; }
+static int wf__bridge_carries(const wf_bridge *b) { return b->ready && !wf__bridge_small(b); }
+
+/* bridges: write a column on lines */
+static double wf__bridge_part(const wf_bridge *b, int k) /* of the time between two times, in Simpson's rule; in the trapezoid's where it does not apply */
+{
+    if (b->steps % 2 || wf__bridge_small(b)) return k % b->steps ? 1 : 0.5;
+    return k % b->steps ? (k % 2 ? 4.0 : 2.0) / 3 : 1.0 / 3;
+}
+
+static void wf__bridge_column(const wf_bridge *b, int i, int r, double *column)
+{
+    int d = b->dim, at = 0;
+    const wf__term *t = &b->term[r];
+    double h = wf__bridge_length(b, i) / b->steps, nu[32], e[33];
+    memset(nu, 0, sizeof nu);
+    memset(e, 0, sizeof e);
+    nu[t->who[0]] += t->by[0];
+    nu[t->who[1]] += t->by[1];
+    for (int k = 0; k <= b->steps; k++) {
+        const double *from = b->expected + ((size_t)(i * b->steps + k) * (size_t)b->terms + (size_t)r) * (size_t)(d + 1);
+        for (int p = 0; p <= d; p++) e[p] += h * wf__bridge_part(b, k) * from[p];
+    }
+    for (int p = 0; p < d; p++) column[at++] = nu[p] * e[0];
+    for (int p = 0; p < d; p++)
+        for (int q = p; q < d; q++) column[at++] = nu[q] * e[p + 1] + nu[p] * e[q + 1] + (b->desc.counts ? nu[p] * nu[q] : t->spread && p == t->who[0] && q == p) * e[0];
+}
+
+/* bridges: write a column on paths */
+static void wf__bridge_carried(const wf_bridge *b, int i, int r, double *column)
+{
+    int d = b->dim;
+    const wf__term *t = &b->term[r];
+    size_t each = (size_t)d * (size_t)d + (size_t)(d * (d + 1) / 2) * (size_t)d;
+    double h = wf__bridge_length(b, i) / b->steps;
+    const double *end = b->end_mean + (size_t)i * (size_t)b->tests;
+    memset(column, 0, (size_t)b->tests * sizeof *column);
+    for (int k = 0; k <= b->steps; k++) {
+        const double *e = b->expected + ((size_t)(i * b->steps + k) * (size_t)b->terms + (size_t)r) * (size_t)(d + 1);
+        const double *carry = b->carry + (size_t)(i * b->steps + k) * each, *wide = carry + d * d, *mean = b->start_mean + (size_t)(i * b->steps + k) * (size_t)d;
+        double w = h * wf__bridge_part(b, k), nu[32], u[32];
+        int at = d;
+        if (e[0] == 0) continue;
+        for (int p = 0; p < d; p++) {
+            if (k == b->steps) { nu[p] = (p == t->who[0] ? t->by[0] : 0) + (p == t->who[1] ? t->by[1] : 0); u[p] = e[p + 1]; }
+            else {
+                nu[p] = carry[p * d + t->who[0]] * t->by[0] + carry[p * d + t->who[1]] * t->by[1];
+                u[p] = end[p] * e[0];
+                for (int q = 0; q < d; q++) u[p] += carry[p * d + q] * (e[q + 1] - mean[q] * e[0]);
+            }
+            column[p] += w * nu[p] * e[0];
+        }
+        /* bridges: carry a pair of numbers */
+        for (int p = 0; p < d; p++)
+            for (int q = p; q < d; q++, at++, wide += d) {
+                double more = b->desc.counts ? nu[p] * nu[q] : t->spread ? k == b->steps ? (p == t->who[0] && q == p) : carry[p * d + t->who[0]] * carry[q * d + t->who[0]] : 0;
+                if (k < b->steps) more += wide[t->who[0]] * t->by[0] + wide[t->who[1]] * t->by[1];
+                column[at] += w * (nu[p] * u[q] + nu[q] * u[p] + more * e[0]);
+            }
+    }
 }
 
 /* bridges: write the equations of an interval */
 static void wf__bridge_equations_task(void *context, int i)
 {
     wf_bridge *b = (wf_bridge *)context;
-    int d = b->dim, m = b->tests, n = b->terms;
-    double h = wf__bridge_length(b, i) / b->steps, *a = b->a + (size_t)i * (size_t)m * (size_t)n, column[560];
-    for (int r = 0; r < n; r++) {
-        const wf__term *t = &b->term[r];
-        double nu[32], e[33];
-        memset(nu, 0, sizeof nu);
-        memset(e, 0, sizeof e);
-        nu[t->who[0]] += t->by[0];
-        nu[t->who[1]] += t->by[1];
-        for (int k = 0; k <= b->steps; k++) {
-            const double *from = b->expected + ((size_t)(i * b->steps + k) * (size_t)n + (size_t)r) * (size_t)(d + 1);
-            for (int p = 0; p <= d; p++) e[p] += (k % b->steps ? h : 0.5 * h) * from[p];
-        }
-        int at = 0;
-        for (int p = 0; p < d; p++) column[at++] = nu[p] * e[0];
-        for (int p = 0; p < d; p++)
-            for (int q = p; q < d; q++) column[at++] = nu[q] * e[p + 1] + nu[p] * e[q + 1] + (b->desc.counts ? nu[p] * nu[q] : t->spread && p == t->who[0] && q == p) * e[0];
-        wf__bridge_forward(b->root + (size_t)i * (size_t)m * (size_t)m, m, column);
-        for (int p = 0; p < m; p++) a[p * n + r] = column[p];
+    int m = b->tests, n = b->terms;
+    double *a = b->a + (size_t)i * (size_t)m * (size_t)n, *y = b->y + (size_t)i * (size_t)m, column[560];
+    const double *root = b->root + (size_t)i * (size_t)m * (size_t)m, *rate = b->rate + (size_t)i * (size_t)n;
+    memcpy(y, b->b + (size_t)i * (size_t)m, (size_t)m * sizeof *y);
+    int carried = wf__bridge_carries(b);
+    if (carried) {
+        for (int p = 0; p < m; p++) y[p] = b->test_mean[(size_t)(i + 1) * (size_t)m + (size_t)p] - b->end_mean[(size_t)i * (size_t)m + (size_t)p];
+        wf__bridge_forward(root, m, y);
     }
+    for (int r = 0; r < n; r++) {
+        if (carried) wf__bridge_carried(b, i, r, column);
+        else wf__bridge_column(b, i, r, column);
+        wf__bridge_forward(root, m, column);
+        for (int p = 0; p < m; p++) { a[p * n + r] = column[p]; if (carried) y[p] += rate[r] * column[p]; }
+    }
+}
+
+/* bridges: divide by a covariance */
+static int wf__bridge_divide(double *a, int n, double *x, int rows) /* x [rows][n] becomes x a^-1, a symmetric and positive */
+{
+    if (!wf__bridge_root(a, n)) return 0;
+    for (int r = 0; r < rows; r++, x += n) {
+        wf__bridge_forward(a, n, x);
+        for (int i = n - 1; i >= 0; i--) {
+            for (int k = i + 1; k < n; k++) x[i] -= a[k * n + i] * x[k];
+            x[i] /= a[i * n + i];
+        }
+    }
+    return 1;
+}
+
+/* bridges: sum products over paths */
+static const double *wf__bridge_row(const wf_bridge *b, int i, int k, size_t s) /* of the generator's paths: time k of interval i */
+{
+    size_t d = (size_t)b->dim;
+    if (!k) return b->in.x[i] + (size_t)b->pick[(size_t)i * b->samples + s] * d;
+    return (k < b->steps ? wf__bridge_between(b, 1, i, k - 1) : b->last + (size_t)i * b->samples * d) + s * d;
+}
+
+static void wf__bridge_sums(wf_bridge *b, int i, int k, int second, double *xx, double *xy)
+{
+    int d = b->dim;
+    size_t cap = second ? 1500 : 3000, made = (b->samples - 1) / b->stride + 1, every = b->stride * (made > cap ? made / cap : 1), used = 0;
+    const double *carry = b->carry + (size_t)(i * b->steps + k) * (size_t)(d * d + d * (d + 1) / 2 * d), *end = b->end_mean + (size_t)i * (size_t)b->tests;
+    double *mean = b->start_mean + (size_t)(i * b->steps + k) * (size_t)d, dx[32], dy[32];
+    if (!second) {
+        memset(mean, 0, (size_t)d * sizeof *mean);
+        for (size_t s = 0; s < b->samples; s += b->stride) for (int p = 0; p < d; p++) mean[p] += wf__bridge_row(b, i, k, s)[p] / (double)made;
+    }
+    for (size_t s = 0; s < b->samples; s += every, used++) {
+        const double *x = wf__bridge_row(b, i, k, s), *y = wf__bridge_row(b, i, b->steps, s);
+        for (int p = 0; p < d; p++) { dx[p] = x[p] - mean[p]; dy[p] = y[p] - end[p]; }
+        if (!second) {
+            for (int p = 0; p < d; p++) for (int q = 0; q < d; q++) { xx[p * d + q] += dx[p] * dx[q]; xy[p * d + q] += dy[p] * dx[q]; }
+            continue;
+        }
+        for (int p = 0; p < d; p++) for (int q = 0; q < d; q++) dy[p] -= carry[p * d + q] * dx[q];
+        for (int p = 0, at = 0; p < d; p++) for (int q = p; q < d; q++, at += d) for (int v = 0; v < d; v++) xy[at + v] += dy[p] * dy[q] * dx[v];
+    }
+    for (int p = 0; !second && p < d * d; p++) { xx[p] /= (double)used; xy[p] /= (double)used; }
+    for (int p = 0; second && p < d * (d + 1) / 2 * d; p++) xy[p] /= (double)used;
+}
+
+/* bridges: carry a change to the next snapshot */
+static void wf__bridge_carry_task(void *context, int k)
+{
+    wf_bridge *b = (wf_bridge *)context;
+    size_t d = (size_t)b->dim, pairs = d * (d + 1) / 2, each = d * d + pairs * d;
+    double *xx = b->spare + (size_t)k * (size_t)(b->intervals + 1) * d * d, *sum = xx + (size_t)b->intervals * d * d, all[32 * 33 / 2 * 32];
+    for (int second = 0; second < 2; second++) {
+        size_t n = second ? pairs * d : d * d, rows = second ? pairs : d;
+        memset(all, 0, n * sizeof *all);
+        if (!second) memset(xx, 0, (size_t)(b->intervals + 1) * d * d * sizeof *xx);
+        for (int i = 0; i < b->intervals; i++) {
+            double *to = b->carry + (size_t)(i * b->steps + k) * each + (second ? d * d : 0);
+            memset(to, 0, n * sizeof *to);
+            wf__bridge_sums(b, i, k, second, xx + (size_t)i * d * d, to);
+            for (size_t p = 0; p < n; p++) all[p] += to[p] / b->intervals;
+            for (size_t p = 0; !second && p < d * d; p++) sum[p] += xx[(size_t)i * d * d + p] / b->intervals;
+        }
+        for (int i = 0; i < b->intervals; i++) {
+            double *to = b->carry + (size_t)(i * b->steps + k) * each + (second ? d * d : 0), a[32 * 32];
+            for (size_t p = 0; p < d * d; p++) a[p] = xx[(size_t)i * d * d + p] + 0.01 * sum[p];
+            for (size_t p = 0; p < n; p++) to[p] += 0.01 * all[p];
+            for (size_t p = 0; p < d; p++) {
+                double trace = 1e-4 * sum[p * d + p] + 1e-12;
+                a[p * d + p] += trace;
+                if (!second) to[p * d + p] += trace;
+            }
+            if (!wf__bridge_divide(a, (int)d, to, (int)rows)) memset(to, 0, n * sizeof *to);
+        }
+    }
+}
+
+/* bridges: compare where paths arrive */
+/* Where the generator has come to by each next snapshot: the squared misfit of its moments, per equation. */
+static double wf__bridge_arrive(wf_bridge *b)
+{
+    size_t m = (size_t)b->tests, used = (b->samples - 1) / b->stride + 1;
+    double misfit = 0;
+    for (int i = 0; i < b->intervals; i++) {
+        double *mean = b->end_mean + (size_t)i * m, phi[560];
+        memset(mean, 0, m * sizeof *mean);
+        for (size_t s = 0; s < b->samples; s += b->stride) {
+            wf__bridge_tests(b, wf__bridge_row(b, i, b->steps, s), phi);
+            for (size_t p = 0; p < m; p++) mean[p] += phi[p] / (double)used;
+        }
+        for (size_t p = 0; p < m; p++) phi[p] = b->test_mean[(size_t)(i + 1) * m + p] - mean[p];
+        wf__bridge_forward(b->root + (size_t)i * m * m, (int)m, phi);
+        double sum = 0;
+        for (size_t p = 0; p < m; p++) sum += phi[p] * phi[p];
+        misfit += sum / (double)(m * (size_t)b->intervals);
+    }
+    return misfit;
 }
 
 /* bridges: whiten */
@@ -26873,7 +29185,7 @@ static wf_result wf__bridge_whiten(wf_bridge *b)
     for (int i = 0; i < b->intervals; i++) {
         double *root = b->root + (size_t)i * m * m, largest = 0, *y = b->b + (size_t)i * m;
         for (size_t p = 0; p < m; p++) if (root[p * m + p] > largest) largest = root[p * m + p];
-        for (size_t p = 0; p < m; p++) root[p * m + p] += 1e-6 * root[p * m + p] + 1e-9 * largest + 1e-30;
+        for (size_t p = 0; p < m; p++) root[p * m + p] += 1e-6 * root[p * m + p] + 1e-9 * largest + 1e-30 + (b->desc.counts && !wf__bridge_small(b) ? 1 / ((double)b->in.n[i] * (double)b->in.n[i]) : 0);
         if (!wf__bridge_root(root, (int)m)) return wf__fail(b->arena, WF_ERROR_NUMERIC, "bridge: the moments of interval %d have no positive covariance", i);
         for (size_t p = 0; p < m; p++) y[p] = b->test_mean[(size_t)(i + 1) * m + p] - b->test_mean[(size_t)i * m + p];
         wf__bridge_forward(root, (int)m, y);
@@ -26881,7 +29193,7 @@ static wf_result wf__bridge_whiten(wf_bridge *b)
     return WF_OK;
 }
 
-/* bridges: solve with signs */
+/* bridges: free an unknown */
 typedef struct wf__signs { int n, used, *list, *where; const double *g, *c; double *l, *x, *z; } wf__signs;
 
 static int wf__signs_add(wf__signs *s, int j)
@@ -26900,6 +29212,7 @@ static int wf__signs_add(wf__signs *s, int j)
     return 1;
 }
 
+/* bridges: solve for the free unknowns */
 static void wf__signs_solve(wf__signs *s)
 {
     for (int k = 0; k < s->used; k++) {
@@ -26913,6 +29226,7 @@ static void wf__signs_solve(wf__signs *s)
     }
 }
 
+/* bridges: take a step towards the solution */
 /* Go towards z until something becomes zero, and take that out. 1 if something did. */
 static int wf__signs_step(wf__signs *s, int free_terms)
 {
@@ -26937,13 +29251,64 @@ static int wf__signs_step(wf__signs *s, int free_terms)
     return 1;
 }
 
+/* bridges: search with signs */
+static void wf__signs_search(wf__signs *s, int free_terms)
+{
+    double scale = 0;
+    for (int j = 0; j < s->n; j++) if (fabs(s->c[j]) > scale) scale = fabs(s->c[j]);
+    for (int turn = 0; turn < 4 * s->n + 50; turn++) {
+        int best = -1;
+        double most = 1e-10 * scale;
+        wf__signs_solve(s);
+        if (wf__signs_step(s, free_terms)) continue;
+        for (int j = free_terms; j < s->n; j++) {
+            if (s->where[j]) continue;
+            double w = s->c[j];
+            for (int k = 0; k < s->used; k++) w -= s->g[(size_t)j * (size_t)s->n + (size_t)s->list[k]] * s->x[s->list[k]];
+            if (w > most) { most = w; best = j; }
+        }
+        if (best < 0) break;
+        if (!wf__signs_add(s, best)) s->where[best] = 2; /* a copy of others */
+    }
+}
+
+/* bridges: drop what explains little */
+/* Take out the unknown without which the misfit grows least, if it grows by less than `worth`; 1 if one was. */
+static int wf__signs_drop(wf__signs *s, int free_terms, double worth)
+{
+    double least = worth;
+    int out = -1, kept = 0, old = s->used;
+    for (int k = 0; k < s->used; k++) { /* one over the diagonal of the inverse, from its root */
+        double sum = 0;
+        if (s->list[k] < free_terms) continue;
+        for (int i = 0; i < s->used; i++) s->z[i] = 0;
+        for (int i = k; i < s->used; i++) {
+            double v = i == k;
+            for (int q = k; q < i; q++) v -= s->l[(size_t)i * (size_t)s->n + (size_t)q] * s->z[q];
+            s->z[i] = v / s->l[(size_t)i * (size_t)s->n + (size_t)i];
+            sum += s->z[i] * s->z[i];
+        }
+        double x = s->x[s->list[k]], cost = x * x / sum;
+        if (cost < least) { least = cost; out = s->list[k]; }
+    }
+    if (out < 0) return 0;
+    s->where[out] = 2;
+    s->x[out] = 0;
+    s->used = 0;
+    for (int k = 0; k < old; k++) if (s->list[k] != out) s->z[kept++] = s->list[k];
+    for (int k = 0; k < kept; k++) {
+        int j = (int)s->z[k];
+        if (!wf__signs_add(s, j)) { s->where[j] = 2; s->x[j] = 0; }
+    }
+    return 1;
+}
+
 /* bridges: minimise with signs */
-/* Minimise x'gx/2 - c'x, x[j] >= 0 for j >= free_terms; g [n][n] with a diagonal of about 1. */
-static wf_result wf__signs_fit(wf_arena *A, int n, const double *g, const double *c, int free_terms, double *x)
+/* Minimise x'gx/2 - c'x, x[j] >= 0 for j >= free_terms; g [n][n] with a diagonal of about 1. Unknowns that lower the squared misfit by less than `worth` are zero. */
+static wf_result wf__signs_fit(wf_arena *A, int n, const double *g, const double *c, int free_terms, double worth, double *x)
 {
     wf__signs s;
     wf_mark mark = wf_arena_mark(A);
-    double scale = 0;
     memset(&s, 0, sizeof s);
     s.n = n; s.g = g; s.c = c; s.x = x;
     s.l = (double *)wf_alloc(A, (size_t)n * (size_t)n, sizeof *s.l);
@@ -26952,34 +29317,22 @@ static wf_result wf__signs_fit(wf_arena *A, int n, const double *g, const double
     s.where = (int *)wf_alloc(A, (size_t)n, sizeof *s.where);
     if (!s.l || !s.z || !s.list || !s.where) { wf_arena_reset(A, mark); return WF_ERROR_MEMORY; }
     memset(x, 0, (size_t)n * sizeof *x);
-    for (int j = 0; j < n; j++) if (fabs(c[j]) > scale) scale = fabs(c[j]);
     for (int j = 0; j < free_terms; j++) wf__signs_add(&s, j);
-    for (int turn = 0; turn < 4 * n + 50; turn++) {
-        int best = -1;
-        double most = 1e-10 * scale;
-        wf__signs_solve(&s);
-        if (wf__signs_step(&s, free_terms)) continue;
-        for (int j = free_terms; j < n; j++) {
-            if (s.where[j]) continue;
-            double w = c[j];
-            for (int k = 0; k < s.used; k++) w -= g[(size_t)j * (size_t)n + (size_t)s.list[k]] * x[s.list[k]];
-            if (w > most) { most = w; best = j; }
-        }
-        if (best < 0) break;
-        if (!wf__signs_add(&s, best)) s.where[best] = 2; /* a copy of others */
-    }
+    wf__signs_search(&s, free_terms);
+    while (worth > 0 && wf__signs_drop(&s, free_terms, worth)) wf__signs_search(&s, free_terms);
     wf_arena_reset(A, mark);
     return WF_OK;
 }
 
 /* bridges: fit equations with signs */
 /* rows of a [rows][n] and y: the unknowns x, and the squared misfit. */
-static wf_result wf__signs_rows(wf_arena *A, const double *a, const double *y, size_t rows, int n, int free_terms, double ridge, double *x, double *misfit)
+static wf_result wf__signs_rows(wf_arena *A, const double *a, const double *y, size_t rows, int n, int free_terms, double ridge, const double *near, double worth, double *x, double *misfit)
 {
     size_t width = (size_t)n;
     wf_mark mark = wf_arena_mark(A);
     double *g = (double *)wf_alloc(A, width * width, sizeof *g), *c = (double *)wf_alloc(A, width, sizeof *c), *norm = (double *)wf_alloc(A, width, sizeof *norm);
     if (!g || !c || !norm) { wf_arena_reset(A, mark); return WF_ERROR_MEMORY; }
+    /* bridges: add and scale the rows of the equations */
     for (size_t r = 0; r < rows; r++) {
         const double *row = a + r * width;
         for (size_t i = 0; i < width; i++) {
@@ -26993,8 +29346,9 @@ static wf_result wf__signs_rows(wf_arena *A, const double *a, const double *y, s
         c[i] /= norm[i];
         for (size_t j = 0; j <= i; j++) g[i * width + j] = g[j * width + i] = g[i * width + j] / (norm[i] * norm[j]);
         g[i * width + i] += ridge;
+        if (near) c[i] += ridge * near[i] * norm[i];
     }
-    wf_result result = wf__signs_fit(A, n, g, c, free_terms, x);
+    wf_result result = wf__signs_fit(A, n, g, c, free_terms, worth, x);
     for (size_t i = 0; i < width; i++) x[i] /= norm[i];
     *misfit = 0;
     for (size_t r = 0; r < rows; r++) {
@@ -27006,6 +29360,7 @@ static wf_result wf__signs_rows(wf_arena *A, const double *a, const double *y, s
     return result;
 }
 
+/* bridges: fit for a user */
 wf_result wf_nnls(wf_arena *A, const double *a, const double *y, size_t rows, size_t columns, double *x, double *residual)
 {
     double misfit;
@@ -27013,7 +29368,7 @@ wf_result wf_nnls(wf_arena *A, const double *a, const double *y, size_t rows, si
     if (!a || !y || !x || !rows || !columns || columns > 20000) return wf__fail(A, WF_ERROR_ARGUMENT, "nnls: %z equations for %z unknowns", rows, columns);
     for (size_t i = 0; i < rows * columns; i++) if (!wf__finite(a[i])) return wf__fail(A, WF_ERROR_NUMERIC, "nnls: a[%z][%z] is not finite", i / columns, i % columns);
     for (size_t i = 0; i < rows; i++) if (!wf__finite(y[i])) return wf__fail(A, WF_ERROR_NUMERIC, "nnls: b[%z] is not finite", i);
-    wf_result r = wf__signs_rows(A, a, y, rows, (int)columns, 0, 0, x, &misfit);
+    wf_result r = wf__signs_rows(A, a, y, rows, (int)columns, 0, 0, NULL, 0, x, &misfit);
     if (r == WF_OK && residual) *residual = misfit;
     return r;
 }
@@ -27023,26 +29378,32 @@ static wf_result wf__bridge_estimate(wf_bridge *b)
 {
     size_t m = (size_t)b->tests, n = (size_t)b->terms;
     double misfit;
+    int small = wf__bridge_small(b);
+    if (wf__bridge_carries(b)) wf__parallel_for(b->desc.parallel, b->desc.threads, b->steps, wf__bridge_carry_task, b);
     wf__parallel_for(b->desc.parallel, b->desc.threads, b->intervals * b->steps + 1, wf__bridge_average_task, b);
     wf__parallel_for(b->desc.parallel, b->desc.threads, b->intervals, wf__bridge_equations_task, b);
-    wf_result r = wf__signs_rows(b->arena, b->a, b->b, m * (size_t)b->intervals, b->terms, b->free_terms, 1e-6, b->rate, &misfit);
+    wf_mark mark = wf_arena_mark(b->arena);
+    double *all = (double *)wf_alloc(b->arena, n, sizeof *all);
+    wf_result r = all ? wf__signs_rows(b->arena, b->a, b->y, m * (size_t)b->intervals, b->terms, b->free_terms, 1e-6, NULL, small ? 0 : WF__BRIDGE_WORTH, all, &misfit) : (wf_result)WF_ERROR_MEMORY;
     if (r < 0) return r;
     b->report.equations = (int)m * b->intervals;
     b->report.terms = b->terms;
     b->report.misfit = misfit / b->report.equations;
     b->report.used = 0;
-    for (size_t j = 0; j < n; j++) b->report.used += b->rate[j] != 0;
-    for (int i = b->intervals - 1; i >= 0; i--) {
-        int from = b->desc.window < 0 || i < b->desc.window ? 0 : i - b->desc.window, to = b->desc.window < 0 || i + b->desc.window >= b->intervals ? b->intervals - 1 : i + b->desc.window;
-        if (b->desc.window < 0) memcpy(b->rate + (size_t)i * n, b->rate, n * sizeof *b->rate);
-        else r = wf__signs_rows(b->arena, b->a + (size_t)from * m * n, b->b + (size_t)from * m, m * (size_t)(to - from + 1), b->terms, b->free_terms, 1e-6, b->rate + (size_t)i * n, &misfit);
+    for (size_t j = 0; j < n; j++) b->report.used += all[j] != 0;
+    int window = b->desc.window ? b->desc.window : small || b->report.misfit > 1.5;
+    for (int i = 0; i < b->intervals; i++) {
+        int from = i < window ? 0 : i - window, to = i + window >= b->intervals ? b->intervals - 1 : i + window;
+        if (window <= 0) memcpy(b->rate + (size_t)i * n, all, n * sizeof *b->rate);
+        else r = wf__signs_rows(b->arena, b->a + (size_t)from * m * n, b->y + (size_t)from * m, m * (size_t)(to - from + 1), b->terms, b->free_terms, small ? 1e-6 : WF__BRIDGE_NEAR, small ? NULL : all, 0, b->rate + (size_t)i * n, &misfit);
         if (r < 0) return r;
     }
+    wf_arena_reset(b->arena, mark);
     return WF_OK;
 }
 
-/* bridges: live from one snapshot to the next */
-typedef struct wf__bridge_jumps { const wf__term *term[1024]; double rate[1024]; int n; } wf__bridge_jumps;
+/* bridges: gather the jumps of an interval */
+typedef struct wf__bridge_jumps { const wf__term *term[1024]; double rate[1024]; uint32_t reads[1024], changes[1024]; int n; } wf__bridge_jumps; /* bits of species */
 
 static void wf__bridge_gather(const wf_bridge *b, int i, wf__bridge_jumps *j)
 {
@@ -27050,25 +29411,34 @@ static void wf__bridge_gather(const wf_bridge *b, int i, wf__bridge_jumps *j)
     for (int r = 0; r < b->terms; r++) {
         double k = b->rate[(size_t)i * (size_t)b->terms + (size_t)r];
         if (k == 0) continue;
-        j->term[j->n] = &b->term[r];
+        const wf__term *t = &b->term[r];
+        j->reads[j->n] = j->changes[j->n] = (t->by[0] ? (uint32_t)1 << t->who[0] : 0) | (t->by[1] ? (uint32_t)1 << t->who[1] : 0);
+        for (int f = 0; f < 3 && t->factor[f]; f++) j->reads[j->n] |= (uint32_t)1 << ((t->factor[f] < 0 ? -t->factor[f] : t->factor[f]) - 1);
+        j->term[j->n] = t;
         j->rate[j->n++] = k;
     }
 }
 
+/* bridges: live from one snapshot to the next */
 static int wf__bridge_live(wf_bridge *b, int i, size_t s, const wf__bridge_jumps *j, wf_rng *rng)
 {
     double x[100], a[1024], t = 0, h = wf__bridge_length(b, i) / b->steps;
     size_t d = (size_t)b->dim;
+    uint32_t changed = 0xFFFFFFFFu;
     memcpy(x, b->in.x[i] + (size_t)b->pick[(size_t)i * b->samples + s] * d, d * sizeof *x);
-    for (int k = 0, events = 0; k < b->between; events++) {
+    for (int k = 0, events = 0; k < b->steps; events++) {
         double total = 0, sum = 0;
-        for (int r = 0; r < j->n; r++) total += a[r] = j->rate[r] * wf__term_rate(b, j->term[r], x);
+        for (int r = 0; r < j->n; r++) {
+            if (j->reads[r] & changed) a[r] = j->rate[r] * wf__term_rate(b, j->term[r], x);
+            total += a[r];
+        }
         t = total > 0 ? t - wf__log(wf_rng_uniform(rng)) / total : HUGE_VAL;
-        for (; k < b->between && (k + 1) * h < t; k++) memcpy(wf__bridge_to(b, 1, i, k) + s * d, x, d * sizeof *x);
+        for (; k < b->steps && (k + 1) * h < t; k++) memcpy(wf__bridge_walked(b, i, k) + s * d, x, d * sizeof *x);
         double point = wf_rng_uniform(rng) * total;
         int r = 0, last = 0;
         for (r = 0; r < j->n && (sum += a[r]) <= point; r++) if (a[r] > 0) last = r;
         if (r == j->n) r = last;
+        changed = total > 0 ? j->changes[r] : 0;
         if (total > 0) for (int q = 0; q < 2; q++) x[j->term[r]->who[q]] += j->term[r]->by[q];
         if (events > WF__BRIDGE_MOST_EVENTS || !wf__finite(total)) return 0;
     }
@@ -27082,7 +29452,7 @@ static int wf__bridge_walk(wf_bridge *b, int i, size_t s, const wf__bridge_jumps
     double x[100], v[100], h = wf__bridge_length(b, i) / (b->steps * FINE);
     size_t d = (size_t)b->dim;
     memcpy(x, b->in.x[i] + (size_t)b->pick[(size_t)i * b->samples + s] * d, d * sizeof *x);
-    for (int k = 0; k < b->between * FINE; k++) {
+    for (int k = 0; k < b->steps * FINE; k++) {
         memset(v, 0, d * sizeof *v);
         for (int r = 0; r < j->n; r++) {
             const wf__term *t = j->term[r];
@@ -27093,7 +29463,7 @@ static int wf__bridge_walk(wf_bridge *b, int i, size_t s, const wf__bridge_jumps
             x[p] += v[p];
             if (!wf__finite(x[p])) return 0;
         }
-        if (k % FINE == FINE - 1) memcpy(wf__bridge_to(b, 1, i, k / FINE) + s * d, x, d * sizeof *x);
+        if (k % FINE == FINE - 1) memcpy(wf__bridge_walked(b, i, k / FINE) + s * d, x, d * sizeof *x);
     }
     return 1;
 }
@@ -27109,10 +29479,23 @@ static void wf__bridge_simulate_task(void *context, int task)
     wf__bridge_jumps jumps;
     wf__bridge_gather(b, i, &jumps);
     for (size_t s = from; s < to; s++) {
+        if (s % b->stride) continue;
         wf_rng rng;
         wf__rng_start(&rng, b->key, (uint32_t)((size_t)i * b->samples + s), WF__PURPOSE_BRIDGE);
         if (!(b->desc.counts ? wf__bridge_live : wf__bridge_walk)(b, i, s, &jumps, &rng)) { b->failed[task] = 1; return; }
     }
+}
+
+/* By the present rates; misfit: of the moments by the next snapshots, HUGE_VAL where a sample ran away. */
+static wf_result wf__bridge_simulate(wf_bridge *b, int round, double *misfit)
+{
+    b->key = b->desc.seed + (uint64_t)0x9E3779B97F4A7C15ull * (uint64_t)(round + 1);
+    memset(b->failed, 0, (size_t)b->intervals * WF__BRIDGE_PARTS);
+    wf__parallel_for(b->desc.parallel, b->desc.threads, b->intervals * WF__BRIDGE_PARTS, wf__bridge_simulate_task, b);
+    *misfit = HUGE_VAL;
+    for (int t = 0; t < b->intervals * WF__BRIDGE_PARTS; t++) if (b->failed[t]) return WF_OK;
+    *misfit = wf__bridge_arrive(b);
+    return WF_OK;
 }
 
 /* header: optimise as before */
@@ -27120,37 +29503,42 @@ static void wf__bridge_simulate_task(void *context, int task)
 #pragma GCC pop_options
 #endif
 
-/* bridges: try a library */
-enum { WF__BRIDGE_PATIENCE = 16 };
+/* bridges: estimate and simulate once */
+enum { WF__BRIDGE_PATIENCE = 16, WF__BRIDGE_ROUGH = 3000 };
 
-/* 1: enough; 0: another round; -1: refused. */
-static int wf__bridge_judge(const wf_bridge *b, int round, double before)
+/* One round: new rates, new samples from them, and how far these are from the next snapshots. */
+static wf_result wf__bridge_round(wf_bridge *b, int k, double *misfit)
 {
-    double now = b->report.misfit;
-    int good = now <= b->desc.limit, better = !round || now < 0.9 * before;
-    if (good || b->desc.method == WF_BRIDGE_GENERATOR) return round + 1 >= b->desc.rounds && (good || !better);
-    return better && round + 1 < WF__BRIDGE_PATIENCE ? 0 : -1;
+    b->ready = k > 0;
+    wf_result r = wf__bridge_estimate(b);
+    return r < 0 ? r : wf__bridge_simulate(b, k, misfit);
 }
 
+/* bridges: try a library */
 static wf_result wf__bridge_try(wf_bridge *b, int kind)
 {
-    double before = 0;
+    double best = HUGE_VAL, now = 0, asked = b->desc.rounds;
+    size_t n = (size_t)b->intervals * (size_t)b->room;
+    int poor = 0, used = 0, round = 0;
     if (!wf__library_write(b, kind)) return WF_OK;
-    for (int k = 0, done = 0; !done && k < b->desc.rounds + WF__BRIDGE_PATIENCE; k++) {
-        b->ready = k > 0;
-        wf_result r = wf__bridge_estimate(b);
-        b->report.library = kind;
-        done = wf__bridge_judge(b, k, before);
-        if (r < 0 || done < 0) return r;
-        before = b->report.misfit;
-        b->key = b->desc.seed + (uint64_t)0x9E3779B97F4A7C15ull * (uint64_t)(k + 1);
-        memset(b->failed, 0, (size_t)b->intervals * WF__BRIDGE_PARTS);
-        wf__parallel_for(b->desc.parallel, b->desc.threads, b->intervals * WF__BRIDGE_PARTS, wf__bridge_simulate_task, b);
-        for (int t = 0; t < b->intervals * WF__BRIDGE_PARTS; t++) if (b->failed[t]) { b->report.misfit = HUGE_VAL; return WF_OK; }
+    wf_result r = wf__bridge_whiten(b);
+    if (r < 0) return r;
+    b->report.library = kind;
+    b->stride = b->samples > 2 * WF__BRIDGE_ROUGH ? b->samples / WF__BRIDGE_ROUGH : 1;
+    for (int k = 0; k < WF__BRIDGE_PATIENCE + b->desc.rounds && (k < asked || poor < 3); k++) {
+        if ((r = wf__bridge_round(b, k, &now)) < 0) return r;
+        poor = now < 0.97 * best ? 0 : poor + 1;
+        if (now < best) { best = now; used = b->report.used; round = k; memcpy(b->best, b->rate, n * sizeof *b->rate); }
         if (wf__bridge_tell(b, 1 - 0.5 / (k + 1), 1)) return WF_CANCELLED;
+        if (now == HUGE_VAL) break;
     }
+    memcpy(b->rate, b->best, n * sizeof *b->rate);
+    b->report.used = used;
+    b->report.misfit = best;
+    if (!(best <= b->desc.limit) && (b->desc.method != WF_BRIDGE_GENERATOR || best == HUGE_VAL)) return WF_OK;
+    b->stride = 1;
     b->report.method = WF_BRIDGE_GENERATOR;
-    return WF_OK;
+    return wf__bridge_simulate(b, round, &now);
 }
 
 /* bridges: say what was done */
@@ -27161,13 +29549,18 @@ static void wf__bridge_say(wf_bridge *b)
     const char *blind = b->delta ? " Between the first snapshot, which is one state, and the second, nothing was observed: whatever settled in that time is assumed, not learned." : "";
     char why[200] = "";
     if (r->method == WF_BRIDGE_GENERATOR) {
-        wf__format(r->text, sizeof r->text, "generator: %d of %d terms of the %s library have a rate; misfit %g per equation over %d equations (about 1 or less is as good as the samples can tell, more than %g is refused).",
-                   r->used, r->terms, library[b->library], r->misfit, r->equations, b->desc.limit);
+        wf__format(r->text, sizeof r->text, "generator: %d of %d terms of the %s library have a rate; misfit %g per equation over %d equations (about 1 or less is as good as the samples can tell, more than %g is refused).%s",
+                   r->used, r->terms, library[b->library], r->misfit, r->equations, b->desc.limit, blind);
         return;
     }
     if (b->tried) wf__format(why, sizeof why, "Generators were refused, the first with a misfit of %g per equation, the last with %g (the limit is %g): no mechanism of the library moves means and covariances as the snapshots do. ", b->first, r->misfit, b->desc.limit);
-    else if (b->desc.method == WF_BRIDGE_AUTO) wf__format(why, sizeof why, "A generator was not tried, as its library or its moments would be too large. ");
-    wf__format(r->text, sizeof r->text, "%s%s between snapshots%s.%s", why, wf__bridge_kinds[b->kind].name, b->desc.method == WF_BRIDGE_MIXTURE || b->at || b->intervals < 4 ? "" : ", as they came closest to every other snapshot when those were left out", blind);
+    else if (b->desc.method == WF_BRIDGE_AUTO) wf__format(why, sizeof why, "A generator was not tried: there are too few snapshots, or its library or its moments would be too large. ");
+    if (!b->blended) wf__format(r->text, sizeof r->text, "%s%s between snapshots%s.%s", why, wf__bridge_kinds[b->kind].name, b->chosen ? ", as they came closest to snapshots that were left out" : "", blind);
+    else {
+        wf__format(r->text, sizeof r->text, "%sA blend, as it came closest to snapshots that were left out:", why);
+        for (int k = 0, more = 0; k < WF__BRIDGE_KINDS; k++)
+            if (b->share[k] > 0) { size_t used = strlen(r->text); wf__format(r->text + used, sizeof r->text - used, "%s %d %% %s", more++ ? "," : "", (int)(100 * b->share[k] + 0.5), wf__bridge_kinds[k].name); }
+    }
 }
 
 /* bridges: lay out the result */
@@ -27187,7 +29580,7 @@ static void wf__bridge_lay_out(wf_bridge *b, int times)
     b->out.dim = b->dim;
 }
 
-/* bridges: describe a bridge */
+/* bridges: settle the description */
 static wf_result wf__bridge_settle(wf_bridge *b, const wf_bridge_desc *desc)
 {
     wf_bridge_desc *d = &b->desc;
@@ -27197,17 +29590,17 @@ static wf_result wf__bridge_settle(wf_bridge *b, const wf_bridge_desc *desc)
     if (!d->between) d->between = 9;
     if (d->between < 0) d->between = 0;
     if (!d->rounds) d->rounds = 3;
-    if (!d->window) d->window = 1;
     if (d->limit == 0) d->limit = 2;
     if (!d->sweeps) d->sweeps = 200;
     b->between = d->between;
     b->steps = d->between + 1;
-    double room = 16777216.0 / ((double)b->dim * b->between * b->intervals + 1);
+    double room = 5500000.0 / ((double)b->dim * b->between * b->intervals + 1);
     if (!d->samples) d->samples = room > 10000 ? 10000 : room < 1000 ? 1000 : (int)room;
     b->samples = (size_t)d->samples;
     return WF_OK;
 }
 
+/* bridges: look at the snapshots */
 static void wf__bridge_look(wf_bridge *b, double *phi, double *mean, double *cov)
 {
     int d = b->dim;
@@ -27258,13 +29651,21 @@ static int wf__bridge_room(wf_bridge *b)
     b->tests = (int)m;
     b->room = 30000000 / (int)(times * (d + 1)) < 900 ? 30000000 / (int)(times * (d + 1)) : 900;
     size_t room = (size_t)b->room;
+    /* bridges: make room for a generator */
     b->made[1] = (double *)wf__bridge_take(b, made, sizeof(double), &ok);
     b->test_mean = (double *)wf__bridge_take(b, count * m, sizeof(double), &ok);
     b->root = (double *)wf__bridge_take(b, intervals * m * m, sizeof(double), &ok);
     b->expected = (double *)wf__bridge_take(b, times * room * (d + 1), sizeof(double), &ok);
     b->a = (double *)wf__bridge_take(b, intervals * m * room, sizeof(double), &ok);
     b->b = (double *)wf__bridge_take(b, intervals * m, sizeof(double), &ok);
+    b->y = (double *)wf__bridge_take(b, intervals * m, sizeof(double), &ok);
+    b->last = (double *)wf__bridge_take(b, intervals * b->samples * d, sizeof(double), &ok);
+    b->carry = (double *)wf__bridge_take(b, times * (d * d + d * (d + 1) / 2 * d), sizeof(double), &ok);
+    b->start_mean = (double *)wf__bridge_take(b, times * d, sizeof(double), &ok);
+    b->end_mean = (double *)wf__bridge_take(b, intervals * m, sizeof(double), &ok);
+    b->spare = (double *)wf__bridge_take(b, (size_t)b->steps * (intervals + 1) * d * d, sizeof(double), &ok);
     b->rate = (double *)wf__bridge_take(b, intervals * room, sizeof(double), &ok);
+    b->best = (double *)wf__bridge_take(b, intervals * room, sizeof(double), &ok);
     b->term = (wf__term *)wf__bridge_take(b, room, sizeof(wf__term), &ok);
     b->failed = (char *)wf__bridge_take(b, intervals * WF__BRIDGE_PARTS, 1, &ok);
     return ok;
@@ -27295,73 +29696,156 @@ const wf_snapshots *wf_bridge_data(const wf_bridge *b) { return b && b->out.coun
 const wf_bridge_report *wf_bridge_about(const wf_bridge *b) { return b ? &b->report : NULL; }
 
 /* bridges: compare with what was left out */
-static double wf__bridge_miss(wf_bridge *half, const wf_bridge *b, int i, double *work, wf_result *r)
+static double wf__bridge_apart(const double *x, const double *y, size_t n, size_t m, size_t d, int same) /* mean distance, but of pairs of one index where both come from the same draws */
 {
-    size_t d = (size_t)b->dim, n = half->samples;
-    double *x = work, *y = work + n * d, distance = 0;
-    const double *made = wf__bridge_between(half, 0, i, 0);
-    int left = 2 * i + 1;
-    for (size_t s = 0; s < n; s++)
-        for (size_t p = 0; p < d; p++) {
-            double scale = 1 / sqrt(b->variance[(size_t)left * d + p] + 1e-300);
-            x[s * d + p] = made[s * d + p] * scale;
-            y[s * d + p] = b->in.x[left][(size_t)b->pick[(size_t)left * b->samples + s * b->samples / n] * d + p] * scale;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < m; j++) {
+            double square = 0;
+            if (same && i == j) continue;
+            for (size_t p = 0; p < d; p++) { double e = x[i * d + p] - y[j * d + p]; square += e * e; }
+            sum += sqrt(square);
         }
-    wf_points px, py;
-    px.x = x; px.weight = NULL; px.n = n; px.dim = d;
-    py = px;
-    py.x = y;
-    if (*r == WF_OK) *r = wf_energy_distance(b->arena, &px, &py, &distance, NULL);
-    return distance;
+    return sum / ((double)n * (double)m - (same ? (double)n : 0));
+}
+
+static void wf__bridge_scaled(const wf_bridge *b, int left, const double *from, size_t n, double *to) /* by the deviations of a snapshot; continuous columns keep their proportions */
+{
+    size_t d = (size_t)b->dim;
+    double all = 0;
+    for (size_t p = 0; p < d; p++) all += b->variance[(size_t)left * d + p] / (double)d;
+    for (size_t s = 0; s < n * d; s++) to[s] = from[s] / sqrt((b->desc.counts ? b->variance[(size_t)left * d + s % d] : all) + 1e-300);
+}
+
+/* bridges: find the best blend */
+/* Minimise near.w - w.apart.w over shares of the kinds of list[n]; the minimum. */
+static double wf__bridge_blend(const double *near, const double *apart, const int *list, int n, double *w)
+{
+    enum { K = WF__BRIDGE_KINDS };
+    for (int i = 0; i < n; i++) w[list[i]] = 1.0 / n;
+    for (int sweep = 0; sweep < 200; sweep++)
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < i; j++) {
+                int p = list[i], q = list[j];
+                double slope = near[p] - near[q], bowl = 2 * apart[p * K + q] - apart[p * K + p] - apart[q * K + q], go;
+                for (int k = 0; k < n; k++) slope -= 2 * w[list[k]] * (apart[p * K + list[k]] - apart[q * K + list[k]]);
+                go = bowl > 1e-12 ? -slope / (2 * bowl) : slope < 0 ? 1 : -1;
+                go = go > w[q] ? w[q] : go < -w[p] ? -w[p] : go;
+                w[p] += go;
+                w[q] -= go;
+            }
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        sum += w[list[i]] * near[list[i]];
+        for (int j = 0; j < n; j++) sum -= w[list[i]] * w[list[j]] * apart[list[i] * K + list[j]];
+    }
+    return sum;
+}
+
+/* bridges: leave a snapshot out */
+/* A bridge over all snapshots but one, and one time between: where that one was. */
+static wf_bridge *wf__bridge_without(wf_bridge *b, int left, double *at)
+{
+    int kept = b->in.count - 1;
+    wf_snapshots s = b->in;
+    wf_bridge_desc d = b->desc;
+    double *times = (double *)wf_alloc(b->arena, (size_t)kept, sizeof *times);
+    size_t *n = (size_t *)wf_alloc(b->arena, (size_t)kept, sizeof *n);
+    const double **x = (const double **)wf_alloc(b->arena, (size_t)kept, sizeof *x), **w = (const double **)wf_alloc(b->arena, (size_t)kept, sizeof *w);
+    for (int i = 0; times && n && x && w && i < kept; i++) {
+        int from = i < left ? i : i + 1;
+        times[i] = b->in.times[from];
+        n[i] = b->in.n[from];
+        x[i] = b->in.x[from];
+        w[i] = b->in.weight ? b->in.weight[from] : NULL;
+    }
+    s.count = kept; s.times = times; s.n = n; s.x = x; s.weight = w;
+    d.method = WF_BRIDGE_DIFFUSION; d.between = 1; d.samples = b->samples < 800 ? (int)b->samples : 800; d.progress = NULL;
+    wf_bridge *without = times && n && x && w ? wf_bridge_new(b->arena, &s, &d) : NULL;
+    if (!without) return NULL;
+    at[left - 1] = (b->in.times[left] - b->in.times[left - 1]) / (b->in.times[left + 1] - b->in.times[left - 1]);
+    without->at = at;
+    without->only = left;
+    memcpy(without->most, b->most, (size_t)b->dim * sizeof *b->most);
+    return without;
+}
+
+/* bridges: ask all kinds for what was left out */
+static wf_result wf__bridge_ask(wf_bridge *b, int left, const int *list, int kinds, double *near, double *apart)
+{
+    enum { K = WF__BRIDGE_KINDS };
+    wf_mark mark = wf_arena_mark(b->arena);
+    double *at = (double *)wf_alloc(b->arena, (size_t)b->in.count, sizeof *at);
+    wf_bridge *without = at ? wf__bridge_without(b, left, at) : NULL;
+    size_t n = without ? without->samples : 0, d = (size_t)b->dim, m = b->in.n[left] < 1000 ? b->in.n[left] : 1000;
+    double *x = without ? (double *)wf_alloc(b->arena, (size_t)K * n * d, sizeof *x) : NULL, *y = x ? (double *)wf_alloc(b->arena, m * d, sizeof *y) : NULL;
+    int *pick = y ? (int *)wf_alloc(b->arena, m, sizeof *pick) : NULL;
+    double spread = 0;
+    wf_result r = pick ? (wf_result)WF_OK : (wf_result)WF_ERROR_MEMORY;
+    if (r == WF_OK) {
+        wf__bridge_pick(b, left, m, pick);
+        for (size_t s = 0; s < m; s++) wf__bridge_scaled(b, left, b->in.x[left] + (size_t)pick[s] * d, 1, y + s * d);
+        spread = m > 1 ? wf__bridge_apart(y, y, m, m, d, 1) : 0;
+    }
+    for (int k = 0; r == WF_OK && k < kinds; k++) {
+        without->kind = list[k];
+        r = wf__bridge_lines(without);
+        if (r == WF_OK) wf__bridge_scaled(b, left, wf__bridge_between(without, 0, left - 1, 0), n, x + (size_t)list[k] * n * d);
+    }
+    /* bridges: compare the kinds with it and each other */
+    for (int k = 0; r == WF_OK && k < kinds; k++) {
+        const double *p = x + (size_t)list[k] * n * d;
+        near[list[k]] += 2 * wf__bridge_apart(p, y, n, m, d, 0) - spread;
+        for (int j = 0; j <= k; j++) {
+            double e = j == k || !b->desc.counts ? wf__bridge_apart(p, x + (size_t)list[j] * n * d, n, n, d, 1) : 0;
+            apart[list[k] * K + list[j]] += e;
+            if (j < k) apart[list[j] * K + list[k]] += e;
+        }
+    }
+    wf_arena_reset(b->arena, mark);
+    return r;
 }
 
 /* bridges: choose what lies between */
 static wf_result wf__bridge_choose(wf_bridge *b)
 {
-    int kept = b->intervals / 2 + 1, kinds = b->desc.method == WF_BRIDGE_AUTO ? WF__BRIDGE_MIXED + 1 : WF__BRIDGE_MIXED;
-    wf_mark mark = wf_arena_mark(b->arena);
-    wf_snapshots s = b->in;
-    wf_bridge_desc d = b->desc;
-    double least = HUGE_VAL;
-    wf_result r = WF_OK;
-    if (b->intervals < 4) return WF_OK;
-    double *times = (double *)wf_alloc(b->arena, (size_t)kept, sizeof *times), *at = (double *)wf_alloc(b->arena, (size_t)kept, sizeof *at);
-    size_t *n = (size_t *)wf_alloc(b->arena, (size_t)kept, sizeof *n);
-    const double **x = (const double **)wf_alloc(b->arena, (size_t)kept, sizeof *x), **w = (const double **)wf_alloc(b->arena, (size_t)kept, sizeof *w);
-    for (int i = 0; times && at && n && x && w && i < kept; i++) {
-        times[i] = b->in.times[2 * i];
-        n[i] = b->in.n[2 * i];
-        x[i] = b->in.x[2 * i];
-        w[i] = b->in.weight ? b->in.weight[2 * i] : NULL;
-        if (i) at[i - 1] = (b->in.times[2 * i - 1] - b->in.times[2 * i - 2]) / (b->in.times[2 * i] - b->in.times[2 * i - 2]);
+    enum { K = WF__BRIDGE_KINDS };
+    static const int of_counts[5] = { 0, 1, 2, 3, 4 }, of_numbers[8] = { 0, 3, 5, 6, 7, 2, 4, 8 };
+    const int *list = b->desc.counts ? of_counts : of_numbers;
+    int all = b->desc.method == WF_BRIDGE_AUTO, kinds = b->desc.counts ? 4 + all : 6 + 2 * all, first = 1 + b->delta, last = b->in.count - 2, asked = last - first + 1;
+    double near[K], apart[K * K], least = HUGE_VAL;
+    memset(near, 0, sizeof near);
+    memset(apart, 0, sizeof apart);
+    if (b->in.count < 4 || asked < 1) return WF_OK;
+    for (int k = 0, ask = asked < 6 ? asked : 6; k < ask; k++) {
+        wf_result r = wf__bridge_ask(b, first + (asked - 1) * k / (ask > 1 ? ask - 1 : 1), list, kinds, near, apart);
+        if (r < 0) return r;
+        if (wf__bridge_tell(b, 0.5 + 0.5 * (k + 1) / ask, 1)) return WF_CANCELLED;
     }
-    s.count = kept; s.times = times; s.n = n; s.x = x; s.weight = w;
-    d.method = WF_BRIDGE_DIFFUSION; d.between = 1; d.samples = b->samples < 1000 ? (int)b->samples : 1000; d.progress = NULL;
-    wf_bridge *half = times && at && n && x && w ? wf_bridge_new(b->arena, &s, &d) : NULL;
-    double *work = half ? (double *)wf_alloc(b->arena, 2 * half->samples * (size_t)b->dim, sizeof *work) : NULL;
-    if (!work) r = WF_ERROR_MEMORY;
-    else { half->at = at; memcpy(half->most, b->most, (size_t)b->dim * sizeof *b->most); }
-    for (int kind = 0; r == WF_OK && kind < kinds; kind++) {
-        double miss = 0;
-        half->kind = kind;
-        r = wf__bridge_lines(half);
-        for (int i = half->delta; i < half->intervals; i++) miss += wf__bridge_miss(half, b, i, work, &r);
-        if (miss < least) { least = miss; b->kind = kind; }
-        if (r == WF_OK && wf__bridge_tell(b, 0.5 + 0.5 * (kind + 1) / kinds, 1)) r = WF_CANCELLED;
+    b->chosen = 1;
+    for (int k = 0; k < kinds; k++) {
+        double miss = near[list[k]] - apart[list[k] * (K + 1)];
+        if (miss < least) { least = miss; b->kind = list[k]; }
     }
-    if (b->kind == WF__BRIDGE_MIXED) b->report.method = WF_BRIDGE_MIXTURE;
-    wf_arena_reset(b->arena, mark);
-    return r;
+    if (!b->desc.counts) {
+        double sum = 0, miss = wf__bridge_blend(near, apart, list, 6, b->share);
+        b->blended = !(all && wf__bridge_kinds[b->kind].mixed && least < 0.8 * miss);
+        for (int k = 0; k < K; k++) { if (b->share[k] < 0.02) b->share[k] = 0; sum += b->share[k]; }
+        for (int k = 0; k < K; k++) b->share[k] /= sum;
+    }
+    if (!b->blended && wf__bridge_kinds[b->kind].mixed) b->report.method = WF_BRIDGE_MIXTURE;
+    return WF_OK;
 }
 
-/* bridges: make the samples */
+/* bridges: try libraries */
 static wf_result wf__bridge_generate(wf_bridge *b)
 {
     int counts = b->desc.counts, least = b->desc.library ? b->desc.library : counts ? WF_LIBRARY_PAIRS : WF_LIBRARY_LINEAR, tried = 0;
     int last = b->desc.library || b->desc.method == WF_BRIDGE_GENERATOR ? least : WF_LIBRARY_WIDE;
     double first = 0;
-    wf_result r = b->root ? wf__bridge_whiten(b) : (wf_result)WF_OK;
-    for (int kind = least; b->root && r == WF_OK && kind <= last && b->report.method != WF_BRIDGE_GENERATOR; kind++) {
+    wf_result r = WF_OK;
+    int enough = counts || b->intervals > 3 || b->desc.method == WF_BRIDGE_GENERATOR; /* three intervals do not show a mechanism */
+    for (int kind = least; b->root && enough && r == WF_OK && kind <= last && b->report.method != WF_BRIDGE_GENERATOR; kind++) {
         if (!counts && kind == WF_LIBRARY_PAIRS && !b->desc.library) continue;
         if (!wf__library_write(b, kind) && kind > WF_LIBRARY_LINEAR && !tried) { if (!wf__library_write(b, kind = WF_LIBRARY_LINEAR)) break; last = kind; }
         if (b->terms > b->room) break;
@@ -27373,6 +29857,7 @@ static wf_result wf__bridge_generate(wf_bridge *b)
     return r;
 }
 
+/* bridges: make the samples */
 wf_result wf_bridge_fit(wf_bridge *b)
 {
     if (!b) return WF_ERROR_ARGUMENT;
@@ -27380,19 +29865,26 @@ wf_result wf_bridge_fit(wf_bridge *b)
     memset(&b->report, 0, sizeof b->report);
     b->report.method = method == WF_BRIDGE_MIXTURE ? WF_BRIDGE_MIXTURE : WF_BRIDGE_DIFFUSION;
     b->out.count = 0;
+    b->blended = b->chosen = 0;
+    memset(b->share, 0, sizeof b->share);
     b->kind = method == WF_BRIDGE_MIXTURE ? WF__BRIDGE_MIXED : b->intervals < 4 ? WF__BRIDGE_STRAIGHT : 0;
     wf_result r = wf__bridge_lines(b);
     if (r == WF_OK && (method == WF_BRIDGE_AUTO || method == WF_BRIDGE_GENERATOR)) r = wf__bridge_generate(b);
     if (r == WF_OK && b->report.method == WF_BRIDGE_DIFFUSION && !b->at && b->between) {
+        int before = b->kind;
         r = wf__bridge_choose(b);
-        if (r == WF_OK && b->kind) r = wf__bridge_lines(b);
+        if (r == WF_OK && !b->blended && b->kind != before) r = wf__bridge_lines(b);
+        for (int k = 0; r == WF_OK && b->blended && k < WF__BRIDGE_KINDS; k++) {
+            b->kind = k;
+            if (b->share[k] > 0) r = wf__bridge_lines(b);
+        }
     }
     if (r == WF_OK) wf__bridge_say(b);
     if (r == WF_OK) wf__bridge_lay_out(b, b->intervals * b->steps + 1);
     return r;
 }
 
-/* bridges: name a term */
+/* bridges: spell a term */
 static void wf__bridge_spell(const wf_bridge *b, const wf__term *t, wf__text *text)
 {
     for (int f = 0; f < 3 && t->factor[f]; f++) {
@@ -27411,6 +29903,7 @@ static void wf__bridge_spell(const wf_bridge *b, const wf__term *t, wf__text *te
     }
 }
 
+/* bridges: name a term */
 wf_result wf_bridge_term(const wf_bridge *b, int i, int k, double *rate, int *change, char *text, size_t size)
 {
     if (!b || i < 0 || k < 0 || k >= b->intervals || i >= b->report.terms || b->report.method != WF_BRIDGE_GENERATOR) return WF_ERROR_ARGUMENT;

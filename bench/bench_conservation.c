@@ -1,9 +1,9 @@
 /* Conservation laws: figures on data and on problems with known answers, and the time of a training step.
 
-       bench_conservation [--quick] [--threads N]
+       bench_conservation [--quick] [--threads N] [--steps] [--check DIM FILE]
 
    Prints lines of JSON. Sections: the pinwheel (entropy known), earthquakes (both protocols, chain and mixture), cells of an embryoid body, a crowd among obstacles, the cost of an optimal map,
-   steps. Where the data are absent (../shared/data) the keys are null. --quick: a tenth of the training, for a look. Times are wall-clock times of the whole section, starting included.
+   steps. Where the data are absent (../shared/data) the keys are null. --quick: a tenth of the training, for a look. --steps: the steps alone. --check: one of them, kept for bench/torch_conservation.py --check. Times are wall-clock times of the whole section, starting included.
    The entropy of the pinwheel is 2.177 in standardised units; no density without history can do better but by luck of the test set. */
 #define _POSIX_C_SOURCE 200809L
 #define WEIGHTFLOW_IMPLEMENTATION
@@ -129,54 +129,114 @@ static quakes earthquakes(void)
     return q;
 }
 
-/* Five snapshots of 350 cells to learn from, 200 others at each time to judge by: distances of 350 draws (mean of 8 sets), and of as many draws as there are cells; of cells carried from the snapshot before; floor: 350 real cells. */
-typedef struct cells_report { int there; double floor[5], emd[5], alike[5], carried[5], cost[5], exact[5], seconds; } cells_report;
+/* Five snapshots of 350 cells, and 200 others at each time: from the ones a density is learned, by the others it is judged, either way round. Distances (EMD, Euclidean) to the cells kept back: of 350 independent
+   draws (mean of 8 sets), of as many draws as there are cells to be carried, and of cells carried from the snapshot before; floor: of the real cells learned from; resampled: of 350 of those, drawn with replacement,
+   which is what independent draws from a perfect memory of them would give. The map's cost (root of the mean square way) stands beside the W2 of the two real clouds, of the cloud and its own image,
+   and of two halves of one snapshot (of those learned from). */
+typedef struct cells_report { int there; size_t learned, judged; double floor[5], resampled[5], emd[5], alike[5], carried[5], cost[5], image[5], exact[5], halves[5], nll, seconds; } cells_report;
+enum { CELLS_DIM = 5, CELLS_DRAWS = 350, CELLS_ROUNDS = 8 };
 
-static cells_report cells(void)
+static wf_law *cells_learn(wf_arena *A, const cells_t *train)
 {
-    enum { DIM = 5, DRAWS = 350, ROUNDS = 8 };
+    wf_law_desc d = { .dim = CELLS_DIM, .modes = 320, .knots = 5, .t1 = 4, .high = 4, .background = -1, .threads = threads, .seed = 1 };
+    wf_law_fit_desc fit = { .x = train->x, .t = train->t, .n = train->n, .likelihood = 5, .kinetic = 0.2, .steps = 60, .batch = 256, .rate = 1e-2, .clip = 10, .beta2 = 0.99, .seed = 1 };
+    wf_law *law = wf_law_new(A, &d);
+    must(A, law && cells_start(A, law, train, 40, 8, 0.8, NULL) >= 0 && wf_law_fit(law, &fit, NULL) >= 0, "training on cells");
+    return law;
+}
+
+static double cells_emd(wf_arena *A, const double *x, size_t n, const wf_points *data)
+{
+    double w = 0;
+    wf_points cloud = { x, NULL, n, CELLS_DIM };
+    must(A, wf_wasserstein(A, &cloud, data, &w, NULL) >= 0, "distance");
+    return w;
+}
+
+static void cells_carry(wf_arena *A, wf_law *law, int k, const wf_points *from, const wf_points *data, cells_report *r)
+{
+    static double x[CELLS_DRAWS * CELLS_DIM], path[2 * CELLS_DRAWS * CELLS_DIM];
+    wf_points image = { x, NULL, from->n, CELLS_DIM };
+    double both[2] = { k - 1, k };
+    must(A, wf_law_transport(law, from->x, from->n, both, 2, 40, 0, 0, path) >= 0, "transport");
+    for (size_t i = 0; i < from->n * CELLS_DIM; i++) {
+        x[i] = path[(2 * (i / CELLS_DIM) + 1) * CELLS_DIM + i % CELLS_DIM];
+        r->cost[k] += (x[i] - from->x[i]) * (x[i] - from->x[i]) / (double)from->n;
+    }
+    r->cost[k] = sqrt(r->cost[k]);
+    r->carried[k] = cells_emd(A, x, from->n, data);
+    must(A, wf_wasserstein(A, from, &image, NULL, &r->image[k]) >= 0 && wf_wasserstein(A, from, data, NULL, &r->exact[k]) >= 0, "distance");
+}
+
+static cells_report cells(int reverse)
+{
     cells_report r = { 0 };
     wf_arena *A = wf_arena_new(NULL);
     cells_t train, test;
     char path[600], why[900];
-    double mean[DIM], sd[DIM], begin = seconds();
-    snprintf(path, sizeof path, "%s/data/embryoid/EB_test_pc20.csv", shared());
-    int ok = cells_read(A, path, DIM, &train, why, sizeof why);
-    snprintf(path, sizeof path, "%s/data/embryoid/EB_val_pc20.csv", shared());
-    if (!ok || !cells_read(A, path, DIM, &test, why, sizeof why) || train.times != 5 || test.times != 5) { wf_arena_free(A); return r; }
+    double mean[CELLS_DIM], sd[CELLS_DIM];
+    snprintf(path, sizeof path, "%s/data/embryoid/EB_%s_pc20.csv", shared(), reverse ? "val" : "test");
+    int ok = cells_read(A, path, CELLS_DIM, &train, why, sizeof why);
+    snprintf(path, sizeof path, "%s/data/embryoid/EB_%s_pc20.csv", shared(), reverse ? "test" : "val");
+    if (!ok || !cells_read(A, path, CELLS_DIM, &test, why, sizeof why) || train.times != 5 || test.times != 5) { wf_arena_free(A); return r; }
     cells_units(&train, &test, mean, sd);
     cells_scale(&train, mean, sd);
     cells_scale(&test, mean, sd);
-    wf_law_desc d = { .dim = DIM, .modes = 40, .knots = 5, .t1 = 4, .high = 4, .threads = threads, .seed = 1 };
-    wf_law_fit_desc fit = { .x = train.x, .t = train.t, .n = train.n, .likelihood = 5, .kinetic = 0.05, .steps = 150, .batch = 256, .rate = 1e-2, .clip = 10, .beta2 = 0.99, .seed = 1 };
-    wf_law *law = wf_law_new(A, &d);
-    must(A, law && cells_start(A, law, &train, 40, 0.8, NULL) >= 0 && wf_law_fit(law, &fit, NULL) >= 0, "training on cells");
+    double begin = seconds(), *f = wf_alloc(A, test.n, sizeof *f);
+    wf_law *law = cells_learn(A, &train);
     r.seconds = seconds() - begin;
     r.there = 1;
-    static double t[DRAWS], x[DRAWS * DIM], carried[2 * DRAWS * DIM];
+    r.learned = cells_at(&train, 1).n;
+    r.judged = cells_at(&test, 1).n;
+    must(A, f && wf_law_log_density(law, test.x, test.t, test.n, f) >= 0, "likelihood");
+    for (size_t i = 0; i < test.n; i++) r.nll -= f[i] / (double)test.n;
+    static double t[CELLS_DRAWS], x[CELLS_DRAWS * CELLS_DIM];
     for (int k = 1; k < 5; k++) {
-        wf_points data = cells_at(&test, k), from = cells_at(&test, k - 1), real = cells_at(&train, k), model = { x, NULL, DRAWS, DIM };
-        double both[2] = { k - 1, k }, w;
-        must(A, data.n <= DRAWS && from.n <= DRAWS && wf_wasserstein(A, &real, &data, &r.floor[k], NULL) >= 0 && wf_wasserstein(A, &from, &data, NULL, &r.exact[k]) >= 0, "distance");
-        for (int i = 0; i < DRAWS; i++) t[i] = k;
-        for (int round = 0; round < ROUNDS; round++)
-            for (int same = 0; same < 2; same++) {
-                if (!same) must(A, wf_law_sample(law, t, DRAWS, 70 + (uint64_t)(k + 100 * round), x) >= 0, "drawing");
-                model.n = same ? from.n : DRAWS;
-                must(A, wf_wasserstein(A, &model, &data, &w, NULL) >= 0, "distance");
-                *(same ? &r.alike[k] : &r.emd[k]) += w / ROUNDS;
-            }
-        must(A, wf_law_transport(law, from.x, from.n, both, 2, 40, 0, 0, carried) >= 0, "transport");
-        for (size_t i = 0; i < from.n * DIM; i++) {
-            x[i] = carried[(2 * (i / DIM) + 1) * DIM + i % DIM];
-            r.cost[k] += (x[i] - from.x[i]) * (x[i] - from.x[i]) / (double)from.n;
+        wf_points data = cells_at(&test, k), from = cells_at(&test, k - 1), real = cells_at(&train, k);
+        must(A, from.n <= CELLS_DRAWS, "too many cells");
+        r.floor[k] = cells_emd(A, real.x, real.n, &data);
+        for (int i = 0; i < CELLS_DRAWS; i++) t[i] = k;
+        for (int round = 0; round < CELLS_ROUNDS; round++) {
+            must(A, wf_law_sample(law, t, CELLS_DRAWS, 70 + (uint64_t)(k + 100 * round), x) >= 0, "drawing");
+            r.emd[k] += cells_emd(A, x, CELLS_DRAWS, &data) / CELLS_ROUNDS;
+            r.alike[k] += cells_emd(A, x, from.n, &data) / CELLS_ROUNDS;
+            for (size_t i = 0; i < CELLS_DRAWS; i++) memcpy(x + i * CELLS_DIM, real.x + (size_t)((double)real.n * wf_uniform_at(5, i, (uint32_t)round, (uint32_t)k, 1)) * CELLS_DIM, CELLS_DIM * sizeof *x);
+            r.resampled[k] += cells_emd(A, x, CELLS_DRAWS, &data) / CELLS_ROUNDS;
         }
-        r.cost[k] = sqrt(r.cost[k]);
-        model.n = from.n;
-        must(A, wf_wasserstein(A, &model, &data, &r.carried[k], NULL) >= 0, "distance");
+        cells_carry(A, law, k, &from, &data, &r);
+        wf_points half[2] = { real, real };
+        half[0].n = half[1].n = real.n / 2;
+        half[1].x += real.n / 2 * CELLS_DIM;
+        must(A, wf_wasserstein(A, &half[0], &half[1], NULL, &r.halves[k]) >= 0, "distance");
     }
     wf_arena_free(A);
     return r;
+}
+
+static void list(const char *name, const double *v)
+{
+    printf(",\"%s\":[%.4f,%.4f,%.4f,%.4f]", name, v[1], v[2], v[3], v[4]);
+}
+
+static void cells_print(void)
+{
+    for (int reverse = 0; reverse < 2; reverse++) {
+        cells_report c = cells(reverse);
+        printf("{\"bench\":\"conservation_embryoid\"");
+        if (!c.there) { printf(",\"embryoid_emd\":null,\"skipped\":\"no data\"}\n"); return; }
+        printf(",\"learned_from\":%d,\"judged_by\":%d,\"draws\":%d,\"nll\":%.4f", (int)c.learned, (int)c.judged, CELLS_DRAWS, c.nll);
+        list("embryoid_emd", c.emd);
+        list("floor", c.floor);
+        list("emd_resampled", c.resampled);
+        list("emd_same_count", c.alike);
+        list("emd_transported", c.carried);
+        list("map_cost", c.cost);
+        list("exact_w2", c.exact);
+        list("image_w2", c.image);
+        list("halves_w2", c.halves);
+        printf(",\"seconds\":%.2f}\n", c.seconds);
+        fflush(stdout);
+    }
 }
 
 /* Two logistic clouds: the cost of the learned map over the exact transport cost. */
@@ -203,11 +263,24 @@ static double transport(void)
     return cost / exact;
 }
 
-/* Microseconds of one thread for a step of training (value, gradient; no optimiser): likelihood alone, and likelihood with the energy of the drift. The least of several blocks. */
-static double step(int dim, size_t batch, int drift)
+/* Microseconds of one thread for a step of training (value, gradient; no optimiser): likelihood alone, and likelihood with the energy of the drift. The least of several blocks. bench/torch_conservation.py does
+   the same; given a file, the parameters, the points and the loss go there, for it to check that it computes the same. */
+enum { STEP_BATCH = 512, STEP_DIM = 5 };
+static float step_points[STEP_BATCH * STEP_DIM], step_times[STEP_BATCH];
+
+static void step_keep(wf_arena *A, wf_params *params, int dim, size_t batch, float loss, const char *file)
+{
+    wf_tensors *t = wf_tensors_new(A);
+    size_t x[2] = { batch, (size_t)dim }, one = 1;
+    wf_array points = wf_array_of(step_points, WF_DTYPE_F32, 2, x), times = wf_array_of(step_times, WF_DTYPE_F32, 1, x), value = wf_array_of(&loss, WF_DTYPE_F32, 1, &one);
+    must(A, t && wf_params_store(params, t) >= 0 && wf_tensors_add(t, "x", &points) >= 0 && wf_tensors_add(t, "t", &times) >= 0 && wf_tensors_add(t, "loss", &value) >= 0 && wf_tensors_save(t, file) >= 0, file);
+}
+
+static double step(int dim, size_t batch, int drift, const char *file)
 {
     wf_arena *A = wf_arena_new(NULL);
-    wf_graph *g = wf_graph_new(A, wf_params_new(A, 1, WF_F32));
+    wf_params *params = wf_params_new(A, 1, WF_F32);
+    wf_graph *g = wf_graph_new(A, params);
     wf_law_desc d = { .dim = dim, .kind = WF_LAW_CHAIN, .modes = 16, .width = 256, .layers = 3 };
     wf_t x = wf_input(g, "x", dim), t = wf_input(g, "t", 1);
     wf_law_values v = wf_law_at(x, t, "law", &d);
@@ -218,25 +291,34 @@ static double step(int dim, size_t batch, int drift)
     p.out[0] = p.grad_of = loss;
     wf_plan *plan = wf_compile(A, &p);
     wf_ws *ws = plan ? wf_ws_new(A, plan, 1, NULL) : NULL;
-    static float points[512 * 5], times[512], value;
+    float value = 0;
     must(A, ws != NULL, "a step");
-    for (size_t i = 0; i < batch * (size_t)dim; i++) points[i] = (float)wf_normal_at(1, i, 0, 0, 1);
-    for (size_t i = 0; i < batch; i++) times[i] = (float)i / (float)batch;
-    wf_feed f[3] = { wf_in(x, points, 0), wf_in(t, times, 0), wf_out(loss, &value, 0) };
-    double best = INFINITY;
-    for (int block = 0; block < (quick ? 3 : 12); block++) {
+    for (size_t i = 0; i < batch * (size_t)dim; i++) step_points[i] = (float)wf_normal_at(1, i, 0, 0, 1);
+    for (size_t i = 0; i < batch; i++) step_times[i] = (float)i / (float)batch;
+    wf_feed f[3] = { wf_in(x, step_points, 0), wf_in(t, step_times, 0), wf_out(loss, &value, 0) };
+    double best = HUGE_VAL;
+    for (int block = 0; block < (file ? 1 : quick ? 3 : 6); block++) {
         double begin = cpu_seconds();
         for (int i = 0; i < 10; i++) must(A, wf_run(plan, ws, f, 3, batch) >= 0, wf_ws_report(ws)->text);
         double time = 1e5 * (cpu_seconds() - begin);
         if (time < best) best = time;
     }
+    if (file) step_keep(A, params, dim, batch, value, file);
     wf_arena_free(A);
     return best;
 }
 
-static void list(const char *name, const double *v)
+/* The drift step is printed twice, for two ways to write it in PyTorch: the fastest that we know, and the plain one, autograd.grad of each coordinate's density and mass. */
+static void steps(void)
 {
-    printf(",\"%s\":[%.4f,%.4f,%.4f,%.4f]", name, v[1], v[2], v[3], v[4]);
+    static const char *const name[3] = { "likelihood", "drift", "drift_autograd" };
+    for (int dim = 2; dim <= STEP_DIM; dim += 3)
+        for (size_t batch = STEP_BATCH / 2; batch <= STEP_BATCH; batch += STEP_BATCH / 2)
+            for (int drift = 0; drift < 2; drift++) {
+                double time = step(dim, batch, drift, NULL);
+                for (int k = drift; k < 1 + 2 * drift; k++) printf("{\"bench\":\"conservation_step\",\"step\":\"%s\",\"dim\":%d,\"batch\":%d,\"microseconds\":%.0f}\n", name[k], dim, (int)batch, time);
+                fflush(stdout);
+            }
 }
 
 int main(int argc, char **argv)
@@ -244,6 +326,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick")) quick = 1;
         else if (!strcmp(argv[i], "--threads") && i + 1 < argc) threads = atoi(argv[++i]);
+        else if (!strcmp(argv[i], "--steps")) { steps(); return 0; }
+        else if (!strcmp(argv[i], "--check") && i + 2 < argc) { step(atoi(argv[i + 1]) > 2 ? STEP_DIM : 2, STEP_BATCH, 1, argv[i + 2]); return 0; }
         else { fprintf(stderr, "bench_conservation: unknown option %s\n", argv[i]); return 2; }
     }
     double begin = seconds(), start = begin;
@@ -256,18 +340,7 @@ int main(int argc, char **argv)
                         q.rows, q.rows_unseen, q.distinct, q.distinct_unseen, q.mixture_rows, q.mixture_rows_unseen, q.mixture, q.mixture_unseen, q.chain_seconds, q.mixture_seconds, q.chain_cpu, q.mixture_cpu, seconds() - start);
     else printf("{\"bench\":\"conservation_earthquakes\",\"earthquakes_nll\":null,\"earthquakes_nll_distinct\":null,\"earthquakes_nll_factorised\":null,\"skipped\":\"no data\"}\n");
     fflush(stdout);
-    cells_report c = cells();
-    printf("{\"bench\":\"conservation_embryoid\"");
-    if (c.there) {
-        list("embryoid_emd", c.emd);
-        list("floor", c.floor);
-        list("emd_same_count", c.alike);
-        list("emd_transported", c.carried);
-        list("map_cost", c.cost);
-        list("exact_w2", c.exact);
-        printf(",\"draws\":350,\"cells\":200,\"seconds\":%.2f}\n", c.seconds);
-    } else printf(",\"embryoid_emd\":null,\"skipped\":\"no data\"}\n");
-    fflush(stdout);
+    cells_print();
     for (int scene = 1; scene <= (quick ? 1 : 3); scene++) {
         wf_arena *A = wf_arena_new(NULL);
         wf_obstacle o[OBSTACLES];
@@ -285,9 +358,7 @@ int main(int argc, char **argv)
         wf_arena_free(A);
     }
     printf("{\"bench\":\"conservation_transport\",\"cost_over_exact\":%.4f}\n", transport());
-    for (int dim = 2; dim <= 5; dim += 3)
-        for (size_t batch = 256; batch <= 512; batch += 256)
-            printf("{\"bench\":\"conservation_step\",\"dim\":%d,\"batch\":%d,\"likelihood_us\":%.0f,\"drift_us\":%.0f,\"ratio_to_torch\":null}\n", dim, (int)batch, step(dim, batch, 0), step(dim, batch, 1));
+    steps();
     printf("{\"bench\":\"conservation\",\"seconds\":%.1f}\n", seconds() - begin);
     return 0;
 }

@@ -1,13 +1,13 @@
 /* Speed and quality of normalizing flows.
 
    Speed: eight couplings with networks of two hidden layers of 64 (the setting of many comparisons), affine and spline, in 2 and 16 dimensions: a training step (likelihood, gradient, Adam) on 1024 rows, and sampling. Against
-   the peak of fused multiply-adds measured in the same program between the runs (flops are those of the matrix products alone), CPU time of one thread; and, where python3 can import torch and the program ../shared/peers/torch_flow.py
-   is there, against PyTorch run right after (`ratio_to_torch`: its time over ours).
+   the peak of fused multiply-adds measured in the same program between the runs (flops are those of the matrix products alone), CPU time of one thread. bench/peers.py runs the cases of --peer in turns with PyTorch.
 
    Quality: points drawn from laws in the plane whose entropy is known, so that what is missing to the best possible likelihood is known too: `kl`, in nats, on fresh points. Default training, nothing tuned.
 
    Prints lines of JSON.
-       bench_flows [--quick] */
+       bench_flows [--quick]
+       bench_flows --peer realnvp|rqs DIM    the speed of one flow alone, briefly */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,20 +38,6 @@ static double weights(int dim, int map) /* multiply-adds of all networks for one
 {
     int half = dim / 2, out = half * (map == WF_MAP_SPLINE ? 3 * BINS - 1 : 2);
     return COUPLINGS * (double)(half * HIDDEN + HIDDEN * HIDDEN + HIDDEN * out);
-}
-
-/* What PyTorch needs for one case, in seconds; 0 where it cannot be asked. */
-static double torch_seconds(const char *flow, const char *what, int dim, int batch)
-{
-    char command[512], line[4096], key[32];
-    double us = 0;
-    snprintf(command, sizeof command, "BENCH_CPU=1 python3 ../shared/peers/torch_flow.py --threads 1 --act tanh --flow %s --d %d --batch %d --sample_batch %d --what %s 2>/dev/null", flow, dim, batch, batch, what);
-    FILE *f = popen(command, "r");
-    if (!f) return 0;
-    snprintf(key, sizeof key, "\"us\": ");
-    while (fgets(line, sizeof line, f)) { const char *at = strstr(line, key); if (at) us = strtod(at + strlen(key), NULL); }
-    pclose(f);
-    return 1e-6 * us;
 }
 
 static void speed(int dim, int map, int samples, int quick)
@@ -94,11 +80,10 @@ static void speed(int dim, int map, int samples, int quick)
         peak[b] = peak_known(isa) ? 0.5 * (before + peak_block(isa, 0.005)) : 0;
         ratio[b] = peak[b] > 0 ? 1e-9 * flops / seconds[b] / peak[b] : 0;
     }
-    double r = median(ratio, blocks), s = median(seconds, blocks), torch = torch_seconds(flow, samples ? "sample" : "train", dim, samples ? samples : BATCH);
+    double r = median(ratio, blocks), s = median(seconds, blocks);
     printf("{\"bench\":\"flow_%s\",\"flow\":\"%s\",\"dim\":%d,\"batch\":%d,\"microseconds\":%.1f,\"gflops\":%.2f", samples ? "sample" : "train", flow, dim, samples ? samples : BATCH, 1e6 * s, 1e-9 * flops / s);
     if (samples) printf(",\"ns_per_sample\":%.1f", 1e9 * s / samples);
     if (r > 0) printf(",\"ratio_to_peak\":%.3f", r);
-    if (torch > 0) printf(",\"ratio_to_torch\":%.2f", torch / s);
     printf(",\"plan_steps\":%d}\n", wf_plan_steps(plan));
     fflush(stdout);
     wf_arena_free(A);
@@ -187,6 +172,12 @@ int main(int argc, char **argv)
 {
     static const toy toys[] = { { "crescent", crescent }, { "sine", sine }, { "checkerboard", checkerboard }, { "eight_gaussians", eight }, { "rings", rings } };
     int quick = argc > 1 && !strcmp(argv[1], "--quick");
+    if (argc > 3 && !strcmp(argv[1], "--peer")) {
+        int map = strcmp(argv[2], "rqs") ? WF_MAP_AFFINE : WF_MAP_SPLINE, dim = atoi(argv[3]) == 16 ? 16 : 2;
+        speed(dim, map, 0, 1);
+        speed(dim, map, BATCH, 1);
+        return 0;
+    }
     for (int dim = 2; dim <= 16; dim += 14)
         for (int map = WF_MAP_AFFINE; map <= WF_MAP_SPLINE; map += WF_MAP_SPLINE) {
             speed(dim, map, 0, quick);

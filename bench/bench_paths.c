@@ -5,10 +5,13 @@
    multiwell     the potential of Styblinski and Tang in ten dimensions: KL of the end for each coordinate, mean of a coordinate
    ou_d          Ornstein-Uhlenbeck with a random covariance (linear blocks, physical time): symmetric KL at time 0.9, beside that of ICNN-JKO and of 50000 Euler-Maruyama particles with a kernel density estimate
                  (Mokrov et al. 2021, means of the 15 result files of each method in their repository)
-   mixture_d     from one wide normal law to a mixture of normal laws: symmetric KL to the stationary law, beside the same methods
+   mixture_path  from one wide normal law to a mixture of five normal laws in the plane, by a path: symmetric KL of the end to the stationary law
+   mixture_d     the stationary law of the same problem in 2 to 12 dimensions (5 to 10 laws), by particles and a spline flow without a path: symmetric KL, beside the same methods. (A path by itself collapses into one
+                 law in more than a few dimensions: its end is a reverse KL, which seeks modes.)
+   ou_100        as ou_d, in 100 dimensions: does it converge?
    barenblatt    a drop in a porous medium: relative errors of second moment and energy
 
-       bench_paths [--quick] [--long] [name] */
+       bench_paths [--quick] [--long] [name [dimensions]] */
 #define _POSIX_C_SOURCE 199309L
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,7 +113,8 @@ static void bench_double_well(void)
     e.diffusion = 1;
     e.potential = valleys;
     d.dim = 2;
-    d.steps = 1000;
+    d.steps = 1300;
+    d.batch = 256;
     wf_start s = wf_start_normal(A, 2, mean, deviation);
     wf_path *p = train(A, &e, &s, &d, &seconds);
     if (!x || wf_path_measure(p, DRAWS, 7, &r) < 0 || wf_path_sample(p, 12, DRAWS, 8, 0, x, NULL, NULL) < 0) give_up(A, "double_well");
@@ -139,19 +143,19 @@ static void bench_multiwell(void)
     wf_energy e;
     wf_path_desc d;
     wf_path_report r;
-    wf_flow_layer block[2] = { layer_of(WF_FLOW_ELEMENTWISE, WF_MAP_SMOOTH, 0), layer_of(WF_FLOW_ELEMENTWISE, WF_MAP_SMOOTH, 0) };
+    wf_flow_layer block = layer_of(WF_FLOW_ELEMENTWISE, WF_MAP_SMOOTH, 0);
     memset(&e, 0, sizeof e);
     memset(&d, 0, sizeof d);
     e.diffusion = 1 / beta;
     e.potential = wells;
-    block[0].bound = block[1].bound = 4;
-    block[0].bins = block[1].bins = 16;
+    block.bound = 4;
+    block.bins = 16;
     d.dim = D;
-    d.block = block;
-    d.block_layers = 2;
-    d.steps = 1500;
+    d.block = &block;
+    d.block_layers = 1;
+    d.steps = 1000;
     d.batch = 256;
-    d.end_weight = 10; /* rare jumps over barriers are worth little energy */
+    d.end_weight = d.end_start = 100; /* rare jumps over barriers are worth little energy: the end is bought with cosines, which are printed */
     d.rate = 2e-2;
     for (int j = 0; j < D; j++) deviation[j] = 2;
     for (double u = -8; u < 8; u += 1e-3) z += 1e-3 * exp(-beta * 0.5 * (u * u * u * u - 16 * u * u + 5 * u));
@@ -307,33 +311,130 @@ static wf_result mixture_density(void *user, size_t n, const double *x, double *
     return WF_OK;
 }
 
-static void bench_mixture_d(int dim, int n, double jko, double particles, int steps)
+/* For samplers: energy and gradient of a tile. */
+static void mixture_energy(void *user, const wf_tile *tile, double *energy, float *gradient)
+{
+    const mix_t *m = (const mix_t *)user;
+    for (int l = 0; l < tile->lanes; l++) {
+        double q[10], low = 1e300, sum = 0;
+        for (int k = 0; k < m->n; k++) {
+            q[k] = 0;
+            for (int j = 0; j < m->d; j++) { double u = (double)tile->x[j * WF_LANES + l] - m->centre[k * m->d + j]; q[k] += 0.5 * u * u; }
+            if (q[k] < low) low = q[k];
+        }
+        for (int k = 0; k < m->n; k++) { q[k] = exp(low - q[k]); sum += q[k]; }
+        energy[l] = low - log(sum);
+        for (int j = 0; gradient && j < m->d; j++) {
+            double g = 0;
+            for (int k = 0; k < m->n; k++) g += q[k] * ((double)tile->x[j * WF_LANES + l] - m->centre[k * m->d + j]);
+            gradient[j * WF_LANES + l] = (float)(g / sum);
+        }
+    }
+}
+
+static void mixture_centres(mix_t *m, int dim, int n)
+{
+    wf_rng rng;
+    wf_rng_init(&rng, 7 + (uint64_t)dim, 0);
+    m->d = dim;
+    m->n = n;
+    for (int i = 0; i < n * dim; i++) m->centre[i] = 10 * wf_rng_uniform(&rng) - 5;
+}
+
+/* The path by itself, with smooth couplings. */
+static void bench_mixture_path(double jko)
 {
     wf_arena *A = wf_arena_new(NULL);
     mix_t m;
-    double deviation[16], seconds;
-    wf_rng rng;
-    wf_rng_init(&rng, 7 + (uint64_t)dim, 0);
-    m.d = dim;
-    m.n = n;
-    for (int i = 0; i < n * dim; i++) m.centre[i] = 10 * wf_rng_uniform(&rng) - 5;
-    for (int j = 0; j < dim; j++) deviation[j] = 4;
+    double deviation[2] = { 4, 4 }, seconds;
     wf_energy e;
     wf_path_desc d;
     wf_path_report r;
+    wf_flow_layer block[4];
+    mixture_centres(&m, 2, 5);
     memset(&e, 0, sizeof e);
     memset(&d, 0, sizeof d);
     e.diffusion = 1;
     e.potential = mixture_potential;
     e.user = &m;
-    d.dim = dim;
-    d.steps = steps;
-    wf_start s = wf_start_normal(A, dim, NULL, deviation), exact = { mixture_draw, mixture_density, &m };
+    for (int i = 0; i < 4; i++) { block[i] = layer_of(WF_FLOW_COUPLING, WF_MAP_SMOOTH, i % 2); block[i].bins = 16; block[i].bound = 7; block[i].width = 64; }
+    d.dim = 2;
+    d.points = 8;
+    d.block = block;
+    d.block_layers = 4;
+    d.steps = 2500;
+    d.batch = 256;
+    d.end_weight = 20;
+    d.end_start = 50;
+    wf_start s = wf_start_normal(A, 2, NULL, deviation), exact = { mixture_draw, mixture_density, &m };
     wf_path *p = train(A, &e, &s, &d, &seconds);
     if (wf_path_measure(p, EVALS, 7, &r) < 0) give_up(A, "mixture");
-    printf("{\"bench\":\"paths\",\"case\":\"mixture_d\",\"dim\":%d,\"symmetric_kl\":%.4f,\"icnn_jko\":%.3g,\"particles_50k\":%.3g,\"wanted\":%.3g,\"least_cosine\":%.3f,\"seconds\":%.1f}\n", dim, symmetric_kl(A, p, 12, &exact, dim), jko,
-           particles, jko / 2, r.least_cosine, seconds);
+    printf("{\"bench\":\"paths\",\"case\":\"mixture_path\",\"dim\":2,\"symmetric_kl\":%.4f,\"icnn_jko\":%.3g,\"wanted\":%.3g,\"least_cosine\":%.3f,\"seconds\":%.1f}\n", symmetric_kl(A, p, 8, &exact, 2), jko, jko / 2, r.least_cosine, seconds);
     fflush(stdout);
+    wf_arena_free(A);
+}
+
+/* The stationary law alone: particles from the wide normal law to it (annealed, weighted, resampled), and a spline flow that learns their density by maximum likelihood. Only the energy is known to them. */
+static void bench_mixture_d(int dim, int n, double jko, double particles, int steps)
+{
+    enum { N = 200000 };
+    wf_arena *A = wf_arena_new(NULL);
+    wf_params *P = wf_params_new(A, 1, WF_F32);
+    mix_t m;
+    wf_particles_desc d;
+    wf_flow_fit_desc how;
+    wf_fit_report report;
+    double start = cpu_seconds(), forward = 0, reverse = 0, value;
+    double *x = (double *)malloc(sizeof(double) * N * (size_t)dim);
+    float *y = (float *)malloc(sizeof(float) * N * (size_t)dim), *log_p = (float *)malloc(sizeof(float) * EVALS);
+    mixture_centres(&m, dim, n);
+    memset(&d, 0, sizeof d);
+    memset(&how, 0, sizeof how);
+    d.n = quick ? 4096 : N;
+    d.dim = dim;
+    d.seed = 5;
+    d.sd_all = 4;
+    d.energy = mixture_energy;
+    d.user = &m;
+    d.move = WF_MOVE_HMC;
+    d.leaps = 3;
+    d.step = 0.4;
+    d.adapt = 2;
+    d.levels = 500;
+    d.adaptive = 0.9;
+    d.threads = 1;
+    wf_particles *q = wf_particles_new(A, &d);
+    wf_flow *f = wf_flow_standard(A, "f", dim, 0, WF_MAP_SPLINE, dim == 2 ? 0 : 6);
+    if (!q || !f || !x || !y || !log_p || wf_particles_run(q) < 0 || wf_particles_resample(q) < 0) give_up(A, "particles");
+    wf_particles_get(q, x, NULL, NULL);
+    for (size_t i = 0; i < d.n * (size_t)dim; i++) y[i] = (float)x[i];
+    how.steps = quick ? 50 : steps;
+    how.rate = dim == 2 ? 5e-3 : 1e-3;
+    how.hold = 0.02;
+    how.patience = 1000;
+    how.threads = 1;
+    wf_flow_data data = { y, NULL, d.n }, draws = { NULL, NULL, EVALS }, fresh = { y, NULL, EVALS };
+    if (wf_flow_fit(f, P, &data, &how, &report) < 0) give_up(A, "likelihood");
+    double seconds = cpu_seconds() - start;
+    if (wf_flow_sample(f, P, &draws, 9, 1, y, log_p) < 0) give_up(A, "draws");
+    for (int i = 0; i < EVALS; i++) {
+        for (int j = 0; j < dim; j++) x[j] = (double)y[i * dim + j];
+        mixture_density(&m, 1, x, &value, NULL);
+        reverse += ((double)log_p[i] - value) / EVALS;
+    }
+    mixture_draw(&m, 22, 0, EVALS, x);
+    for (int i = 0; i < EVALS * dim; i++) y[i] = (float)x[i];
+    if (wf_flow_evaluate(f, P, &fresh, 1, log_p, NULL) < 0) give_up(A, "densities");
+    for (int i = 0; i < EVALS; i++) {
+        mixture_density(&m, 1, x + i * dim, &value, NULL);
+        forward += (value - (double)log_p[i]) / EVALS;
+    }
+    printf("{\"bench\":\"paths\",\"case\":\"mixture_d\",\"dim\":%d,\"symmetric_kl\":%.4f,\"kl_forward\":%.4f,\"kl_reverse\":%.4f,\"icnn_jko\":%.3g,\"particles_50k\":%.3g,\"wanted\":%.3g,\"seconds\":%.1f}\n", dim, forward + reverse, forward, reverse,
+           jko, particles, jko / 2, seconds);
+    fflush(stdout);
+    free(x);
+    free(y);
+    free(log_p);
     wf_arena_free(A);
 }
 
@@ -375,10 +476,13 @@ int main(int argc, char **argv)
     static const double jko[7] = { 0, 3.8e-3, 7.5e-3, .0133, .0136, .0144, .0182 }, em[7] = { 0, 6.6e-3, .105, .504, 1.32, 2.48, 3.83 };
     static const double mjko[7] = { 0, .0615, .176, .301, .396, .329, .509 }, mem[7] = { 0, .077, .440, 1.50, 3.45, 5.58, 10.2 };
     static const int centres[7] = { 0, 5, 6, 7, 8, 9, 10 };
+    static const int mixture_steps[7] = { 0, 3000, 4000, 5000, 6000, 7000, 9000 };
     const char *only = NULL;
+    int dim = 0;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick")) quick = 1;
         else if (!strcmp(argv[i], "--long")) longer = 1;
+        else if (atoi(argv[i])) dim = atoi(argv[i]);
         else only = argv[i];
     }
 #define WANTED(name) (!only || !strcmp(only, name))
@@ -387,7 +491,8 @@ int main(int argc, char **argv)
     if (WANTED("multiwell")) bench_multiwell();
     for (int i = 1; i < 7 && WANTED("ou_d"); i++) bench_ou_d(2 * i, jko[i], em[i], 500);
     if (WANTED("ou_100") && (longer || only)) bench_ou_d(100, 0, 0, 300);
-    for (int i = 1; i < (longer ? 7 : 2) && WANTED("mixture_d"); i++) bench_mixture_d(2 * i, centres[i], mjko[i], mem[i], 1500);
+    if (WANTED("mixture_path") && (longer || only)) bench_mixture_path(mjko[1]);
+    for (int i = 1; i < (quick ? 2 : 7) && WANTED("mixture_d"); i++) if (!dim || dim == 2 * i) bench_mixture_d(2 * i, centres[i], mjko[i], mem[i], mixture_steps[i]);
     if (WANTED("barenblatt")) bench_barenblatt(2);
     return 0;
 }

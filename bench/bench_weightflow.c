@@ -9,20 +9,30 @@
      early_...           the same means over the times before the second snapshot
      seconds             wall time of the method, all its stages
 
-       bench_weightflow [--data trajectories.npy] [--sets n] [--only method] [--updates n] [--quick] */
+   Rows "floor" are other true runs, "interpolated marginals" the histograms of the two snapshots mixed in proportion to time (no samples, no joint law); published_w and published_jsd are
+   the paper's figures (Table 1, WeightFlow_C). The walk is ours: nothing published compares. The cells of an embryoid body have w1 (exact transport, 700 samples against the cells of the
+   day that nothing was fitted to) and energy_distance (unbiased), both in the units of the components.
+
+       bench_weightflow [--system name] [--data trajectories.npy] [--sets n] [--first n] [--only method] [--updates n] [--quick] */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include <time.h>
 
-enum { TIMES = 101, SPECIES = 3, EVERY = 10, SHOWN = 11, FRESH = 40000, DRAWN = 10000, HELD = 2000 };
+enum { TIMES = 101, MOST = 15, EVERY = 10, SHOWN = 11, DRAWN = 10000, HELD = 2000 };
+static size_t SPECIES = 3;
+
 
 typedef struct law_t { int32_t *x; size_t n; } law_t; /* [n][TIMES][SPECIES] */
-typedef struct score_t { double w, jsd, w_fresh, jsd_fresh, correlation, energy, nll, seconds, early[6]; int has_nll; } score_t;
+typedef struct system_t { const char *name; double w, jsd; size_t fresh; int samples, updates; } system_t;
+static const system_t systems[5] = { { "epidemic", 0.110, 0.034, 40000, 0, 5000 }, { "toggle", 0.082, 0.033, 10000, 2500, 3000 }, { "cascade1", 0.048, 0.004, 10000, 0, 1500 }, { "cascade2", 0.049, 0.006, 10000, 0, 1500 }, { "walk", 0, 0, 10000, 2500, 1500 } };
+typedef struct score_t { double w, jsd, w_fresh, jsd_fresh, correlation, energy, nll, seconds, early[6]; int has_nll, marginals; } score_t;
 typedef struct bench_t {
     law_t fresh, held, train;
     int states, quick, threads;
+    const system_t *system;
+    const wf_reactions *reactions;
     double *p, *q;
 } bench_t;
 
@@ -39,14 +49,14 @@ static void fail(const wf_arena *A, const char *what)
     exit(1);
 }
 
-static law_t simulate(wf_arena *A, size_t n, uint64_t seed)
+static law_t simulate(wf_arena *A, const bench_t *b, size_t n, uint64_t seed)
 {
     law_t l = { (int32_t *)wf_alloc(A, n * TIMES * SPECIES, sizeof(int32_t)), n };
     wf_simulate_desc d;
     memset(&d, 0, sizeof d);
     d.seed = seed;
-    d.frozen = 1; /* as the published data were made */
-    if (!l.x || wf_epidemic(A, n, &d, l.x) < 0) fail(A, "simulation");
+    d.frozen = 1; /* as the published data were made; no other system depends on time */
+    if (!l.x || wf_reactions_simulate(A, b->reactions, NULL, 0, n, &d, l.x) < 0) fail(A, "simulation");
     return l;
 }
 
@@ -72,34 +82,45 @@ static int largest(law_t l)
 
 /* ---- measuring ---- */
 
-static void correlations(const int32_t *x, size_t n, size_t stride, double c[3])
+static double correlation_error(const int32_t *x, size_t n, size_t nx, const int32_t *y, size_t ny, size_t sy)
 {
-    double m[3] = { 0, 0, 0 }, v[3][3];
+    double m[2][MOST], v[2][MOST][MOST], sum = 0;
+    memset(m, 0, sizeof m);
     memset(v, 0, sizeof v);
-    for (size_t i = 0; i < n; i++) for (int j = 0; j < 3; j++) m[j] += (double)x[i * stride + (size_t)j] / (double)n;
-    for (size_t i = 0; i < n; i++)
-        for (int j = 0; j < 3; j++) for (int k = 0; k < 3; k++) v[j][k] += ((double)x[i * stride + (size_t)j] - m[j]) * ((double)x[i * stride + (size_t)k] - m[k]);
-    for (int j = 0, at = 0; j < 3; j++) for (int k = j + 1; k < 3; k++) c[at++] = v[j][j] > 0 && v[k][k] > 0 ? v[j][k] / sqrt(v[j][j] * v[k][k]) : 0;
+    for (int w = 0; w < 2; w++) {
+        const int32_t *z = w ? y : x;
+        size_t count = w ? ny : n, stride = w ? sy : nx;
+        for (size_t i = 0; i < count; i++) for (size_t j = 0; j < SPECIES; j++) m[w][j] += (double)z[i * stride + j] / (double)count;
+        for (size_t i = 0; i < count; i++)
+            for (size_t j = 0; j < SPECIES; j++) for (size_t k = j; k < SPECIES; k++) v[w][j][k] += ((double)z[i * stride + j] - m[w][j]) * ((double)z[i * stride + k] - m[w][k]);
+    }
+    for (size_t j = 0; j < SPECIES; j++)
+        for (size_t k = j + 1; k < SPECIES; k++) {
+            double c[2];
+            for (int w = 0; w < 2; w++) c[w] = v[w][j][j] > 0 && v[w][k][k] > 0 ? v[w][j][k] / sqrt(v[w][j][j] * v[w][k][k]) : 0;
+            sum += fabs(c[0] - c[1]);
+        }
+    return sum / ((double)SPECIES * (double)(SPECIES - 1) / 2);
 }
 
 static double energy(wf_arena *A, bench_t *b, const int32_t *x, size_t n, int k)
 {
     size_t use = b->quick ? 1000 : 4000, stride = (size_t)TIMES * SPECIES;
-    double sd[3], *y = (double *)wf_alloc(A, use * 3, sizeof *y), *z = (double *)wf_alloc(A, use * 3, sizeof *z), e = 0;
-    const int32_t *f = b->fresh.x + k * SPECIES;
+    double sd[MOST], *y = (double *)wf_alloc(A, use * SPECIES, sizeof *y), *z = (double *)wf_alloc(A, use * SPECIES, sizeof *z), e = 0;
+    const int32_t *f = b->fresh.x + (size_t)k * SPECIES;
     if (!y || !z) fail(A, "memory");
     if (n < use) use = n;
-    for (int j = 0; j < 3; j++) {
+    for (size_t j = 0; j < SPECIES; j++) {
         double m = 0, v = 0;
-        for (size_t i = 0; i < b->fresh.n; i++) m += f[i * stride + (size_t)j] / (double)b->fresh.n;
-        for (size_t i = 0; i < b->fresh.n; i++) v += (f[i * stride + (size_t)j] - m) * (f[i * stride + (size_t)j] - m) / (double)b->fresh.n;
-        sd[j] = sqrt(v);
+        for (size_t i = 0; i < b->fresh.n; i++) m += f[i * stride + j] / (double)b->fresh.n;
+        for (size_t i = 0; i < b->fresh.n; i++) v += (f[i * stride + j] - m) * (f[i * stride + j] - m) / (double)b->fresh.n;
+        sd[j] = v > 0 ? sqrt(v) : 1;
     }
-    for (size_t i = 0; i < use; i++) for (size_t j = 0; j < 3; j++) { y[i * 3 + j] = x[i * SPECIES + j] / sd[j]; z[i * 3 + j] = f[i * stride + j] / sd[j]; }
+    for (size_t i = 0; i < use; i++) for (size_t j = 0; j < SPECIES; j++) { y[i * SPECIES + j] = x[i * SPECIES + j] / sd[j]; z[i * SPECIES + j] = f[i * stride + j] / sd[j]; }
     wf_points p, q;
     memset(&p, 0, sizeof p);
     memset(&q, 0, sizeof q);
-    p.x = y; q.x = z; p.n = q.n = use; p.dim = q.dim = 3;
+    p.x = y; q.x = z; p.n = q.n = use; p.dim = q.dim = SPECIES;
     if (wf_energy_distance(A, &p, &q, NULL, &e) < 0) fail(A, "energy distance");
     return e;
 }
@@ -109,29 +130,41 @@ static void score_time(wf_arena *A, bench_t *b, score_t *s, const int32_t *x, si
 {
     static const int at[15] = { 1, 2, 3, 5, 7, 9, 15, 25, 35, 45, 55, 65, 75, 85, 95 };
     size_t stride = (size_t)TIMES * SPECIES, L = (size_t)b->states, some = n < 1000 ? n : 1000, step = n / some;
-    double w, jsd, c[3], d[3], v[5] = { 0, 0, 0, 0, 0 };
+    double w, jsd, v[5] = { 0, 0, 0, 0, 0 };
     wf_mark mark = wf_arena_mark(A);
-    if (wf_marginals(A, x, some, step * SPECIES, SPECIES, L, b->p) < 0 || wf_marginals(A, b->train.x + k * SPECIES, b->train.n, stride, SPECIES, L, b->q) < 0 ||
+    if (wf_marginals(A, x, some, step * SPECIES, SPECIES, L, b->p) < 0 || wf_marginals(A, b->train.x + (size_t)k * SPECIES, b->train.n, stride, SPECIES, L, b->q) < 0 ||
         wf_assignment_distance(A, b->p, b->q, SPECIES, L, &v[0], NULL) < 0 || wf_jsd(A, b->p, b->q, SPECIES, L, 1e-10, NULL, &v[1]) < 0) fail(A, "comparison");
-    if (wf_marginals(A, x, n, SPECIES, SPECIES, L, b->p) < 0 || wf_marginals(A, b->fresh.x + k * SPECIES, b->fresh.n, stride, SPECIES, L, b->q) < 0 ||
+    if (wf_marginals(A, x, n, SPECIES, SPECIES, L, b->p) < 0 || wf_marginals(A, b->fresh.x + (size_t)k * SPECIES, b->fresh.n, stride, SPECIES, L, b->q) < 0 ||
         wf_assignment_distance(A, b->p, b->q, SPECIES, L, &w, NULL) < 0 || wf_jsd(A, b->p, b->q, SPECIES, L, 1e-10, NULL, &jsd) < 0) fail(A, "comparison");
     v[2] = w; v[3] = jsd;
-    correlations(x, n, SPECIES, c);
-    correlations(b->fresh.x + k * SPECIES, b->fresh.n, stride, d);
-    for (int j = 0; j < 3; j++) v[4] += fabs(c[j] - d[j]) / 3;
+    v[4] = correlation_error(x, n, SPECIES, b->fresh.x + (size_t)k * SPECIES, b->fresh.n, stride);
     s->w += v[0] / 100; s->jsd += v[1] / 100; s->w_fresh += v[2] / 100; s->jsd_fresh += v[3] / 100; s->correlation += v[4] / 100;
     if (k < EVERY) for (int j = 0; j < 5; j++) s->early[j] += v[j] / 9;
     for (int j = 0; j < 15; j++) if (at[j] == k) { double e = energy(A, b, x, n, k); s->energy += e / 15; if (j < 6) s->early[5] += e / 6; }
     wf_arena_reset(A, mark);
 }
 
-static void print(const char *system, int set, const char *method, const score_t *s)
+static void number(const char *key, double x, int known)
 {
-    char nll[64] = "null";
-    if (s->has_nll) snprintf(nll, sizeof nll, "%.5f", s->nll);
-    printf("{\"bench\":\"weightflow\",\"system\":\"%s\",\"set\":%d,\"method\":\"%s\",\"w\":%.5f,\"jsd\":%.5f,\"w_fresh\":%.5f,\"jsd_fresh\":%.5f,\"correlation_error\":%.5f,\"energy_distance\":%.5f,\"nll\":%s,"
-           "\"early_w\":%.5f,\"early_jsd\":%.5f,\"early_w_fresh\":%.5f,\"early_jsd_fresh\":%.5f,\"early_correlation_error\":%.5f,\"early_energy_distance\":%.5f,\"seconds\":%.2f}\n",
-           system, set, method, s->w, s->jsd, s->w_fresh, s->jsd_fresh, s->correlation, s->energy, nll, s->early[0], s->early[1], s->early[2], s->early[3], s->early[4], s->early[5], s->seconds);
+    if (known) printf(",\"%s\":%.5f", key, x);
+    else printf(",\"%s\":null", key);
+}
+
+static void print(const bench_t *b, int set, const char *method, const score_t *s)
+{
+    static const char *const early[6] = { "early_w", "early_jsd", "early_w_fresh", "early_jsd_fresh", "early_correlation_error", "early_energy_distance" };
+    printf("{\"bench\":\"weightflow\",\"system\":\"%s\",\"set\":%d,\"method\":\"%s\"", b->system->name, set, method);
+    number("w", s->w, 1);
+    number("jsd", s->jsd, 1);
+    number("published_w", b->system->w, b->system->w > 0);
+    number("published_jsd", b->system->jsd, b->system->w > 0);
+    number("w_fresh", s->w_fresh, 1);
+    number("jsd_fresh", s->jsd_fresh, 1);
+    number("correlation_error", s->correlation, !s->marginals);
+    number("energy_distance", s->energy, !s->marginals);
+    number("nll", s->nll, s->has_nll);
+    for (int j = 0; j < 6; j++) number(early[j], s->early[j], !s->marginals || j < 4);
+    printf(",\"seconds\":%.2f}\n", s->seconds);
     fflush(stdout);
 }
 
@@ -165,6 +198,33 @@ static score_t score_fresh(wf_arena *A, bench_t *b, law_t other, int32_t *x)
     return s;
 }
 
+/* Histograms of the two snapshots in proportion to time. */
+static score_t score_marginals(wf_arena *A, bench_t *b)
+{
+    score_t s;
+    size_t L = (size_t)b->states, stride = (size_t)TIMES * SPECIES;
+    wf_mark mark = wf_arena_mark(A);
+    double *p = (double *)wf_alloc(A, SPECIES * L, sizeof *p);
+    if (!p) fail(A, "memory");
+    memset(&s, 0, sizeof s);
+    s.marginals = 1;
+    for (int k = 1; k < TIMES; k++) {
+        int from = k / EVERY * EVERY, to = from + EVERY < TIMES ? from + EVERY : from;
+        double u = (double)(k - from) / EVERY, v[4] = { 0, 0, 0, 0 };
+        if (wf_marginals(A, b->train.x + (size_t)from * SPECIES, b->train.n, stride, SPECIES, L, p) < 0 || wf_marginals(A, b->train.x + (size_t)to * SPECIES, b->train.n, stride, SPECIES, L, b->q) < 0) fail(A, "marginals");
+        for (size_t i = 0; i < SPECIES * L; i++) p[i] = (1 - u) * p[i] + u * b->q[i];
+        for (int fresh = 0; fresh < 2; fresh++) {
+            law_t l = fresh ? b->fresh : b->train;
+            if (wf_marginals(A, l.x + (size_t)k * SPECIES, l.n, stride, SPECIES, L, b->q) < 0 || wf_assignment_distance(A, p, b->q, SPECIES, L, &v[2 * fresh], NULL) < 0 ||
+                wf_jsd(A, p, b->q, SPECIES, L, 1e-10, NULL, &v[2 * fresh + 1]) < 0) fail(A, "comparison");
+        }
+        s.w += v[0] / 100; s.jsd += v[1] / 100; s.w_fresh += v[2] / 100; s.jsd_fresh += v[3] / 100;
+        if (k < EVERY) for (int j = 0; j < 4; j++) s.early[j] += v[j] / 9;
+    }
+    wf_arena_reset(A, mark);
+    return s;
+}
+
 static score_t score_path(wf_arena *A, bench_t *b, wf_weight_path *m, int32_t *x)
 {
     score_t s;
@@ -173,20 +233,211 @@ static score_t score_path(wf_arena *A, bench_t *b, wf_weight_path *m, int32_t *x
     memset(&s, 0, sizeof s);
     s.has_nll = 1;
     for (int k = 1; k < TIMES; k++) {
-        if (wf_weight_path_sample(m, 0.5 * k, DRAWN, 1000 + (uint64_t)k, y) < 0) fail(A, "sampling");
+        if (wf_weight_path_sample(m, b->reactions->to * k / 100, DRAWN, 1000 + (uint64_t)k, y) < 0) fail(A, "sampling");
         to_counts(y, DRAWN, DRAWN, x);
         score_time(A, b, &s, x, DRAWN, k);
         if (k % EVERY == 0) continue;
         for (size_t i = 0; i < HELD; i++) for (size_t j = 0; j < SPECIES; j++) { int32_t v = b->held.x[(i * TIMES + (size_t)k) * SPECIES + j]; y[i * SPECIES + j] = v < b->states ? v : b->states - 1; }
-        if (wf_weight_path_log_prob(m, 0.5 * k, y, HELD, lp, NULL) < 0) fail(A, "scoring");
+        if (wf_weight_path_log_prob(m, b->reactions->to * k / 100, y, HELD, lp, NULL) < 0) fail(A, "scoring");
         for (size_t i = 0; i < HELD; i++) s.nll -= lp[i] / (HELD * 90.0);
     }
     return s;
 }
 
+static void one_method(wf_arena *A, bench_t *b, int set, const wf_snapshots *snaps, const char *name, int method, int updates, int states, int32_t *x)
+{
+    wf_mark mark = wf_arena_mark(A);
+    wf_bridge_desc d;
+    wf_weight_path_desc w;
+    char text[64];
+    memset(&d, 0, sizeof d);
+    memset(&w, 0, sizeof w);
+    d.counts = 1;
+    d.method = method;
+    d.states = states;
+    d.samples = b->system->samples;
+    d.seed = 1;
+    double start = seconds(), loss;
+    wf_bridge *bridge = wf_bridge_new(A, snaps, &d);
+    if (!bridge || wf_bridge_fit(bridge) != WF_OK) fail(A, "bridge");
+    double took = seconds() - start;
+    score_t s = score_rows(A, b, wf_bridge_data(bridge), x);
+    s.seconds = took;
+    snprintf(text, sizeof text, "%s, samples", name);
+    print(b, set, text, &s);
+    fprintf(stderr, "%s\n", wf_bridge_about(bridge)->text);
+    if (updates >= 0) {
+        w.dim = (int)SPECIES; w.states = states; w.seed = 1; w.updates = updates;
+        start = seconds();
+        wf_weight_path *path = wf_weight_path_new(A, &w, 0, b->reactions->to);
+        if (!path || wf_weight_path_fit(path, wf_bridge_data(bridge), &loss) != WF_OK) fail(A, "path");
+        took += seconds() - start;
+        s = score_path(A, b, path, x);
+        s.seconds = took;
+        snprintf(text, sizeof text, "%s, weight path", name);
+        print(b, set, text, &s);
+    }
+    wf_arena_reset(A, mark);
+}
+
+static void one_set(wf_arena *A, bench_t *b, int set, const char *data, const char *only, int updates)
+{
+    static const char *const name[3] = { "mixture of snapshots", "noisy lines", "default" };
+    static const int method[3] = { WF_BRIDGE_MIXTURE, WF_BRIDGE_DIFFUSION, WF_BRIDGE_AUTO };
+    int epidemic = !strcmp(b->system->name, "epidemic");
+    b->train = data && !set && epidemic ? read_law(A, data) : simulate(A, b, 1000, 5000 + (uint64_t)set);
+    law_t other = simulate(A, b, b->quick ? 1000 : DRAWN, 4242 + (uint64_t)set);
+    int states = largest(b->train) + 1, most = largest(b->fresh);
+    b->states = (most > largest(other) ? most : largest(other)) + 1;
+    if (b->states < states) b->states = states;
+    b->p = (double *)wf_alloc(A, (size_t)b->states * SPECIES, sizeof *b->p);
+    b->q = (double *)wf_alloc(A, (size_t)b->states * SPECIES, sizeof *b->q);
+    int32_t *x = (int32_t *)wf_alloc(A, DRAWN * SPECIES, sizeof *x);
+    double times[SHOWN], *rows[SHOWN];
+    const double *shown[SHOWN];
+    size_t n[SHOWN];
+    wf_snapshots snaps;
+    memset(&snaps, 0, sizeof snaps);
+    for (int i = 0; i < SHOWN; i++) {
+        times[i] = b->reactions->to * i / (SHOWN - 1);
+        n[i] = b->train.n;
+        shown[i] = rows[i] = (double *)wf_alloc(A, n[i] * SPECIES, sizeof(double));
+        if (!rows[i] || !x || !b->p || !b->q) fail(A, "memory");
+        for (size_t r = 0; r < n[i]; r++) for (size_t j = 0; j < SPECIES; j++) rows[i][r * SPECIES + j] = b->train.x[(r * TIMES + (size_t)(EVERY * i)) * SPECIES + j];
+    }
+    snaps.count = SHOWN; snaps.dim = (int)SPECIES; snaps.times = times; snaps.n = n; snaps.x = shown;
+    if (!only || strstr("floor", only)) { score_t s = score_fresh(A, b, other, x); print(b, set, "floor: other true runs", &s); }
+    if (!only || strstr("interpolated marginals", only)) { score_t s = score_marginals(A, b); print(b, set, "interpolated marginals", &s); }
+    for (int k = 0; k < 3; k++)
+        if (only ? strstr(name[k], only) != NULL : k != 1 || epidemic) one_method(A, b, set, &snaps, name[k], method[k], updates ? updates : k || epidemic ? b->system->updates : -1, states, x);
+}
+
+/* ---- cells ---- */
+
+static double cells_w1(wf_arena *A, const double *x, size_t n, const wf_points *truth, double *energy_distance)
+{
+    size_t d = truth->dim, use = n < 700 ? n : 700;
+    double w, *z = (double *)wf_alloc(A, use * d, sizeof *z);
+    wf_points p;
+    if (!z) fail(A, "memory");
+    memset(&p, 0, sizeof p);
+    for (size_t i = 0; i < use; i++) memcpy(z + i * d, x + i * n / use * d, d * sizeof *z);
+    p.x = x; p.n = n; p.dim = d;
+    if (wf_energy_distance(A, &p, truth, NULL, energy_distance) < 0) fail(A, "energy distance");
+    p.x = z; p.n = use;
+    if (wf_wasserstein(A, &p, truth, &w, NULL) < 0) fail(A, "transport");
+    return w;
+}
+
+static void cells_print(size_t d, int day, const char *method, double w1, double e, double took)
+{
+    printf("{\"bench\":\"weightflow\",\"system\":\"embryoid\",\"components\":%d,\"day\":%d,\"method\":\"%s\",\"w1\":%.4f,\"energy_distance\":%.4f,\"seconds\":%.2f}\n", (int)d, day, method, w1, e, took);
+    fflush(stdout);
+}
+
+/* rows[day][n[day]][20] of two files: shown[0] is fitted, both are compared with */
+static void cells_day(wf_arena *A, double *const rows[2][5], size_t const n[2][5], size_t d, int day, const char *only, int updates)
+{
+    double *x[5], times[4], e, w, start, loss;
+    const double *shown[4];
+    size_t count[4], all = n[0][day] + n[1][day], use = 2100;
+    int at = 0;
+    wf_snapshots s;
+    wf_points truth, half;
+    memset(&s, 0, sizeof s);
+    memset(&truth, 0, sizeof truth);
+    x[4] = (double *)wf_alloc(A, all * d, sizeof *x[4]);
+    if (!x[4]) fail(A, "memory");
+    for (size_t i = 0; i < all; i++) memcpy(x[4] + i * d, i < n[0][day] ? rows[0][day] + i * 20 : rows[1][day] + (i - n[0][day]) * 20, d * sizeof(double));
+    for (int k = 0; k < 5; k++) {
+        if (k == day) continue;
+        shown[at] = x[at] = (double *)wf_alloc(A, n[0][k] * d, sizeof *x[at]);
+        if (!x[at]) fail(A, "memory");
+        for (size_t i = 0; i < n[0][k]; i++) memcpy(x[at] + i * d, rows[0][k] + i * 20, d * sizeof(double));
+        times[at] = k;
+        count[at++] = n[0][k];
+    }
+    s.count = 4; s.dim = (int)d; s.times = times; s.n = count; s.x = shown;
+    truth.x = x[4]; truth.n = all; truth.dim = d;
+    half = truth;
+    half.x = x[4] + n[0][day] * d; half.n = n[1][day];
+    if (!only || strstr("floor", only)) { w = cells_w1(A, x[4], n[0][day], &half, &e); cells_print(d, day, "floor: half of the day against the rest", w, e, 0); }
+    if (!only || strstr("straight lines", only))
+        for (int random = 0; random < 2; random++) { /* between pairs of optimal transport, and between any two */
+            size_t m = count[day - 1] < count[day] ? count[day - 1] : count[day];
+            double *cost = (double *)wf_alloc(A, m * m, sizeof *cost), *z = (double *)wf_alloc(A, m * d, sizeof *z);
+            int *to = (int *)wf_alloc(A, m, sizeof *to);
+            if (!cost || !z || !to) fail(A, "memory");
+            for (size_t i = 0; i < m; i++)
+                for (size_t j = 0; j < m; j++) for (size_t k = 0; k < d; k++) { double f = x[day - 1][i * d + k] - x[day][j * d + k]; cost[i * m + j] += f * f; }
+            if (wf_assignment(A, cost, m, to) < 0) fail(A, "assignment");
+            for (size_t i = 0; i < m; i++) for (size_t k = 0; k < d; k++) z[i * d + k] = 0.5 * (x[day - 1][i * d + k] + x[day][(random ? (i * 131 + 17) % m : (size_t)to[i]) * d + k]);
+            w = cells_w1(A, z, m, &truth, &e);
+            cells_print(d, day, random ? "straight lines between any two" : "straight lines, optimal pairs", w, e, 0);
+        }
+    for (int k = 0; k < 2; k++) {
+        wf_bridge_desc b;
+        wf_weight_path_desc p;
+        memset(&b, 0, sizeof b);
+        memset(&p, 0, sizeof p);
+        b.method = k ? WF_BRIDGE_AUTO : WF_BRIDGE_MIXTURE;
+        b.samples = (int)use;
+        b.seed = 1;
+        if (only && !strstr(k ? "default" : "mixture", only)) continue;
+        start = seconds();
+        wf_bridge *bridge = wf_bridge_new(A, &s, &b);
+        if (!bridge || wf_bridge_fit(bridge) != WF_OK) fail(A, "bridge");
+        double took = seconds() - start;
+        const wf_snapshots *o = wf_bridge_data(bridge);
+        int mid = 10 * (day - 1) + 5;
+        w = cells_w1(A, o->x[mid], o->n[mid], &truth, &e);
+        cells_print(d, day, k ? "default, samples" : "mixture of neighbours, samples", w, e, took);
+        if (!k) continue;
+        fprintf(stderr, "%s\n", wf_bridge_about(bridge)->text);
+        double *y = (double *)wf_alloc(A, use * d, sizeof *y);
+        p.dim = (int)d; p.output = WF_OUTPUT_LOGISTICS; p.updates = updates ? updates : 1500; p.seed = 1;
+        wf_weight_path *path = wf_weight_path_new(A, &p, 0, 4);
+        if (!y || !path || wf_weight_path_fit(path, o, &loss) != WF_OK || wf_weight_path_sample(path, day, use, 1, y) < 0) fail(A, "path");
+        took = seconds() - start;
+        w = cells_w1(A, y, use, &truth, &e);
+        cells_print(d, day, "default, weight path", w, e, took);
+    }
+}
+
+static void cells(wf_arena *A, const char *only, int updates)
+{
+    static const char *const files[2] = { "EB_test_pc20.csv", "EB_val_pc20.csv" };
+    const char *root = getenv("WF_SHARED");
+    double *rows[2][5];
+    size_t n[2][5];
+    memset(n, 0, sizeof n);
+    for (int f = 0; f < 2; f++) {
+        char path[512], line[4096];
+        snprintf(path, sizeof path, "%s/data/embryoid/%s", root ? root : "../shared", files[f]);
+        FILE *in = fopen(path, "r");
+        if (!in || !fgets(line, sizeof line, in)) { printf("SKIPPED embryoid: there is no %s\n", path); if (in) fclose(in); return; }
+        for (int k = 0; k < 5; k++) { rows[f][k] = (double *)wf_alloc(A, 1000 * 20, sizeof(double)); if (!rows[f][k]) fail(A, "memory"); }
+        while (fgets(line, sizeof line, in)) {
+            char *p = line;
+            long day = strtol(p, &p, 10);
+            if (day < 0 || day > 4 || n[f][day] >= 1000 || *p++ != ',') continue;
+            strtol(p, &p, 10);
+            for (int j = 0; j < 20 && *p == ','; j++) rows[f][day][n[f][day] * 20 + (size_t)j] = strtod(p + 1, &p);
+            n[f][day]++;
+        }
+        fclose(in);
+    }
+    for (int wide = 0; wide < 2; wide++)
+        for (int day = 1; day < 4; day++) {
+            wf_mark mark = wf_arena_mark(A);
+            cells_day(A, rows, (size_t const (*)[5])n, wide ? 20 : 5, day, only, updates);
+            wf_arena_reset(A, mark);
+        }
+}
+
 int main(int argc, char **argv)
 {
-    const char *data = NULL, *only = NULL;
+    const char *data = NULL, *only = NULL, *which = NULL;
     int sets = 1, updates = 0, first = 0;
     bench_t b;
     memset(&b, 0, sizeof b);
@@ -197,70 +448,28 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "--first") && i + 1 < argc) first = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--updates") && i + 1 < argc) updates = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--only") && i + 1 < argc) only = argv[++i];
-        else { fprintf(stderr, "bench_weightflow [--data trajectories.npy] [--sets n] [--first n] [--only method] [--updates n] [--quick]\n"); return 2; }
+        else if (!strcmp(argv[i], "--system") && i + 1 < argc) which = argv[++i];
+        else { fprintf(stderr, "bench_weightflow [--system name] [--data trajectories.npy] [--sets n] [--first n] [--only method] [--updates n] [--quick]\n"); return 2; }
     }
+    if (b.quick && !updates) updates = 200;
     wf_arena *A = wf_arena_new(NULL);
-    b.fresh = simulate(A, b.quick ? 10000 : FRESH, 987654321);
-    b.held = simulate(A, HELD, 192837465);
-    int32_t *x = (int32_t *)wf_alloc(A, DRAWN * SPECIES, sizeof *x);
-    for (int set = first; set < first + sets; set++) {
+    for (int k = 0; k < 5; k++) {
         wf_mark mark = wf_arena_mark(A);
-        b.train = data && !set ? read_law(A, data) : simulate(A, 1000, 5000 + (uint64_t)set);
-        law_t other = simulate(A, b.quick ? 1000 : DRAWN, 4242 + (uint64_t)set);
-        b.states = 64;
-        int states = largest(b.train) + 1;
-        b.p = (double *)wf_alloc(A, (size_t)b.states * SPECIES, sizeof *b.p);
-        b.q = (double *)wf_alloc(A, (size_t)b.states * SPECIES, sizeof *b.q);
-        double times[SHOWN], *rows[SHOWN];
-        const double *shown[SHOWN];
-        size_t n[SHOWN];
-        wf_snapshots snaps;
-        memset(&snaps, 0, sizeof snaps);
-        for (int i = 0; i < SHOWN; i++) {
-            times[i] = 5.0 * i;
-            n[i] = b.train.n;
-            shown[i] = rows[i] = (double *)wf_alloc(A, n[i] * SPECIES, sizeof(double));
-            for (size_t r = 0; r < n[i]; r++) for (size_t j = 0; j < SPECIES; j++) rows[i][r * SPECIES + j] = b.train.x[(r * TIMES + (size_t)(EVERY * i)) * SPECIES + j];
-        }
-        snaps.count = SHOWN; snaps.dim = SPECIES; snaps.times = times; snaps.n = n; snaps.x = shown;
-        if (!only || strstr("floor", only)) { score_t s = score_fresh(A, &b, other, x); print("epidemic", set, "floor: other true runs", &s); }
-        static const char *const name[3] = { "mixture of snapshots", "noisy lines", "generator" };
-        static const int method[3] = { WF_BRIDGE_MIXTURE, WF_BRIDGE_DIFFUSION, WF_BRIDGE_AUTO };
-        for (int k = 0; k < 3; k++) {
-            if (only && !strstr(name[k], only)) continue;
+        b.system = &systems[k];
+        if (which && strcmp(which, b.system->name)) continue;
+        b.reactions = wf_reactions_named(A, b.system->name);
+        if (!b.reactions) fail(A, "system");
+        SPECIES = (size_t)b.reactions->system.species;
+        b.fresh = simulate(A, &b, b.quick ? 4000 : b.system->fresh, 987654321);
+        b.held = simulate(A, &b, HELD, 192837465);
+        for (int set = first; set < first + sets; set++) {
             wf_mark inner = wf_arena_mark(A);
-            wf_bridge_desc d;
-            memset(&d, 0, sizeof d);
-            d.counts = 1;
-            d.method = method[k];
-            d.states = states;
-            d.seed = 1;
-            double start = seconds();
-            wf_bridge *bridge = wf_bridge_new(A, &snaps, &d);
-            if (!bridge || wf_bridge_fit(bridge) != WF_OK) fail(A, "bridge");
-            double took = seconds() - start;
-            score_t s = score_rows(A, &b, wf_bridge_data(bridge), x);
-            s.seconds = took;
-            char text[64];
-            snprintf(text, sizeof text, "%s, samples", name[k]);
-            print("epidemic", set, text, &s);
-            fprintf(stderr, "%s\n", wf_bridge_about(bridge)->text);
-            wf_weight_path_desc w;
-            memset(&w, 0, sizeof w);
-            w.dim = SPECIES; w.states = states; w.seed = 1; w.updates = updates;
-            start = seconds();
-            wf_weight_path *path = wf_weight_path_new(A, &w, 0, 50);
-            double loss;
-            if (!path || wf_weight_path_fit(path, wf_bridge_data(bridge), &loss) != WF_OK) fail(A, "path");
-            took += seconds() - start;
-            s = score_path(A, &b, path, x);
-            s.seconds = took;
-            snprintf(text, sizeof text, "%s, weight path", name[k]);
-            print("epidemic", set, text, &s);
+            one_set(A, &b, set, data, only, updates);
             wf_arena_reset(A, inner);
         }
         wf_arena_reset(A, mark);
     }
+    if (!which || !strcmp(which, "embryoid")) cells(A, only, updates);
     wf_arena_free(A);
     return 0;
 }

@@ -7,6 +7,8 @@
     python3 bench/run.py --only compile   the time to compile the header against stb_image.h
     python3 bench/run.py --only NAME      bench/bench_NAME.c: one for each method
 
+Where a program of another library is to be had (bench/peers.py says which and how), it runs in turns with ours: ratio_to_torch, ratio_to_numpy.
+
 All figures are CPU time of one thread. A ratio compares neighbours in time; absolute numbers depend on the machine and on who else uses it.
 """
 from __future__ import annotations
@@ -22,6 +24,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
+
+import peers
 
 ROOT = Path(__file__).resolve().parent.parent
 STB = ["/usr/include/stb/stb_image.h", "/usr/local/include/stb/stb_image.h", "/usr/include/stb_image.h"]
@@ -111,6 +115,17 @@ def goal(line: Line) -> Optional[str]:
     def at_least(key: str, bound: float) -> str:
         return "%s %.3g, goal >= %g: %s" % (key, line[key], bound, "reached" if line[key] >= bound else "MISSED")
 
+    for key in line:
+        if key.startswith("ratio_to_") and "rounds" in line:
+            return "%s %.3g (%.3g to %.3g)" % (key, line[key], line["low"], line["high"]) + (", goal >= %g: %s" % (line["wanted"], "reached" if line[key] >= line["wanted"] else "MISSED") if "wanted" in line else "") + "; " + line["peer"]
+    if "symmetric_kl" in line:
+        value = "symmetric KL %.3g, goal <= %.3g: %s" % (line["symmetric_kl"], line["wanted"], "reached" if line["symmetric_kl"] <= line["wanted"] else "MISSED")
+        return value + "".join("; %s %.3g" % (name, line[key]) for key, name in (("icnn_jko", "published: ICNN-JKO"), ("particles_50k", "50000 particles")) if line.get(key))
+    for key, bound in (("ou_kl_end", 6e-5), ("double_well_kl_end", 7.6e-3)):
+        if key in line:
+            return "%s %.3g, goal <= %g: %s" % (key, line[key], bound, "reached" if line[key] <= bound else "MISSED")
+    if "kl_end_per_dim" in line:
+        return "kl_end_per_dim %.3g, least cosine %.3g" % (line["kl_end_per_dim"], line["least_cosine"])
     if not line.get("ratio_to_peak", 1):
         return "no fused multiply-add: no peak to compare with"
     if line["bench"] == "compile_time" and "ratio_to_stb_image" in line:
@@ -126,9 +141,9 @@ def goal(line: Line) -> Optional[str]:
 def table(lines: List[Line]) -> None:
     print()
     for line in lines:
-        keys = [k for k in ("isa", "type", "kind", "batch", "m", "n", "k", "function", "size", "compiler") if k in line]
+        keys = [k for k in ("isa", "type", "kind", "case", "flow", "dim", "batch", "m", "n", "k", "function", "size", "compiler") if k in line]
         name = "%s %s" % (line["bench"], " ".join("%s=%s" % (k, line[k]) for k in keys))
-        speed = "%.1f GFLOP/s" % line["gflops"] if "gflops" in line else "%.2f s" % line["seconds"] if "seconds" in line else "%.3f ns" % line["ns_per_element"] if "ns_per_element" in line else ""
+        speed = "%.1f GFLOP/s" % line["gflops"] if "gflops" in line else "%.2f s" % line["seconds"] if "seconds" in line else "%.1f us" % line["microseconds"] if "microseconds" in line else "%.3f ns" % line["ns_per_element"] if "ns_per_element" in line else ""
         print("%-48s %14s   %s" % (name, speed, goal(line) or ""))
 
 
@@ -146,6 +161,7 @@ def main() -> int:
     for name in programs:
         if o.only in ("", name):
             lines += program("bench_" + name, cc, flags, quick)
+            lines += peers.compare(name, ROOT / "out" / "bench" / ("bench_" + name), o.quick)
     if o.only in ("", "compile", "engine"):
         lines += compile_time(cc, 1 if o.quick else 3)
     table(lines)

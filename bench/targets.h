@@ -375,7 +375,7 @@ static void lgcp_energy(void *user, const wf_tile *tile, double *energy, float *
     const target *t = (const target *)user;
     enum { BLOCK = 64 };
     float *d = (float *)malloc((size_t)LGCP * WF_LANES * 2 * sizeof *d), *e = d + LGCP * WF_LANES;
-    for (int l = 0; l < WF_LANES; l++) energy[l] = d ? t->constant : NAN;
+    for (int l = 0; l < WF_LANES; l++) energy[l] = d ? t->constant : (double)NAN;
     if (!d) return;
     for (size_t b = 0; b < LGCP; b += BLOCK) /* L is lower triangular */
         t->kernels->gemm(d + b * WF_LANES, WF_LANES, t->matrix + b * LGCP, LGCP, 1, tile->x, WF_LANES, BLOCK, WF_LANES, b + BLOCK, 0, NULL, 0);

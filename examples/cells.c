@@ -7,7 +7,7 @@
 
 enum { MOST = 16, PATHS = 60, ROUNDS = 8 };
 
-typedef struct setting_t { const char *train, *test, *out; int seed, dim, components, steps, draws, threads, json; double kinetic, narrow, jitter; } setting_t;
+typedef struct setting_t { const char *train, *test, *out; int seed, dim, components, clusterings, steps, draws, threads, json; double kinetic, narrow, jitter; } setting_t;
 
 static void fail(const wf_arena *A, const char *what)
 {
@@ -72,15 +72,15 @@ static int draw(wf_arena *A, const char *file, wf_law *law, const cells_t *c, in
 
 int main(int argc, char **argv)
 {
-    setting_t set = { "../shared/data/embryoid/EB_test_pc20.csv", "../shared/data/embryoid/EB_val_pc20.csv", "out", 1, 5, 40, 150, 350, 0, 0, 0.05, 0.8, 0 };
+    setting_t set = { "../shared/data/embryoid/EB_test_pc20.csv", "../shared/data/embryoid/EB_val_pc20.csv", "out", 1, 5, 40, 8, 60, 350, 0, 0, 0.2, 0.8, 0 };
     const option_t options[] = {
         { "train", "CSV file with columns ts, pc1, pc2, ...", 's', &set.train }, { "test", "the same, of other cells, to judge by", 's', &set.test }, { "out", "folder for the results", 's', &set.out }, { "dim", "components to use, 2 to 8", 'i', &set.dim },
-        { "components", "of the density", 'i', &set.components }, { "steps", "of training after the start from matched snapshots", 'i', &set.steps }, { "kinetic", "weight of the kinetic energy", 'd', &set.kinetic },
+        { "components", "of the density, from each clustering of the cells' paths", 'i', &set.components }, { "clusterings", "of which the density is the mean", 'i', &set.clusterings }, { "steps", "of training after the start from matched snapshots", 'i', &set.steps }, { "kinetic", "weight of the kinetic energy", 'd', &set.kinetic },
         { "narrow", "components start as so much of the spread of their members", 'd', &set.narrow }, { "jitter", "of the cells in training", 'd', &set.jitter }, { "draws", "to compare with the test cells", 'i', &set.draws },
         { "seed", "seed", 'i', &set.seed }, { "threads", "0: all", 'i', &set.threads }, { "json", "print a line of JSON, no progress", 'b', &set.json }, { NULL, NULL, 0, NULL }
     };
     option_read(argc, argv, "Learn how a population of cells moved between snapshots.", options);
-    const char *wrong = set.steps < 1 ? "--steps: at least 1" : set.threads < 0 ? "--threads: 0 or more" : set.dim < 2 || set.dim > 8 ? "--dim: 2 to 8" : set.components < 1 || set.components > 5000 ? "--components: 1 to 5000" : set.draws < 10 || set.draws > 5000 ? "--draws: 10 to 5000"
+    const char *wrong = set.steps < 1 ? "--steps: at least 1" : set.threads < 0 ? "--threads: 0 or more" : set.dim < 2 || set.dim > 8 ? "--dim: 2 to 8" : set.components < 1 || set.components > 5000 ? "--components: 1 to 5000" : set.clusterings < 1 || set.clusterings > 100 ? "--clusterings: 1 to 100" : set.draws < 10 || set.draws > 5000 ? "--draws: 10 to 5000"
                       : !(set.narrow > 0) ? "--narrow must be positive" : !(set.kinetic >= 0) || !(set.jitter >= 0) ? "--kinetic and --jitter must not be negative" : NULL;
     if (wrong) { fprintf(stderr, "cells: %s\n", wrong); return 2; }
     if (!folder_ready(set.out)) { fprintf(stderr, "cells: --out %s: cannot write to this folder\n", set.out); return 1; }
@@ -95,9 +95,9 @@ int main(int argc, char **argv)
     cells_units(&train, &test, mean, sd);
     cells_scale(&train, mean, sd);
     cells_scale(&test, mean, sd);
-    wf_law_desc d = { .dim = set.dim, .modes = set.components, .knots = train.times, .t1 = train.times - 1, .high = 4, .seed = (uint64_t)set.seed, .threads = set.threads };
+    wf_law_desc d = { .dim = set.dim, .modes = set.components * set.clusterings, .knots = train.times, .t1 = train.times - 1, .high = 4, .background = -1, .seed = (uint64_t)set.seed, .threads = set.threads };
     wf_law *law = wf_law_new(A, &d);
-    if (!law || cells_start(A, law, &train, set.components, set.narrow, matched) < 0) fail(A, "starting");
+    if (!law || cells_start(A, law, &train, set.components, set.clusterings, set.narrow, matched) < 0) fail(A, "starting");
     double *jitter = grab(A, train.n, sizeof *jitter), *f = grab(A, test.n, sizeof *f), nll = 0;
     for (size_t i = 0; i < train.n; i++) jitter[i] = set.jitter;
     wf_law_report r = { 0, NAN, 0, 0 };

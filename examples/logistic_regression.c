@@ -5,7 +5,7 @@
 #include "../weightflow.h"
 #include "wf_example.h"
 
-typedef struct data_t { int rows, columns; float *x, *y; double prior; } data_t; /* x [rows][columns], its first column 1 */
+typedef struct data_t { int rows, columns; float *x, *y; double prior; const char **names; } data_t; /* x [rows][columns], its first column 1; names as in the file, or NULL */
 
 /* U = |w|^2 / 2 prior^2 + sum log(1 + e^a) - y a, a = x . w, with constants */
 static void energy(void *user, const wf_tile *tile, double *u, float *gradient)
@@ -36,7 +36,7 @@ static void fail(const char *what) { fprintf(stderr, "logistic_regression: %s\n"
 
 static data_t simulate(wf_arena *A, int rows, int features, uint64_t seed)
 {
-    data_t d = { rows, features + 1, wf_alloc(A, (size_t)rows * ((size_t)features + 1), sizeof(float)), wf_alloc(A, (size_t)rows, sizeof(float)), 1 };
+    data_t d = { rows, features + 1, wf_alloc(A, (size_t)rows * ((size_t)features + 1), sizeof(float)), wf_alloc(A, (size_t)rows, sizeof(float)), 1, NULL };
     if (!d.x || !d.y) fail("out of memory");
     for (int r = 0; r < rows; r++) {
         double a = 0.3;
@@ -63,6 +63,8 @@ static data_t read_csv(wf_arena *A, const char *path, int label)
     d.columns = c;
     d.x = wf_alloc(A, (size_t)n * (size_t)c, sizeof(float));
     d.y = wf_alloc(A, (size_t)n, sizeof(float));
+    d.names = a->names;
+    for (int i = label; a->names && i > 0; i--) a->names[i] = a->names[i - 1]; /* the constant comes first */
     if (!d.x || !d.y) fail("out of memory");
     low = high = x[label];
     for (int r = 0; r < n; r++) { double v = x[r * c + label]; if (v < low) low = v; if (v > high) high = v; }
@@ -83,6 +85,13 @@ static void standardise(data_t *d)
         for (int r = 0; r < d->rows; r++) square += pow(d->x[r * d->columns + i] - mean, 2) / d->rows;
         for (int r = 0; r < d->rows; r++) d->x[r * d->columns + i] = i ? (float)(square > 0 ? (d->x[r * d->columns + i] - mean) / sqrt(square) : 0) : 1;
     }
+}
+
+static const char *name_of(const data_t *d, int i, char *text, size_t size)
+{
+    if (i && d->names) snprintf(text, size, "%s", d->names[i]);
+    else snprintf(text, size, i ? "feature %d" : "constant", i);
+    return text;
 }
 
 static void squares(void *user, const double *x, double *v) { int n = *(int *)user; for (int i = 0; i < n; i++) { v[i] = x[i]; v[n + i] = x[i] * x[i]; } }
@@ -146,18 +155,17 @@ int main(int argc, char **argv)
         right += (a > 0) == (set.y[k] > 0.5f) ? 1.0 / set.rows : 0;
     }
 
-    char path[1024], name[32];
+    char path[1024], name[24];
     svg_t s;
     make_folder(out);
     snprintf(path, sizeof path, "%s/logistic_regression.svg", out);
     if (!svg_open(&s, path, 640, 110 + 16.0 * c)) fail("cannot write the picture");
     svg_text(&s, 90, 26, "start", "font-size=\"16\" font-weight=\"bold\" fill=\"#222\"", "Coefficients, with two standard deviations");
-    svg_frame(&s, 90, 46, 520, 16.0 * c, -most, most, 0, c);
+    svg_frame(&s, 140, 46, 470, 16.0 * c, -most, most, 0, c);
     fprintf(s.f, "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#aaa\"/>\n", svg_x(&s, 0), svg_x(&s, 0), s.y0, s.y0 + s.h);
     for (int i = 0; i < c; i++) {
         double y = svg_y(&s, c - i - 0.5);
-        snprintf(name, sizeof name, i ? "feature %d" : "constant", i);
-        svg_text(&s, 84, y + 4, "end", "fill=\"#333\"", name);
+        svg_text(&s, 134, y + 4, "end", "fill=\"#333\"", name_of(&set, i, name, sizeof name));
         fprintf(s.f, "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#1f5fa8\" stroke-width=\"3\" opacity=\"0.5\"/>\n", svg_x(&s, mean[i] - 2 * mean[c + i]), svg_x(&s, mean[i] + 2 * mean[c + i]), y, y);
         fprintf(s.f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"#1f5fa8\"/>\n", svg_x(&s, mean[i]), y);
     }
@@ -165,7 +173,7 @@ int main(int argc, char **argv)
     (void)svg_band; (void)svg_line; (void)svg_axes;
     if (!json) {
         printf("\n%d rows, %d coefficients\n", set.rows, c);
-        for (int i = 0; i < c; i++) printf("  %-10s %2d  %8.4f +- %.4f\n", i ? "feature" : "constant", i, mean[i], mean[c + i]);
+        for (int i = 0; i < c; i++) printf("  %-24s %8.4f +- %.4f\n", name_of(&set, i, name, sizeof name), mean[i], mean[c + i]);
         printf("log evidence %.3f +- %.3f; %.1f %% of the rows on the right side\nwrote %s\n\n", r.log_z, r.log_z_error, 100 * right, path);
     }
     printf("{\"example\":\"logistic_regression\",\"rows\":%d,\"coefficients\":%d,\"log_evidence\":%.6f,\"error_bar\":%.6f,\"accuracy\":%.4f,\"levels\":%d,\"acceptance\":%.3f,\"seed\":%d}\n", set.rows, c, r.log_z, r.log_z_error, right,

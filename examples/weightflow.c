@@ -5,7 +5,7 @@
 #include "wf_example.h"
 #include <signal.h>
 
-enum { STATES_MAX = 4096, TIMES_MAX = 4096, COLUMNS_MAX = 100 };
+enum { STATES_MAX = 4096, TIMES_MAX = 4096, COLUMNS_MAX = 100, HISTOGRAM = 64 }; /* HISTOGRAM: bins for marginals and measures of continuous columns */
 
 static const char *command = "weightflow";
 static volatile sig_atomic_t interrupted;
@@ -395,8 +395,8 @@ static void refuse_constants(const data_t *d)
 typedef struct model_t {
     wf_arena *A;                   /* holds the path, which may grow when it is first used, and its errors */
     wf_weight_path *path;
-    int counts, dim, bins, shown;  /* shown: snapshots it was fitted to */
-    double *times, *low, *width;   /* of the snapshots; of a continuous column: where the bins begin, and how wide one is */
+    int counts, dim, bins, shown;  /* bins: of a histogram; shown: snapshots it was fitted to */
+    double *times, *low, *width;   /* of the snapshots; of the histogram of a continuous column: where its bins begin, and how wide one is */
     const char **names;
     char data[20], about[600];     /* hash of data and settings; what the bridge said */
     double start, end;
@@ -469,7 +469,9 @@ static model_t model_read(const char *path, const wf_weight_path_desc *desc)
     m.A = A;
     m.counts = !strcmp(kind, "counts");
     m.dim = wf_weight_path_about(m.path)->dim;
-    m.bins = wf_weight_path_about(m.path)->states;
+    m.bins = HISTOGRAM;
+    if (m.counts != (wf_weight_path_about(m.path)->output == WF_OUTPUT_CATEGORICAL)) end(1, "%s: says it is of %s, but is not", path, kind);
+    if (m.counts) m.bins = wf_weight_path_about(m.path)->states;
     m.times = model_numbers(A, path, t, "tool.times", &n);
     m.shown = (int)n;
     if (n > TIMES_MAX) end(1, "%s: too many times", path);
@@ -494,7 +496,7 @@ static model_t model_read(const char *path, const wf_weight_path_desc *desc)
     return m;
 }
 
-/* Continuous numbers to bins, 0 to bins - 1; 0 where one lies outside. */
+/* The bins of a histogram, 0 to bins - 1; the first or the last for what lies outside: then the result is 0. */
 static int to_bins(const model_t *m, const double *x, double *out)
 {
     int inside = 1;
@@ -510,28 +512,21 @@ static int to_bins(const model_t *m, const double *x, double *out)
 /* n samples at a time, in units of the data. */
 static void model_sample(const model_t *m, double time, size_t n, uint64_t seed, double *out)
 {
-    uint64_t bits;
     if (wf_weight_path_sample(m->path, time, n, seed, out) < 0) fail(m->A, "sampling");
-    memcpy(&bits, &time, sizeof bits);
-    for (size_t i = 0; !m->counts && i < n * (size_t)m->dim; i++) {
-        size_t j = i % (size_t)m->dim;
-        out[i] = m->low[j] + m->width[j] * (out[i] + wf_uniform_at(seed ^ bits, i / (size_t)m->dim, 0, (uint32_t)j, 7));
-    }
 }
 
 /* The log-density (log-probability for counts) of n states; -HUGE_VAL outside what the model can say. Returns how many are inside. */
 static size_t model_log_prob(wf_arena *A, const model_t *m, double time, const double *x, size_t n, double *out)
 {
     wf_mark mark = wf_arena_mark(A);
-    double *b = room(A, n * (size_t)m->dim, sizeof *b), volume = 0;
+    double *b = room(A, n * (size_t)m->dim, sizeof *b);
     size_t inside = 0;
     char *ok = room(A, n, 1);
-    for (size_t i = 0; i < n; i++) ok[i] = (char)to_bins(m, x + i * (size_t)m->dim, b + i * (size_t)m->dim);
-    if (wf_weight_path_log_prob(m->path, time, b, n, out, NULL) < 0) fail(m->A, "log-likelihood");
-    for (int j = 0; !m->counts && j < m->dim; j++) volume += log(m->width[j]);
+    for (size_t i = 0; i < n; i++) ok[i] = (char)(!m->counts || to_bins(m, x + i * (size_t)m->dim, b + i * (size_t)m->dim));
+    if (wf_weight_path_log_prob(m->path, time, m->counts ? b : x, n, out, NULL) < 0) fail(m->A, "log-likelihood");
     for (size_t i = 0; i < n; i++) {
-        out[i] = ok[i] ? out[i] - volume : -HUGE_VAL;
-        inside += (size_t)ok[i];
+        if (!ok[i]) out[i] = -HUGE_VAL;
+        inside += isfinite(out[i]) != 0;
     }
     wf_arena_reset(A, mark);
     return inside;
@@ -661,9 +656,10 @@ static int watch(void *user, const char *what, double done, double total)
     return interrupted || (w->counting && w->every > 0 && seconds() - w->saved > w->every);
 }
 
-static void continuous_bins(wf_arena *A, model_t *m, const wf_snapshots *s, int bins)
+/* Where the histograms of continuous columns begin, and how wide their bins are. */
+static void histogram_bins(wf_arena *A, model_t *m, const wf_snapshots *s)
 {
-    m->bins = bins;
+    m->bins = HISTOGRAM;
     m->low = room(A, (size_t)m->dim, sizeof(double));
     m->width = room(A, (size_t)m->dim, sizeof(double));
     for (int j = 0; j < m->dim; j++) {
@@ -675,21 +671,9 @@ static void continuous_bins(wf_arena *A, model_t *m, const wf_snapshots *s, int 
             }
         double margin = 0.02 * (high - low) + 1e-12 * fmax(fabs(low), fabs(high));
         m->low[j] = low - margin;
-        m->width[j] = (high - low + 2 * margin) / bins;
-        if (!isfinite(m->width[j]) || !(m->width[j] > 0)) end(1, "the column %s has no range that can be cut into bins (%g to %g)", m->names[j], low, high);
+        m->width[j] = (high - low + 2 * margin) / HISTOGRAM;
+        if (!isfinite(m->width[j]) || !(m->width[j] > 0)) end(1, "the column %s has no usable range (%g to %g)", m->names[j], low, high);
     }
-}
-
-static wf_snapshots binned(wf_arena *A, const model_t *m, const wf_snapshots *s)
-{
-    wf_snapshots b = *s;
-    double **x = room(A, (size_t)s->count, sizeof *x);
-    for (int k = 0; k < s->count; k++) {
-        x[k] = room(A, s->n[k] * (size_t)s->dim, sizeof(double));
-        for (size_t i = 0; i < s->n[k]; i++) to_bins(m, s->x[k] + i * (size_t)s->dim, x[k] + i * (size_t)s->dim);
-    }
-    b.x = (const double *const *)x;
-    return b;
 }
 
 /* nats per state over the snapshots, each time counted alike */
@@ -712,6 +696,7 @@ static double training_nll(wf_arena *A, const model_t *m, const data_t *d)
 }
 
 static const char *const bridges[] = { "auto", "diffusion", "generator", "mixture", NULL }, *const libraries[] = { "auto", "linear", "pairs", "wide", NULL },
+                  *const backbones[] = { "gru", "transformer", "mlp", NULL }, *const outputs[] = { "categorical", "steps", "bins", "gaussians", "mixture", NULL },
                   *const curves[] = { "network", "spline", NULL }, *const fields[] = { "none", "ode", "cde", NULL }, *const kinds[] = { "auto", "counts", "continuous", NULL };
 
 static void fit_loop(model_t *m, const wf_snapshots *s, watch_t *w, const char *checkpoint, int field)
@@ -733,21 +718,24 @@ static void fit_loop(model_t *m, const wf_snapshots *s, watch_t *w, const char *
 static int run_fit(int argc, char **argv)
 {
     source_t s = { NULL, NULL, NULL, NULL, 1, 1 };
-    const char *file = NULL, *out = "model.safetensors", *report = NULL, *kind = "auto", *bridge = "auto", *library = "auto", *curve = "network", *field = "none", *without = NULL;
+    const char *file = NULL, *out = "model.safetensors", *report = NULL, *kind = "auto", *bridge = "auto", *library = "auto", *curve = "network", *field = "none", *without = NULL, *backbone = NULL, *output = NULL;
     wf_bridge_desc b = { 0 };
     wf_weight_path_desc d = { 0 };
-    int seed = 1, threads = 0, json = 0, quiet = 0, resume = 0, bins = 64, states = 0;
+    int seed = 1, threads = 0, json = 0, quiet = 0, resume = 0, bins = 0, states = 0;
     double checkpoint = 10;
     model_t m = { 0 };
     const option_t options[] = {
         { "out", "file of the model", 's', &out }, { "report", "draw what was learned: a file .svg", 's', &report }, SOURCE_OPTIONS(s),
         { "without", "leave these times out, to judge the model at them: 2,3.5", 's', &without },
         { "kind", "of the numbers: counts, continuous, auto (counts if all are whole, below 4096 and not negative)", 's', &kind },
-        { "bins", "of a continuous column", 'i', &bins }, { "states", "counts are below it; 0: a tenth above the largest", 'i', &states },
+        { "backbone", "the network that is moved: gru, transformer, mlp; default: gru, the smallest", 's', &backbone },
+        { "output", "the law of a number: categorical for counts; for continuous ones mixture (of logistics, the default), gaussians, bins (straight lines between edges), steps (flat bins)", 's', &output },
+        { "components", "of a mixture; 0: 8", 'i', &d.components }, { "narrowest", "deviation of a component, in units of the column's; 0: 0.01", 'd', &d.narrowest },
+        { "blur", "noise on the rows that are shown, in units of the column's deviation; 0: by the number of rows; below 0: none", 'd', &d.blur }, { "bins", "of a continuous column, with --output bins or steps; 0: 64", 'i', &bins }, { "states", "counts are below it; 0: a tenth above the largest", 'i', &states },
         { "bridge", "what happens between snapshots: auto, diffusion, generator, mixture", 's', &bridge }, { "library", "of the generator: auto, linear, pairs, wide", 's', &library },
         { "between", "times between two snapshots to make samples at; 0: 9", 'i', &b.between }, { "samples", "at each of those; 0: 10000", 'i', &b.samples },
         { "curve", "of the weights: network, spline", 's', &curve }, { "field", "a graph equation that follows the curve: none, ode, cde", 's', &field },
-        { "hidden", "units of the network that is moved; 0: 8", 'i', &d.hidden }, { "updates", "0: 5000", 'i', &d.updates }, { "rate", "highest learning rate; 0: 0.005", 'd', &d.rate },
+        { "hidden", "units of the network that is moved; 0: 8 for gru, 16 for transformer, for mlp 32 or the number of columns", 'i', &d.hidden }, { "layers", "of them; 0: 1 for gru, 2 for the others", 'i', &d.layers }, { "updates", "0: 5000", 'i', &d.updates }, { "rate", "highest learning rate; 0: 0.005", 'd', &d.rate },
         { "matching", "updates of the field before the solver is used; 0: 1500", 'i', &d.matching }, { "tuning", "updates of the field through the solver; 0: 80", 'i', &d.tuning },
         { "checkpoint", "seconds between two files MODEL.checkpoint; 0: none", 'd', &checkpoint }, { "resume", "go on from MODEL.checkpoint, to the same bits as without a stop", 'b', &resume },
         { "seed", "of everything random", 'i', &seed }, { "threads", "0: all; results are the same", 'i', &threads }, { "json", "print one line of JSON", 'b', &json }, { "quiet", "no progress", 'b', &quiet },
@@ -760,7 +748,11 @@ static int run_fit(int argc, char **argv)
     b.method = choice("bridge", bridge, bridges);
     b.library = choice("library", library, libraries);
     int wanted = choice("kind", kind, kinds);
-    at_least("bins", bins, 2, STATES_MAX);
+    at_least("bins", bins, 0, STATES_MAX);
+    at_least("components", d.components, 0, 64);
+    at_least("layers", d.layers, 0, 8);
+    if (backbone) d.backbone = choice("backbone", backbone, backbones);
+    if (output) d.output = choice("output", output, outputs);
     at_least("states", states, 0, STATES_MAX);
     at_least("updates", d.updates, 0, 100000000);
     at_least("hidden", d.hidden, 0, 256);
@@ -796,9 +788,13 @@ static int run_fit(int argc, char **argv)
     m.shown = data.count;
     m.start = data.times[0];
     m.end = data.times[data.count - 1];
-    m.bins = counts ? states ? states : (int)fmin(floor(most * 1.1) + 2, STATES_MAX) : bins;
+    m.bins = counts ? states ? states : (int)fmin(floor(most * 1.1) + 2, STATES_MAX) : HISTOGRAM;
+    if (output && counts != (d.output == WF_OUTPUT_CATEGORICAL)) end(2, "--output %s is for %s, but %s has %s", output, counts ? "continuous numbers" : "counts", file, counts ? "counts (see --kind)" : "continuous numbers");
+    if (!output && !counts) d.output = WF_OUTPUT_LOGISTICS;
+    if (bins && d.output != WF_OUTPUT_BINS && d.output != WF_OUTPUT_LINEAR_BINS) end(2, "--bins %d is for --output bins or steps", bins);
+    if (d.components && d.output != WF_OUTPUT_GAUSSIANS && d.output != WF_OUTPUT_LOGISTICS) end(2, "--components %d is for --output mixture or gaussians", d.components);
     uint64_t h = data_hash(&data);
-    const double settings[] = { seed, counts, m.bins, b.method, b.library, b.between, b.samples, d.curve, d.field, d.hidden, d.updates, d.rate, d.matching, d.tuning };
+    const double settings[] = { seed, counts, m.bins, b.method, b.library, b.between, b.samples, d.curve, d.field, d.hidden, d.updates, d.rate, d.matching, d.tuning, d.backbone, d.output, d.components, d.layers, bins, d.narrowest, d.blur };
     snprintf(m.data, sizeof m.data, "%016llx", (unsigned long long)mix(h, settings, sizeof settings));
     snprintf(saved, sizeof saved, "%s.checkpoint", out);
 
@@ -823,11 +819,10 @@ static int run_fit(int argc, char **argv)
     snprintf(m.about, sizeof m.about, "%s", said->text);
     between = *wf_bridge_data(bridging);
     if (!counts) {
-        continuous_bins(A, &m, &between, bins);
-        between = binned(A, &m, &between);
+        histogram_bins(A, &m, &between);
     }
     d.dim = data.dim;
-    d.states = m.bins;
+    d.states = counts ? m.bins : bins;
     if (resume) {
         model_t before = model_read(saved, &d);
         if (strcmp(before.data, m.data)) end(1, "%s: was made from other data or with other options; give the same ones, or leave out --resume", saved);
@@ -845,7 +840,7 @@ static int run_fit(int argc, char **argv)
     if (json) {
         printf("{\"tool\":\"fit\",\"model\":");
         json_text(out);
-        printf(",\"kind\":\"%s\",\"snapshots\":%d,\"columns\":%d,\"rows\":%zu,\"states\":%d,\"bridge\":\"%s\",\"misfit\":", counts ? "counts" : "continuous", data.count, data.dim, data.rows, m.bins, bridges[said->method]);
+        printf(",\"kind\":\"%s\",\"snapshots\":%d,\"columns\":%d,\"rows\":%zu,\"states\":%d,\"backbone\":\"%s\",\"output\":\"%s\",\"bridge\":\"%s\",\"misfit\":", counts ? "counts" : "continuous", data.count, data.dim, data.rows, wf_weight_path_about(m.path)->states, backbones[d.backbone], outputs[d.output], bridges[said->method]);
         json_number(said->misfit);
         printf(",\"nll\":");
         json_number(nll);
@@ -1433,8 +1428,8 @@ static void info_model(const char *file, const wf_tensors *t, int json)
     wf_weight_path_progress(m.path, made, at);
     for (size_t i = 0; i < t->count; i++) numbers += t->entry[i].array.count;
     if (json) {
-        printf("{\"tool\":\"info\",\"what\":\"model\",\"kind\":\"%s\",\"states\":%d,\"from\":%.17g,\"to\":%.17g,\"snapshots\":%d,\"hidden\":%d,\"weights\":%zu,\"updates\":[%lld,%lld,%lld],\"curve\":\"%s\",\"field\":\"%s\",\"columns\":[", m.counts ? "counts" : "continuous",
-               m.bins, m.start, m.end, m.shown, d->hidden, wf_weight_path_size(m.path), (long long)made[0], (long long)made[1], (long long)made[2], curves[d->curve == 1], fields[d->field > 0 && d->field < 3 ? d->field : 0]);
+        printf("{\"tool\":\"info\",\"what\":\"model\",\"kind\":\"%s\",\"states\":%d,\"backbone\":\"%s\",\"output\":\"%s\",\"components\":%d,\"layers\":%d,\"from\":%.17g,\"to\":%.17g,\"snapshots\":%d,\"hidden\":%d,\"weights\":%zu,\"updates\":[%lld,%lld,%lld],\"curve\":\"%s\",\"field\":\"%s\",\"columns\":[", m.counts ? "counts" : "continuous",
+               d->states, backbones[d->backbone], outputs[d->output], d->components, d->layers, m.start, m.end, m.shown, d->hidden, wf_weight_path_size(m.path), (long long)made[0], (long long)made[1], (long long)made[2], curves[d->curve == 1], fields[d->field > 0 && d->field < 3 ? d->field : 0]);
         for (int j = 0; j < m.dim; j++) { if (j) putchar(','); json_text(m.names[j]); }
         printf("],\"bridge\":");
         json_text(m.about);
@@ -1442,12 +1437,14 @@ static void info_model(const char *file, const wf_tensors *t, int json)
         wf_arena_free(m.A);
         return;
     }
-    printf("%s: a moving distribution of %d %s from time %g to %g\ncolumns:", file, m.dim, m.counts ? "counts" : "continuous numbers, in bins", m.start, m.end);
+    printf("%s: a moving distribution of %d %s from time %g to %g\ncolumns:", file, m.dim, m.counts ? "counts" : "continuous numbers", m.start, m.end);
     for (int j = 0; j < m.dim; j++) printf(" %s", m.names[j]);
-    printf("\n%d %s; fitted to %d snapshots at", m.bins, m.counts ? "states of each" : "bins of each", m.shown);
+    if (d->components) printf("\neach a mixture of %d %s; ", d->components, d->output == WF_OUTPUT_LOGISTICS ? "logistics" : "Gaussians");
+    else printf("\n%d %s of each; ", d->states, m.counts ? "states" : "bins");
+    printf("fitted to %d snapshots at", m.shown);
     for (int i = 0; i < m.shown && i < 20; i++) printf(" %g", m.times[i]);
     printf("%s\nbetween them: %s\n", m.shown > 20 ? " ..." : "", m.about);
-    printf("network of %d hidden units, %zu weights that move; curve: %s, %lld of %d updates made; field: %s\n", d->hidden, wf_weight_path_size(m.path), curves[d->curve == 1], (long long)made[0], d->updates, fields[d->field > 0 && d->field < 3 ? d->field : 0]);
+    printf("backbone: %s, %d layers of %d units, %zu weights that move; curve: %s, %lld of %d updates made; field: %s\n", backbones[d->backbone], d->layers, d->hidden, wf_weight_path_size(m.path), curves[d->curve == 1], (long long)made[0], d->updates, fields[d->field > 0 && d->field < 3 ? d->field : 0]);
     printf("%zu arrays with %zu numbers; from Python: safetensors.numpy.load_file(\"%s\")\n", t->count, numbers, file);
     wf_arena_free(m.A);
 }

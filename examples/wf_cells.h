@@ -67,46 +67,49 @@ static void cells_scale(cells_t *c, const double *mean, const double *sd)
 }
 static wf_points cells_at(const cells_t *c, int k) { wf_points p = { c->x + c->first[k] * (size_t)c->dim, NULL, c->first[k + 1] - c->first[k], (size_t)c->dim }; return p; }
 
-/* Follow the cells: match each snapshot with the next by the least sum of squared distances, so that every cell of the first one starts a path; gather the paths in `groups`
-   (Lloyd's iteration on whole paths), and start a law with as many components and a knot at each time: means along the groups' means, spreads `narrow` times those of their members.
-   Snapshots of different sizes: as many cells as the smallest has. Needs about n^3 operations for each pair. */
-static wf_result cells_start(wf_arena *A, wf_law *law, const cells_t *c, int groups, double narrow, double *matched)
+/* Follow the cells: match each snapshot with the next by the least sum of squared distances, so that every cell of the first one starts a path. path [n][times][dim]; matched, if given, the root of the mean
+   square of each step. Snapshots of different sizes: as many cells as the smallest has. Needs about n^3 operations for each pair. Returns n, or 0. */
+static size_t cells_follow(wf_arena *A, const cells_t *c, double *path, double *matched)
 {
-    size_t n = c->n, dim = (size_t)c->dim, times = (size_t)c->times, row = dim * times, K = (size_t)groups;
+    size_t n = c->n, dim = (size_t)c->dim, times = (size_t)c->times, row = dim * times;
     for (size_t k = 0; k < times; k++) if (c->first[k + 1] - c->first[k] < n) n = c->first[k + 1] - c->first[k];
-    if (n < K) K = n;
-    double *path = wf_alloc(A, n * row, sizeof *path), *cost = wf_alloc(A, n * n, sizeof *cost), *mean = wf_alloc(A, (size_t)groups * row, sizeof *mean), *spread = wf_alloc(A, (size_t)groups * row, sizeof *spread), *share = wf_alloc(A, (size_t)groups, sizeof *share), *all = wf_alloc(A, row, sizeof *all);
-    int *next = wf_alloc(A, n, sizeof *next), *group = wf_alloc(A, n, sizeof *group);
+    double *cost = wf_alloc(A, n * n, sizeof *cost);
+    int *next = wf_alloc(A, n, sizeof *next);
     size_t *now = wf_alloc(A, n, sizeof *now);
-    if (!path || !cost || !mean || !spread || !share || !all || !next || !group || !now) return WF_ERROR_MEMORY;
+    if (!cost || !next || !now) return 0;
     for (size_t i = 0; i < n; i++) now[i] = i;
     for (size_t k = 0; k < times; k++) {
         const double *x = c->x + c->first[k] * dim, *y = k + 1 < times ? c->x + c->first[k + 1] * dim : NULL;
         for (size_t i = 0; i < n; i++) memcpy(path + i * row + k * dim, x + now[i] * dim, dim * sizeof *path);
         if (!y) break;
         double sum = 0;
-        for (size_t i = 0; i < n; i++)
-            for (size_t l = 0; l < n; l++) {
-                cost[i * n + l] = 0;
-                for (size_t j = 0; j < dim; j++) cost[i * n + l] += (x[i * dim + j] - y[l * dim + j]) * (x[i * dim + j] - y[l * dim + j]);
-            }
-        wf_result r = wf_assignment(A, cost, n, next);
-        if (r < 0) return r;
+        for (size_t i = 0; i < n * n; i++) {
+            const double *a = x + i / n * dim, *b = y + i % n * dim;
+            cost[i] = 0;
+            for (size_t j = 0; j < dim; j++) cost[i] += (a[j] - b[j]) * (a[j] - b[j]);
+        }
+        if (wf_assignment(A, cost, n, next) < 0) return 0;
         for (size_t i = 0; i < n; i++) { sum += cost[now[i] * n + (size_t)next[now[i]]] / (double)n; now[i] = (size_t)next[now[i]]; }
         if (matched) matched[k] = sqrt(sum);
     }
-    for (size_t k = 0; k < (size_t)groups; k++) memcpy(mean + k * row, path + (k * 97 % n) * row, row * sizeof *mean);
+    return n;
+}
+
+/* Gather n paths of `row` numbers in K groups (Lloyd's iteration on whole paths, from paths that `start` chooses): means, spreads `narrow` times those of the members (as scales of logistics), shares. */
+static void cells_gather(const double *path, size_t n, size_t row, size_t K, size_t start, double narrow, int *group, double *all, double *mean, double *spread, double *share)
+{
+    for (size_t k = 0; k < K; k++) memcpy(mean + k * row, path + (k * 97 + start * 31) % n * row, row * sizeof *mean);
     for (int round = 0; round <= 30; round++) {
         for (size_t i = 0; i < n; i++) {
-            double best = INFINITY;
+            double best = HUGE_VAL;
             for (size_t k = 0; k < K; k++) {
                 double far = 0;
-                for (size_t j = 0; j < row; j++) far += (path[i * row + j] - mean[k * row + j]) * (path[i * row + j] - mean[k * row + j]);
+                for (size_t j = 0; j < row && far < best; j++) far += (path[i * row + j] - mean[k * row + j]) * (path[i * row + j] - mean[k * row + j]);
                 if (far < best) { best = far; group[i] = (int)k; }
             }
         }
-        memset(share, 0, (size_t)groups * sizeof *share);
-        memset(spread, 0, (size_t)groups * row * sizeof *spread);
+        memset(share, 0, K * sizeof *share);
+        memset(spread, 0, K * row * sizeof *spread);
         memset(all, 0, row * sizeof *all);
         for (size_t i = 0; i < n; i++) {
             size_t k = (size_t)group[i];
@@ -120,9 +123,20 @@ static wf_result cells_start(wf_arena *A, wf_law *law, const cells_t *c, int gro
         for (size_t k = 0; k < K; k++)
             for (size_t j = 0; j < row && share[k] > 0; j++) if (round < 30) mean[k * row + j] = spread[k * row + j] / share[k];
     }
-    for (size_t k = 0; k < (size_t)groups; k++)
+    for (size_t k = 0; k < K; k++)
         for (size_t j = 0; j < row; j++) spread[k * row + j] = 1e-3 + narrow * 0.55 * sqrt((spread[k * row + j] + 2 * all[j]) / (share[k] + 1)); /* two members are lent to each group; 0.55: from a deviation to a logistic's scale */
-    for (size_t k = 0; k < (size_t)groups; k++) share[k] += 1e-3;
+    for (size_t k = 0; k < K; k++) share[k] += 1e-3;
+}
+
+/* Start a law with a knot at each time and groups x clusterings components. One clustering draws hard lines between groups; the mean of several from different starts is a smoother density. */
+static wf_result cells_start(wf_arena *A, wf_law *law, const cells_t *c, int groups, int clusterings, double narrow, double *matched)
+{
+    size_t row = (size_t)(c->dim * c->times), K = (size_t)groups, all = K * (size_t)clusterings;
+    double *path = wf_alloc(A, c->n * row, sizeof *path), *mean = wf_alloc(A, all * row, sizeof *mean), *spread = wf_alloc(A, all * row, sizeof *spread), *share = wf_alloc(A, all, sizeof *share), *sums = wf_alloc(A, row, sizeof *sums);
+    int *group = wf_alloc(A, c->n, sizeof *group);
+    size_t n = path && mean && spread && share && sums && group ? cells_follow(A, c, path, matched) : 0;
+    if (!n) return WF_ERROR_MEMORY;
+    for (size_t r = 0; r < (size_t)clusterings; r++) cells_gather(path, n, row, K, r, narrow, group, sums, mean + r * K * row, spread + r * K * row, share + r * K);
     return wf_law_start_paths(law, mean, spread, share);
 }
 #endif

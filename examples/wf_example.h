@@ -165,7 +165,12 @@ static inline double svg_y(const svg_t *s, double y) { return s->y0 + s->h * (s-
 
 static inline void svg_text(const svg_t *s, double x, double y, const char *anchor, const char *style, const char *text)
 {
-    fprintf(s->f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>%s</text>\n", x, y, anchor, style, text);
+    fprintf(s->f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>", x, y, anchor, style);
+    for (; *text; text++) { /* a name out of a file may hold anything */
+        if (*text == '<' || *text == '&') fputs(*text == '<' ? "&lt;" : "&amp;", s->f);
+        else if ((unsigned char)*text >= ' ') fputc(*text, s->f);
+    }
+    fputs("</text>\n", s->f);
 }
 
 static inline double svg_tick(double range)

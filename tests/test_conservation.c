@@ -416,6 +416,35 @@ WF_TEST(T10_a_swirl_moves_no_mass)
         }
 }
 
+WF_TEST(asymmetry_is_that_of_the_Jacobian)
+{
+    static const double probe[3] = { 0.4, -1.1, 0.7 };
+    for (int chain = 0; chain < 2; chain++) {
+        scene s = scene_new((wf_law_desc){ .dim = 3, .kind = chain ? WF_LAW_CHAIN : WF_LAW_FACTORISED, .modes = chain ? 3 : 1, .background = chain ? 0 : -1, .high = 2 });
+        int three = 3;
+        double x[POINTS * 3], t[POINTS], a[POINTS], j[POINTS * 9], *out[2] = { a, j };
+        wf_t want[2] = { wf_law_asymmetry(s.at.drift, s.x, wf_const_array(s.g, 1, &three, probe)), wf_jacobian(s.at.drift, s.x) };
+        for (int i = 0; i < POINTS * 3; i++) x[i] = 2 * wf_uniform_at(98, (uint64_t)i, 0, 0, 7) - 1;
+        for (int i = 0; i < POINTS; i++) t[i] = (i + 0.5) / POINTS;
+        scene_run(&s, x, t, POINTS, want, out, 2);
+        for (int k = 0; k < POINTS; k++) {
+            double sum = 0, size = 0;
+            for (int r = 0; r < 3; r++) {
+                double row = 0;
+                for (int c = 0; c < 3; c++) {
+                    row += (j[9 * k + 3 * r + c] - j[9 * k + 3 * c + r]) * probe[c];
+                    size += j[9 * k + 3 * r + c] * j[9 * k + 3 * r + c];
+                }
+                sum += row * row;
+            }
+            CHECK(size > 1e-6);
+            CHECK_CLOSE(a[k], sum, 1e-12 * size); /* rounding of sums of squares */
+            CHECK(chain ? sum > 1e-9 * size : sum < 1e-20 * size + 1e-30); /* one shifted and stretched logistic moves along a gradient, a chain does not */
+        }
+        wf_arena_free(s.A);
+    }
+}
+
 
 /* ---- T11, T13, T14: drawing and carrying ---- */
 
@@ -464,6 +493,48 @@ WF_TEST(T11_draws_have_uniform_masses)
         wf_arena_free(A);
     }
 }
+
+/* Mass below x of coordinate j of a steady mixture, from its parameters. */
+static double mixture_mass(wf_law *law, int j, double x)
+{
+    const wf_law_desc *d = wf_law_about(law);
+    double share[3], mean[18], steep[18], weight[18], total = 0, mass = 0, half = 0.5 * (d->high - d->low), middle = 0.5 * (d->high + d->low);
+    size_t n = (size_t)(d->modes * d->dim * d->logistics);
+    CHECK_INT(wf_params_get(wf_law_params(law), "law.share", share, 3), WF_OK);
+    CHECK_INT(wf_params_get(wf_law_params(law), "law.mean", mean, n), WF_OK);
+    CHECK_INT(wf_params_get(wf_law_params(law), "law.steep", steep, n), WF_OK);
+    CHECK_INT(wf_params_get(wf_law_params(law), "law.weight", weight, n), WF_OK);
+    for (int k = 0; k < d->modes; k++) total += exp(share[k]);
+    for (int k = 0; k < d->modes; k++) {
+        double sum = 0, part = 0;
+        for (int l = 0; l < d->logistics; l++) {
+            int at = (k * d->dim + j) * d->logistics + l;
+            double z = exp(half * tanh((steep[at] - middle) / half) + middle) * (x - mean[at]);
+            sum += exp(weight[at]);
+            part += exp(weight[at]) / (1 + exp(-z));
+        }
+        mass += exp(share[k]) / total * part / sum;
+    }
+    return (1 - d->background) * mass + d->background / (1 + exp(-d->background_steep * x));
+}
+
+WF_TEST(T11_draws_of_a_mixture_have_its_masses)
+{
+    enum { N = 100000, D = 3 };
+    static const double share[3] = { 0.2, -0.5, 0.7 };
+    wf_arena *A = wf_arena_new(NULL);
+    wf_law *law = wf_law_new(A, &(wf_law_desc){ .dim = D, .modes = 3, .logistics = 2, .steady = 1, .high = 2, .background = 0.05, .type = WF_F64, .seed = 5, .threads = 1 });
+    double *x = malloc(N * D * sizeof *x), *u = malloc(N * sizeof *u);
+    CHECK_INT(wf_params_set(wf_law_params(law), "law.share", share, 3), WF_OK);
+    CHECK_INT(wf_law_sample(law, NULL, N, 3, x), WF_OK);
+    for (int j = 0; j < D; j++) {
+        for (int i = 0; i < N; i++) u[i] = mixture_mass(law, j, x[i * D + j]);
+        CHECK(kolmogorov(u, N) < 1.95); /* one in a thousand, as above */
+    }
+    free(x), free(u);
+    wf_arena_free(A);
+}
+
 
 static void falling(const wf_t *y, wf_t t, const wf_t *with, wf_t *dy, void *user)
 {
@@ -983,7 +1054,9 @@ WF_MAIN_CASES(WF_CASE(a_density_its_drift_and_what_they_conserve),
     WF_CASE(T8_T16_one_logistic_is_shifted_and_stretched),
     WF_CASE(T9_the_flux_vanishes_far_out),
     WF_CASE(T10_a_swirl_moves_no_mass),
+    WF_CASE(asymmetry_is_that_of_the_Jacobian),
     WF_CASE(T11_draws_have_uniform_masses),
+    WF_CASE(T11_draws_of_a_mixture_have_its_masses),
     WF_CASE(T13_densities_along_paths),
     WF_CASE(T13_T14_carried_points_look_like_drawn_ones),
     WF_CASE(T15_gradients_through_drawing_agree),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import resource
 import shlex
 import signal
@@ -313,6 +314,27 @@ def epidemic_reads_what_is_right() -> str:
     if lines[3]["w_floor"] or lines[3]["w_marginals_interpolated"] or not numbers([v for v in lines[3].values() if not isinstance(v, str)]):
         raise Fail("data without any counts are told apart: %s" % lines[3])
     return "three types"
+
+
+@tests.test
+def logistic_regression_reads_a_table() -> str:
+    """Names of columns appear in what is printed; the coefficient that made the labels is found; tables that make no sense are refused."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = ["%d,%.2f,%d" % (i % 7, 1.5 * math.sin(i), math.sin(i) > 0) for i in range(80)]
+        (folder / "a.csv").write_text("week,in & out,gone\n" + "\n".join(rows) + "\n")
+        said = call("logistic_regression", ["--data", "a.csv", "--particles", "128"], folder)
+        found = re.search(r"in & out +([-0-9.]+) \+-", said.out)
+        if said.status or not found or not float(found.group(1)) > 1:
+            raise Fail("status %d, printed %r" % (said.status, said.out))
+        if "in &amp; out" not in (folder / "out" / "logistic_regression.svg").read_text():
+            raise Fail("the picture does not name the column")
+        bad = [(["--data", "nothing.csv"], ("nothing.csv",)), (["--data", "a.csv", "--label", "0"], ("two different values",)), (["--data", "a.csv", "--label", "3"], ("not a column",)),
+               (["--data", "b.csv"], ("b.csv", "line 3", "'x'"))]
+        (folder / "b.csv").write_text("1,2,0\n2,1,1\n3,x,0\n")
+        for arguments, parts in bad:
+            refused(call("logistic_regression", [*arguments, "--particles", "64"], folder), *parts)
+        return "%d tables refused" % len(bad)
 
 
 @tests.test
