@@ -398,7 +398,7 @@ typedef struct model_t {
     int counts, dim, bins, shown;  /* bins: of a histogram; shown: snapshots it was fitted to */
     double *times, *low, *width;   /* of the snapshots; of the histogram of a continuous column: where its bins begin, and how wide one is */
     const char **names;
-    char data[20], about[600];     /* hash of data and settings; what the bridge said */
+    char data[20], about[1024];    /* hash of data and settings; what the bridge said */
     double start, end;
 } model_t;
 
