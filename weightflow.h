@@ -23063,6 +23063,7 @@ static wf_tile wf__pt_view(const wf_particles *p, size_t tile, const float *x, d
     return at;
 }
 
+/* moves: draw the noise of a step */
 static void wf__pt_fill_steps(const wf_particles *p, const wf_tile *at, float *out, int steps, uint32_t purpose)
 {
     uint32_t c[4];
@@ -23085,6 +23086,7 @@ static const float *wf__pt_noise(const wf_particles *p, wf__pt_work *w, const wf
     return w->noise + (size_t)since * (size_t)p->dim * WF_LANES;
 }
 
+/* moves: pass over rows */
 /* One pass over rows; q [WF_LANES] collects in double what sixteen rows at a time gave in float. */
 static void wf__pt_mix(const wf_particles *p, wf__pt_mix_t m, double *q)
 {
@@ -23137,7 +23139,7 @@ static void wf__pt_graph(const wf_particles *p, wf__pt_work *w, wf_ws *ws, const
         for (size_t i = 0; i < dim; i++) g[i * lanes + l] = wide ? (float)grads[l * dim + i] : grads_f[l * dim + i];
 }
 
-/* moves: energies of a tile */
+/* moves: forget nonsense */
 static void wf__pt_clean(const wf_tile *at, wf__pt_work *w, double *u, float *g)
 {
     for (int l = 0; l < WF_LANES; l++) {
@@ -23148,6 +23150,7 @@ static void wf__pt_clean(const wf_tile *at, wf__pt_work *w, double *u, float *g)
     }
 }
 
+/* moves: the energy of the start */
 /* -log of the normal law of the start */
 static void wf__pt_start_energy(const wf_particles *p, const float *x, double *u)
 {
@@ -23161,6 +23164,7 @@ static void wf__pt_start_energy(const wf_particles *p, const float *x, double *u
     wf__pt_mix(p, m, u);
 }
 
+/* moves: energies of a tile */
 static void wf__pt_ask(const wf_particles *p, wf__pt_work *w, const wf_tile *at, double *u1, float *g1)
 {
     if (p->plan) wf__pt_graph(p, w, w->energy, p->plan, at, p->d.energy_graph, p->grad, u1, g1);
@@ -23182,6 +23186,7 @@ static void wf__pt_energy(const wf_particles *p, wf__pt_work *w, const wf_tile *
     }
 }
 
+/* moves: weigh both ends of a path */
 /* U_t = f0 u0 + f1 u1; u0 where f1 is 0 and u1 where f0 is 0, even if the other is infinite. */
 static void wf__pt_level_factors(const wf_particles *p, double t, const double **u0, const double **u1, double *f0, double *f1)
 {
@@ -23779,7 +23784,7 @@ static void wf__pt_note(wf_particles *p, size_t tile)
     p->change2[tile] = t.square;
 }
 
-/* moves: work on tiles side by side */
+/* moves: name the kinds of work */
 enum { WF__PT_START_TILES, WF__PT_SWEEP, WF__PT_REACT, WF__PT_REWEIGH, WF__PT_COPY };
 typedef struct wf__pt_job { wf_particles *p; size_t from, to; int kind, workers; } wf__pt_job;
 
@@ -23789,6 +23794,7 @@ static void wf__pt_react(wf_particles *p, wf__pt_work *w, size_t tile);
 static void wf__pt_reweigh(wf_particles *p, wf__pt_work *w, size_t tile);
 static void wf__pt_copy(wf_particles *p, size_t from, size_t to);
 
+/* moves: work on a run of tiles */
 static void wf__pt_task(void *context, int index)
 {
     const wf__pt_job *job = (const wf__pt_job *)context;
@@ -23802,6 +23808,7 @@ static void wf__pt_task(void *context, int index)
         else if (job->kind == WF__PT_REACT) wf__pt_react(p, w, tile);
         else if (job->kind == WF__PT_REWEIGH) wf__pt_reweigh(p, w, tile);
         else if (p->heads < p->tiles) {
+            /* moves: follow the chain of a tile */
             for (size_t next = tile; next < p->tiles; next += p->heads) {
                 p->accept[next] = 0;
                 if (next > tile) {
@@ -23811,6 +23818,7 @@ static void wf__pt_task(void *context, int index)
                 wf__pt_note(p, next);
             }
         } else {
+            /* moves: take a tile through its levels */
             p->accept[tile] = 0;
             w->fresh = w->noises = 0;
             for (int k = 0; k < group; k++) {
@@ -23823,6 +23831,7 @@ static void wf__pt_task(void *context, int index)
     }
 }
 
+/* moves: work on tiles side by side */
 static void wf__pt_work_on(wf_particles *p, int kind, size_t from, size_t to)
 {
     double *told = p->told + 3 * p->ranks.rank;
