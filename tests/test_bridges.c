@@ -244,6 +244,41 @@ WF_TEST(rates_and_law_of_immigration_and_death)
     wf_arena_free(A);
 }
 
+/* Four species that know nothing of each other: of a hundred pairwise terms eight are true. */
+WF_TEST(a_large_library_keeps_few_terms)
+{
+    enum { D = 4, N = 800, T = 9 };
+    int change[2 * D * D] = { 0 }, reactants[2 * D * D] = { 0 };
+    double rate[2 * D], times[T];
+    int32_t start[D] = { 0 };
+    wf_reaction_system system;
+    wf_arena *A = wf_arena_new(NULL);
+    int32_t *x = (int32_t *)wf_alloc(A, N * T * D, sizeof *x);
+    for (int j = 0; j < D; j++) {
+        change[2 * j * D + j] = 1;
+        change[(2 * j + 1) * D + j] = -1;
+        reactants[(2 * j + 1) * D + j] = 1;
+        rate[2 * j] = 6 + 2 * j;
+        rate[2 * j + 1] = 1;
+    }
+    memset(&system, 0, sizeof system);
+    system.species = D; system.reactions = 2 * D; system.change = change; system.reactants = reactants; system.rate = rate;
+    for (int k = 0; k < T; k++) times[k] = 0.5 * k;
+    CHECK(wf_simulate(A, &system, start, times, T, N, NULL, x) == WF_OK);
+    wf_snapshots s = snapshots_of(A, x, N, T, 1, D, 0.5);
+    wf_bridge_desc d = counts_desc();
+    d.library = WF_LIBRARY_PAIRS;
+    d.samples = 1500;
+    wf_bridge *b = wf_bridge_new(A, &s, &d);
+    CHECK(wf_bridge_fit(b) == WF_OK);
+    const wf_bridge_report *r = wf_bridge_about(b);
+    CHECK_INT(r->method, WF_BRIDGE_GENERATOR);
+    CHECK_INT(r->terms, 100);
+    if (getenv("WF_VERBOSE")) printf("    %d of %d terms, misfit %g\n", r->used, r->terms, r->misfit);
+    CHECK(r->used >= 4 && r->used <= 20); /* the eight; a term in forty passes two standard errors by chance, and one of each kind may stand for another */
+    wf_arena_free(A);
+}
+
 WF_TEST(any_number_of_threads_gives_the_same_samples)
 {
     wf_arena *A = wf_arena_new(NULL);
@@ -553,6 +588,6 @@ WF_TEST(memory_that_runs_out_is_an_error)
 }
 
 WF_MAIN_CASES(WF_CASE(nnls_is_the_best_of_all_sets), WF_CASE(the_bend_of_cubic_means_is_exact), WF_CASE(lines_between_normal_clouds_have_the_variance_of_the_schroedinger_bridge),
-              WF_CASE(thinning_out_of_a_point_is_binomial), WF_CASE(rates_and_law_of_immigration_and_death), WF_CASE(any_number_of_threads_gives_the_same_samples),
+              WF_CASE(thinning_out_of_a_point_is_binomial), WF_CASE(rates_and_law_of_immigration_and_death), WF_CASE(a_large_library_keeps_few_terms), WF_CASE(any_number_of_threads_gives_the_same_samples),
               WF_CASE(an_epidemic_between_its_snapshots), WF_CASE(the_guard_refuses_a_mechanism_that_is_not_in_the_library), WF_CASE(a_process_that_returns_to_its_mean),
               WF_CASE(mistakes_are_named), WF_CASE(constants_weights_and_single_rows), WF_CASE(memory_that_runs_out_is_an_error))

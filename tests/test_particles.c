@@ -1086,6 +1086,34 @@ WF_TEST(peers_bug_samples_that_break_the_constraint)
     }
 }
 
+typedef struct counted { int bad; int64_t answers; } counted;
+
+static void counted_half_line(void *user, const wf_tile *at, double *u, float *g)
+{
+    counted *c = (counted *)user;
+    half_line(&c->bad, at, u, g);
+    for (int l = 0; l < at->lanes; l++) c->answers += !(u[l] > -HUGE_VAL);
+}
+
+WF_TEST(each_nonsense_energy_is_counted_once)
+{
+    static const int moves[3] = { WF_MOVE_HMC, WF_MOVE_MALA, WF_MOVE_PCN };
+    for (int k = 0; k < 6; k++) {
+        counted c = { 1 + k % 2, 0 };
+        wf_particles_desc d = plain(1007, 1, 20, counted_half_line);
+        d.user = &c;
+        d.threads = 1;
+        d.threshold = -1;
+        d.move = moves[k / 2];
+        wf_arena *A = wf_arena_new(NULL);
+        wf_particles *p = wf_particles_new(A, &d);
+        CHECK_INT(wf_particles_run(p), WF_OK);
+        CHECK(c.answers > 100);
+        CHECK_INT((long long)wf_particles_look(p).bad, (long long)c.answers);
+        wf_arena_free(A);
+    }
+}
+
 WF_TEST(when_all_weights_are_zero_the_level_is_named)
 {
     int bad = 3;
@@ -1417,7 +1445,7 @@ WF_MAIN_CASES(WF_CASE(a_ratio_of_constants_from_ten_steps),
               WF_CASE(cut_into_pieces_or_resumed_a_run_has_the_same_bits),
               WF_CASE(runs_without_allocating),
               WF_CASE(peers_bug_samples_that_break_the_constraint),
-              WF_CASE(when_all_weights_are_zero_the_level_is_named),
+              WF_CASE(each_nonsense_energy_is_counted_once), WF_CASE(when_all_weights_are_zero_the_level_is_named),
               WF_CASE(peers_bug_copies_replay_their_noise),
               WF_CASE(descriptions_that_make_no_sense),
               WF_CASE(odd_sizes),
