@@ -24,6 +24,10 @@
 
    Functions that return a pointer return NULL on failure, the others a wf_result < 0; the message is in wf_arena_report(A).
 
+   OWNERS AND THREADS. What a call returns lives until its arena is freed. Names and descriptions are copied, arrays are borrowed until the call returns, unless a comment says
+   otherwise. An arena and all that lies in it belong to one thread at a time; two arenas know nothing of each other. What never changes (a plan, a spline, a system) serves any
+   number of threads at once. Where `threads` is a field, 0 means all there are, and results have the same bits for any number.
+
    SWITCHES, defined before the implementation; none changes a struct, so files need not agree on them.
 
        WF_STATIC          make every function static
@@ -36,7 +40,7 @@
                           WF_NO_PARTICLES, WF_NO_BRIDGES
        WF_WITH_MPI        use <mpi.h>: particles on several processes
        WF_SIMD_MAX        the highest instruction set to compile, a WF_ISA_ number
-       WF_ASSERT(x)       your assertion, for programmer's errors only; nothing by default
+       WF_ASSERT(x)       your assertion; x is 0 where a mistake of the program is reported; nothing by default
 */
 #ifndef WEIGHTFLOW_H
 #define WEIGHTFLOW_H
@@ -127,7 +131,7 @@ WF_API wf_arena *wf_arena_from(void *buffer, size_t size);
 WF_API void wf_arena_free(wf_arena *arena);
 /* `count` elements of `size` bytes, zeroed, aligned to 64. NULL and WF_ERROR_MEMORY in the report when there is no room. */
 WF_API void *wf_alloc(wf_arena *arena, size_t count, size_t size);
-/* Remember a place; give back everything allocated since. */
+/* Remember a place; give back everything allocated since. Marks nest: one that lies behind what was given back already is of no use, and going back to it does nothing. */
 WF_API wf_mark wf_arena_mark(const wf_arena *arena);
 WF_API void wf_arena_reset(wf_arena *arena, wf_mark mark);
 /* The first error in this arena since it was made or cleared; never NULL, also for a NULL arena. */
@@ -177,7 +181,7 @@ WF_API double wf_normal_at(uint64_t seed, uint64_t slot, uint32_t step, uint32_t
 /* A running generator: a counter that counts for itself. One thread per object; copy it to remember a place in the stream. */
 typedef struct wf_rng { uint64_t key; uint32_t counter[4]; uint32_t buffer[4]; int used; } wf_rng;
 
-/* Start a stream. Two pairs (seed, stream) that differ give streams without a common number of the underlying counter. */
+/* Start a stream. Two pairs (seed, stream) that differ give streams that never use the same counter under the same key. */
 WF_API void wf_rng_init(wf_rng *rng, uint64_t seed, uint32_t stream);
 
 WF_API uint32_t wf_rng_u32(wf_rng *rng);                          /* 32 random bits */
@@ -234,8 +238,8 @@ WF_API size_t wf_dtype_size(int dtype);
 WF_API const char *wf_dtype_name(int dtype);
 /* An array over memory of yours (borrowed). An impossible type, number of dimensions or shape gives nd = -1, which every writer refuses. */
 WF_API wf_array wf_array_of(void *data, int dtype, int nd, const size_t *shape);
-/* The numbers as double or float: `a->data` itself where it has that type, else a converted copy in the arena. Integers beyond 2^53 (2^24) are rounded to nearest;
-   a finite number beyond the range of float is WF_ERROR_NUMERIC. NULL on failure. */
+/* The numbers as double or float: `a->data` itself where it has that type, else a converted copy in the arena. Integers beyond 2^53 are rounded to the nearest double, and for float
+   that double to the nearest float; a finite number beyond the range of float is WF_ERROR_NUMERIC. NULL on failure. */
 WF_API double *wf_array_f64(wf_arena *arena, const wf_array *a);
 WF_API float *wf_array_f32(wf_arena *arena, const wf_array *a);
 
@@ -368,7 +372,7 @@ typedef struct wf_param_info {
 /* An empty directory; initial values depend on `seed` and on each parameter's name alone. `type`: WF_F32 or WF_F64. */
 WF_API wf_params *wf_params_new(wf_arena *arena, uint64_t seed, int type);
 /* Find or add a parameter; its index, or < 0: a wf_result (WF_ERROR_SHAPE when the name is taken by another shape). nd <= 4. */
-WF_API int wf_params_add(wf_params *params, const char *name, int nd, const int *d, int init, double scale);
+WF_API int wf_params_add(wf_params *params, const char *name, int nd, const int *d, int init, double scale); /* usually called by wf_param */
 /* The index of a name, or -1. */
 WF_API int wf_params_find(const wf_params *params, const char *name);
 /* How many entries; one of them (NULL when out of range). */
@@ -380,7 +384,7 @@ WF_API size_t wf_params_count(const wf_params *params);
 WF_API int wf_params_type(const wf_params *params);
 /* The flat buffer (float or double). It moves when a parameter is added. */
 WF_API void *wf_params_data(wf_params *params);
-/* Read or write one entry as doubles, row-major, `count` numbers. WF_ERROR_NAME, WF_ERROR_SHAPE. */
+/* Read or write one entry as doubles, row-major, `count` numbers. WF_ERROR_NAME, WF_ERROR_SHAPE; WF_ERROR_NUMERIC for a finite number that is too large for a float. Then nothing has changed. */
 WF_API wf_result wf_params_get(const wf_params *params, const char *name, double *values, size_t count);
 WF_API wf_result wf_params_set(wf_params *params, const char *name, const double *values, size_t count);
 
@@ -391,7 +395,7 @@ typedef struct wf_graph wf_graph;
 /* A value of a graph. id 0 is no value: what a failed call returns. Passing it on is harmless and gives no value again. */
 typedef struct wf_t { wf_graph *graph; int id; } wf_t;
 
-/* An empty graph whose parameters live in `params` (may be NULL when there are none). */
+/* An empty graph whose parameters live in `params` (may be NULL when there are none). NULL without memory. Every call below that cannot do what it is asked gives no value, and the sentence is in the report of `arena`. */
 WF_API wf_graph *wf_graph_new(wf_arena *arena, wf_params *params);
 /* How many values a graph holds. */
 WF_API int wf_graph_size(const wf_graph *graph);
@@ -400,7 +404,8 @@ WF_API int wf_shape(wf_t x, int d[4]);
 /* 1 where x has a value for each sample, 0 where it is shared. */
 WF_API int wf_is_batch(wf_t x);
 
-/* Sources. Shapes have up to four axes, row-major. Inputs are found by name: asking twice gives the same value. */
+/* Sources. Shapes have up to four axes, row-major, and at most 2^30 elements. Inputs are found by name: asking twice gives the same value, with another shape WF_ERROR_SHAPE. A parameter starts by `init` (WF_INIT_...)
+   and `scale` if it is new. `purpose`, 0 to 127, keeps draws apart: random values of the same kind, shape and purpose are one value; a uniform and a normal need two purposes to be independent. */
 WF_API wf_t wf_input(wf_graph *graph, const char *name, int n);                           /* per sample, [n] */
 WF_API wf_t wf_input_nd(wf_graph *graph, const char *name, int nd, const int *d);         /* per sample */
 WF_API wf_t wf_shared_nd(wf_graph *graph, const char *name, int nd, const int *d);        /* the same for all samples of a run */
@@ -443,7 +448,7 @@ WF_API wf_t wf_lt(wf_t a, wf_t b);
 WF_API wf_t wf_le(wf_t a, wf_t b);
 WF_API wf_t wf_eq(wf_t a, wf_t b);
 WF_API wf_t wf_atan2(wf_t y, wf_t x);
-WF_API wf_t wf_select(wf_t condition, wf_t yes, wf_t no);
+WF_API wf_t wf_select(wf_t condition, wf_t yes, wf_t no); /* `yes` where the condition is not 0 */
 WF_API wf_t wf_scale(wf_t x, double factor);
 WF_API wf_t wf_shift(wf_t x, double term);
 
@@ -455,23 +460,23 @@ WF_API wf_t wf_batch_sum(wf_t x);                  /* over all samples: shared *
 WF_API wf_t wf_mean(wf_t x);                       /* of all elements of all samples: [], shared */
 WF_API wf_t wf_dot(wf_t a, wf_t b);                /* sum of a*b: [] */
 WF_API wf_t wf_sumsq(wf_t x);
-WF_API wf_t wf_cumsum(wf_t x, int axis, int exclusive, int reverse);
+WF_API wf_t wf_cumsum(wf_t x, int axis, int exclusive, int reverse); /* exclusive: without the element itself; reverse: from the end */
 WF_API wf_t wf_softmax(wf_t x, int axis);
 WF_API wf_t wf_log_softmax(wf_t x, int axis);
 WF_API wf_t wf_logsumexp(wf_t x, int axis);
 
-/* Shape. */
+/* Shape. A new shape has the same number of elements; bcast repeats axes of size 1 and adds axes in front; axis i of a permutation is axis order[i] of x; a slice has the positions start, start + step, ..., all inside. */
 WF_API wf_t wf_reshape(wf_t x, int nd, const int *d);
 WF_API wf_t wf_bcast(wf_t x, int nd, const int *d);
 WF_API wf_t wf_permute(wf_t x, const int *order);
 WF_API wf_t wf_transpose(wf_t x);                                      /* the last two axes */
 WF_API wf_t wf_slice(wf_t x, int axis, int start, int count);
 WF_API wf_t wf_slice_step(wf_t x, int axis, int start, int count, int step);
-WF_API wf_t wf_pad(wf_t x, int axis, int before, int after);
+WF_API wf_t wf_pad(wf_t x, int axis, int before, int after);           /* zeros */
 WF_API wf_t wf_reverse(wf_t x, int axis);
 WF_API wf_t wf_concat(const wf_t *list, int n, int axis);
-WF_API wf_t wf_stack(const wf_t *list, int n);                         /* along a new first axis */
-/* Rows (elements of the first axis) by number; sums of rows into places; `index` holds whole numbers, [m]. Numbers out of range are clamped. */
+WF_API wf_t wf_stack(const wf_t *list, int n);                         /* along a new first axis; at most 256 */
+/* Rows (elements of the first axis) by number; sums of rows into n places; `index` holds whole numbers, [m], up to 2^24 in a plan of floats. Numbers out of range are clamped. */
 WF_API wf_t wf_take(wf_t x, wf_t index);
 WF_API wf_t wf_scatter_add(wf_t x, wf_t index, int n);
 /* How many of the sorted `knots` [k] are <= x; the order that sorts [n] ascending (stable). Constants to derivatives. */
@@ -481,7 +486,8 @@ WF_API wf_t wf_argsort(wf_t x);
 /* Matrices: [m,k][k,n], [m,k][k], or with one leading axis in both [b,m,k][b,k,n]. */
 WF_API wf_t wf_matmul(wf_t a, wf_t b);
 WF_API wf_t wf_matmul_t(wf_t a, int transpose_a, wf_t b, int transpose_b);
-/* Solve L x = b (or its transpose) for triangular L [n,n] and b [n,m]; the lower root of a positive matrix [n,n]. Small n. */
+/* Solve L x = b (or its transpose) for triangular L [n,n] and b [n,m]; the lower root of a positive matrix [n,n], of which the lower triangle is read. Plain loops, n^2 m and n^3 / 3 products; derivatives for n <= 64.
+   What is singular, or not positive definite, gives what is not a number. */
 WF_API wf_t wf_trisolve(wf_t l, wf_t b, int upper, int transpose, int unit_diagonal);
 WF_API wf_t wf_cholesky(wf_t a);
 
@@ -532,7 +538,7 @@ typedef struct wf_op_desc {
     void *user;
 } wf_op_desc;
 
-/* The result of an operation of the user's on up to 8 values. */
+/* The result of an operation of the user's on 1 to 8 values of one graph: for each sample if one of them is. No value, and WF_ERROR_ARGUMENT, without a name or `eval`. Two calls are two values. */
 WF_API wf_t wf_custom(const wf_op_desc *op, const wf_t *in, int inputs);
 
 /* ---- Derivatives ---- */
@@ -590,7 +596,7 @@ WF_API wf_feed wf_in(wf_t node, const void *data, size_t stride);
 /* Write a wanted value to `data`: one row per sample, or one row where it is shared. */
 WF_API wf_feed wf_out(wf_t node, void *data, size_t stride);
 
-/* A workspace for up to `threads` threads (0: the default of OpenMP or of `parallel`, which may be NULL and is copied). The last allocation before running. */
+/* The memory for a plan and up to `threads` threads (0: the default of OpenMP or of `parallel`, which may be NULL and is copied). The last allocation before running. */
 WF_API wf_ws *wf_ws_new(wf_arena *arena, const wf_plan *plan, int threads, const wf_parallel *parallel);
 /* Run on `samples` samples. Every input of the plan must be fed; element types are those of the plan.
    WF_ERROR_NUMERIC when a shared output is not finite; the outputs are still written. Allocates nothing. */
@@ -758,6 +764,9 @@ WF_API wf_t wf_attention_map(wf_t q, wf_t k, int heads, wf_t mask);
 /* [keys, queries]: 0 where key <= query, else -inf. */
 WF_API wf_t wf_causal_mask(wf_graph *graph, int keys, int queries);
 
+/* In training: each number of x is zero with probability `rate`, the others are divided by 1 - rate; rate 0: x itself. New masks for each sample, step of the noise and turn of a loop; `purpose` as of wf_uniform. */
+WF_API wf_t wf_dropout(wf_t x, double rate, int purpose);
+
 /* The weights of self-attention: to queries, keys and values in one matrix [3d, d]; and back [d, d]. */
 typedef struct wf_attention_weights { wf_affine in, out; } wf_attention_weights;
 /* Self-attention of x [d, tokens]: projection, attention, projection. */
@@ -773,6 +782,8 @@ typedef struct wf_transformer_desc {
     int pre_norm;    /* 0: normalise the sums, as in the original; 1: normalise what goes into each part */
     int causal;      /* token i sees tokens 0...i */
     double eps;      /* of the normalisations; 0: 1e-5 */
+    double dropout;  /* part of the numbers that are left out in training; 0: none */
+    int purpose;     /* of the four masks' random numbers: this one and the three after it */
 } wf_transformer_desc;
 typedef struct wf_transformer_weights { wf_attention_weights attention; wf_affine linear1, linear2, norm1, norm2; } wf_transformer_weights;
 /* A Transformer encoder layer, x [d, tokens]; desc may be NULL. `_with` takes the sizes from the weights, the rest from desc. */
@@ -904,7 +915,7 @@ typedef struct wf_ode_report {
 } wf_ode_report;
 
 /* Solve from t0 to t1 (either direction) with an explicit rule of order 5, in double precision. y [n]: the start, then the end; after a failure the state at the last accepted step. report may be NULL.
-   WF_ERROR_NUMERIC: f is not finite, or steps became too small; WF_ERROR_LIMIT: max_steps, or no room in grid. Allocates (10 n numbers) before the first step only, and gives it back. */
+   WF_ERROR_NUMERIC: f is not finite, or steps became too small; WF_ERROR_LIMIT: max_steps, or no room in grid. Allocates (9 n numbers) before the first step only, and gives it back. */
 WF_API wf_result wf_ode_solve(wf_arena *arena, wf_rhs_fn f, void *user, double *y, size_t n, double t0, double t1, const wf_adapt_desc *desc, wf_ode_report *report);
 
 /* A compiled plan as a right-hand side: `dy` is an output of the plan, `y` an input (for each sample, or shared), `t` a shared input of one number (or no value). One step size for all samples.
@@ -1021,8 +1032,8 @@ WF_API wf_result wf_flow_evaluate(const wf_flow *flow, wf_params *params, const 
 WF_API wf_result wf_flow_sample(const wf_flow *flow, wf_params *params, const wf_flow_data *d, uint64_t seed, int threads, void *x, void *log_p);
 
 /* flows: prepare data */
-/* Check data and set the layers ELEMENTWISE AFFINE without network so that what comes out of them on the way to the base has mean 0 and deviation 1, from the last to the first.
-   WF_ERROR_DATA, naming it: a number that is not finite, a constant column, two columns that are the same up to scale, fewer rows than coordinates. */
+/* Check data and set the layers ELEMENTWISE AFFINE without network so that what comes out of them on the way to the base has mean 0 and deviation 1, from the last to the first. Then a base that is a mixture
+   gets centres, deviations and weights from what arrives there. WF_ERROR_DATA, naming it: a number that is not finite, a constant column, two columns that are the same up to scale, fewer rows than coordinates. */
 WF_API wf_result wf_flow_start(const wf_flow *flow, wf_params *params, const wf_flow_data *d);
 
 /* flows: describe training */
@@ -1128,7 +1139,7 @@ WF_API wf_law *wf_law_new(wf_arena *arena, const wf_law_desc *desc);
 WF_API wf_params *wf_law_params(wf_law *law);
 /* The description with every zero replaced by what was chosen. */
 WF_API const wf_law_desc *wf_law_about(const wf_law *law);
-/* Start the parameters from data: means on quantiles, or on the centres of clusters. weight [n] >= 0, or NULL. Time n times modes. */
+/* Start the parameters from data: means on quantiles, or on the centres of clusters. weight [n] >= 0 of any sum, or NULL; those of a mixture count, a chain starts without. Time n times modes. */
 WF_API wf_result wf_law_start(wf_law *law, const double *x, const double *weight, size_t n);
 
 /* Start a factorised law with knots from the paths of its components: path [modes][knots][dim], spread of the same shape the logistic scales, share [modes] or NULL. One logistic for each coordinate. */
@@ -1199,6 +1210,7 @@ typedef struct wf_weightflow_desc {
     int width, layers, heads, feed_forward;    /* of the Transformer; 0: 64, 2, 4, 256 */
     int substeps;                              /* Runge-Kutta steps between anchors, in training and after; 0: 1 */
     int matching;                              /* updates by derivative matching before the first fit of the field; 0: 800, or none as published; < 0: none */
+    double dropout;                            /* of the field while it is trained; 0: none, or 0.1 as published; < 0: none */
     double energy;                             /* weight of the path's energy in the loss; 0: 1e-6; < 0: none */
     uint64_t seed;
     int threads;                               /* 0: the default */
@@ -1276,7 +1288,7 @@ typedef struct wf_start {
 /* Normal with mean [dim] (NULL: 0) and standard deviations [dim] or a covariance [dim][dim]. Draws 2 i and 2 i + 1 are mirror images. Everything is copied; on failure the members are NULL and the report says why. */
 WF_API wf_start wf_start_normal(wf_arena *arena, int dim, const double *mean, const double *deviation);
 WF_API wf_start wf_start_covariance(wf_arena *arena, int dim, const double *mean, const double *covariance);
-/* The solution of Barenblatt of the porous medium equation, power > 1, mass 1, at time t > 0. */
+/* The solution of Barenblatt of the porous medium equation, power 1.001 to 100, mass 1, at time t > 0. */
 WF_API wf_start wf_start_barenblatt(wf_arena *arena, int dim, double power, double t);
 /* Its constants: radius of the support, second moment, and free energy (of the power term alone) at time t. */
 WF_API void wf_barenblatt(int dim, double power, double t, double *radius, double *second_moment, double *energy);
@@ -1377,6 +1389,14 @@ enum { WF_LANES = 64 };
    first: number of the tile's first particle. step: counts moves from 0. t: the time of the level, 0 to 1 (or the schedule's own); dt: the length of the step, where there is one.
    Numbers of a particle's own for callbacks: wf_uniform_at(seed, first + l, step, dimension, purpose below 128). */
 typedef struct wf_tile { const float *x; int dim, lanes; uint64_t first, seed; uint32_t step; double t, dt; } wf_tile;
+
+/* Before the definition of a callback: compile it, and what is inlined into it, for AVX-512, for AVX2 and for any processor, and choose when the program starts. gcc with glibc on x86-64; elsewhere nothing.
+   The compiler may fuse products and sums where the set can, so that the last bits of what it computes depend on the processor (-ffp-contract=off forbids it). */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__)
+#define WF_WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WF_WIDE
+#endif
 
 /* An energy U = -log density, up to a constant that becomes part of log Z: energy[l], and, unless gradient is NULL, dU/dx_i in gradient[i * WF_LANES + l]. Called on any thread, for several tiles at once.
    +inf: outside of the support, weight 0. NaN or -inf: counted as bad, weight 0. Unadjusted moves lose paths that leave the support and return; Metropolis moves do not. */
@@ -1522,7 +1542,7 @@ WF_API double wf_bar(const double *log_w_forward, size_t nf, const double *log_w
 WF_API wf_result wf_resample(wf_arena *arena, int scheme, const double *log_w, size_t n, uint64_t seed, uint32_t step, const double *x, int dim, uint32_t *ancestor, size_t m);
 /* Reorder ancestors [n] so that each particle that has offspring is its own ancestor: copies then go to dead places alone and can be made in place. */
 WF_API wf_result wf_resample_in_place(wf_arena *arena, uint32_t *ancestor, size_t n);
-/* Transport instead of copies: out = n equally weighted points. In one dimension exactly; in any by Sinkhorn's iteration with regularisation eps (relative to the largest squared distance). O(n^2) memory-free rows. */
+/* Transport instead of copies: out = n equally weighted points. In one dimension exactly; in any by Sinkhorn's iteration with regularisation eps (relative to the largest squared distance from the first point). O(n^2) memory-free rows. */
 WF_API wf_result wf_resample_transport(wf_arena *arena, const double *x, const double *log_w, size_t n, double *out);
 WF_API wf_result wf_resample_sinkhorn(wf_arena *arena, const double *x, int dim, const double *log_w, size_t n, double eps, int iterations, double *out);
 
@@ -1661,7 +1681,7 @@ typedef struct wf_filter_desc {
     const float *start;           /* or samples [n][dim] */
     size_t steps;                 /* required */
     const double *times;          /* [steps + 1], rising, required */
-    wf_sde_fn signal;             /* f and s; slope and rate are NULL */
+    wf_sde_fn signal;             /* f and s; slope is NULL, and what is written to rate does not count */
     wf_move_fn transition;        /* instead: x at times[k] becomes x at times[k + 1]; what it adds to the log weight counts */
     wf_observe_fn observe;
     const double *seen;           /* [steps][channels], the increments of Y from times[k] to times[k + 1]; NaN: nothing was seen */
@@ -1684,18 +1704,21 @@ typedef struct wf_filtered {
     double error;                 /* out: standard error of the last log likelihood, from this one run */
 } wf_filtered;
 
-/* Run a particle filter. Cost: n moves a step. WF_ERROR_NUMERIC, with the step in the report, when no particle can explain what was seen. */
+/* Run a particle filter. Cost: n moves a step. WF_ERROR_NUMERIC, with the step in the report, when no particle can explain what was seen; WF_CANCELLED. Then the rows of the steps before are written.
+   One call per arena at a time; the callbacks run on several threads. Source: Gordon, Salmond and Smith (1993), weights of Kallianpur and Striebel. */
 WF_API wf_result wf_filter(wf_arena *arena, const wf_filter_desc *desc, wf_filtered *out);
 
 /* A linear system: x_0 ~ N(m0, P0), x_(k+1) = A x_k + N(0, Q), y_k = C x_k + N(0, R); matrices row-major. */
 typedef struct wf_kalman_desc { int dim, channels; const double *A, *Q, *C, *R, *m0, *P0; } wf_kalman_desc;
 /* Results, each may be NULL: predicted (before y_k) and filtered (after) means [steps][dim] and covariances [steps][dim][dim], the log likelihood of each row [steps]. */
 typedef struct wf_kalman_out { double *predicted_mean, *predicted_cov, *filtered_mean, *filtered_cov, *log_likelihood; } wf_kalman_out;
-/* Kalman's filter, exact for a linear system. Rows of y [steps][channels] that begin with NaN were not seen. WF_ERROR_NUMERIC where the covariance of what is seen is not positive definite. */
+/* Kalman's filter, exact for a linear system. Rows of y [steps][channels] that begin with NaN were not seen. WF_ERROR_DATA where another number is not finite, WF_ERROR_NUMERIC where the covariance of
+   what is seen is not positive definite; then the rows of the steps before are written. */
 WF_API wf_result wf_kalman(wf_arena *arena, const wf_kalman_desc *desc, const double *y, size_t steps, const wf_kalman_out *out);
 
 /* Wonham's filter, for a signal that jumps between `states` with rates [from][to] (the diagonal is ignored) and of which dY = h[state] dt + r dW is seen. p [steps][states] after each step (may be NULL),
-   the log likelihood relative to noise into *log_likelihood (may be NULL). Exact as steps get small; each step is a jump for half of it, a look, and another half. */
+   the log likelihood relative to noise into *log_likelihood (may be NULL). Exact as steps get small; each step is a jump for half of it, a look, and another half. seen NaN: nothing was seen. p0 need not sum
+   to 1. WF_ERROR_DATA for what is negative, falls or is not finite, WF_ERROR_LIMIT for a step in which a state would be left more than a million times. p and the likelihood are then not written further. */
 WF_API wf_result wf_wonham(wf_arena *arena, int states, const double *rates, const double *h, double r, const double *p0, size_t steps, const double *times, const double *seen, double *p, double *log_likelihood);
 #endif
 
@@ -1735,7 +1758,7 @@ typedef struct wf_simulate_desc {
 /* Simulate n trajectories from the counts x0[species] and write the state at each of `times` (ascending, not before desc->start):
    out[n][n_times][species]. Trajectory i depends on seed and i alone: same bits for any n, any number of threads. desc may be NULL.
    Returns WF_ERROR_DATA for negative counts, unsorted times, no trajectories; WF_ERROR_NUMERIC for a propensity that is not finite, negative, or
-   above its bound; WF_ERROR_LIMIT for too many events or a count past 2^31; WF_CANCELLED. `out` is then all zero. Sources: Gillespie (1977),
+   above its bound; WF_ERROR_LIMIT for too many events or a count past 2^31; WF_CANCELLED. `out` is then all zero (but not where an argument is missing or n is too large). Sources: Gillespie (1977),
    Lewis and Shedler (1979), Cao, Gillespie and Petzold (2006) for leaps. */
 WF_API wf_result wf_simulate(wf_arena *arena, const wf_reaction_system *system, const int32_t *x0, const double *times, size_t n_times, size_t n, const wf_simulate_desc *desc, int32_t *out);
 
@@ -1777,7 +1800,7 @@ WF_API wf_result wf_reactions_simulate(wf_arena *arena, const wf_reactions *reac
 /* A cloud of n points of `dim` coordinates, x[n][dim], with weights >= 0 of any positive sum, or equal ones where weight is NULL. All borrowed. */
 typedef struct wf_points { const double *x, *weight; size_t n, dim; } wf_points;
 
-/* The measures below return WF_ERROR_DATA, and say which number, for points or weights that are not finite, negative weights, empty clouds;
+/* The measures below return WF_ERROR_DATA, and say which number, for points that are not finite or beyond 1e140 (squares must exist), weights that are not finite or negative, empty clouds;
    WF_ERROR_SHAPE for dimensions that differ. Results are untouched on failure; a result pointer may be NULL. Scratch memory is given back. */
 
 /* measures: declare measures of counts */
@@ -1819,8 +1842,8 @@ WF_API wf_result wf_mmd(wf_arena *arena, const wf_points *x, const wf_points *y,
    Source: Lawson and Hanson (1974). Time about columns^2 (rows + used columns). */
 WF_API wf_result wf_nnls(wf_arena *arena, const double *a, const double *b, size_t rows, size_t columns, double *x, double *residual);
 
-/* How samples between two snapshots are made. AUTO: from a generator where the data allow one, else as DIFFUSION. DIFFUSION: couple the snapshots and lay noisy lines between the pairs
-   (Schroedinger bridge). GENERATOR: always, whatever the guard says. MIXTURE: rows of the snapshot before or after, in proportion to time; the baseline. */
+/* How samples between two snapshots are made. AUTO: from a generator where the data allow one, else by what comes closest to snapshots that are left out. DIFFUSION: couple the snapshots and lay
+   noisy lines between the pairs (Schroedinger bridge). GENERATOR: always, whatever the guard says. MIXTURE: rows of the snapshot before or after, in proportion to time; the baseline. */
 enum { WF_BRIDGE_AUTO = 0, WF_BRIDGE_DIFFUSION = 1, WF_BRIDGE_GENERATOR = 2, WF_BRIDGE_MIXTURE = 3 };
 /* What a generator is looked for among. Counts: births, deaths and conversions with rates that are constant, linear, and products of two counts; and, wider, squares, steps of two and switches.
    Continuous: a drift that is linear, or wider, quadratic, with a constant diffusion. AUTO: the first, and where the guard refuses it, the wider. */
@@ -1857,11 +1880,11 @@ typedef struct wf_bridge_report {
 /* Samples between snapshots. Lives in its arena; one thread at a time. */
 typedef struct wf_bridge wf_bridge;
 
-/* Check the data (at least two snapshots; borrowed until wf_bridge_fit returns) and make room. NULL with a report on failure. */
+/* Check the data (at least two snapshots; borrowed as long as the bridge or its result is used) and make room. NULL with a report on failure. */
 WF_API wf_bridge *wf_bridge_new(wf_arena *arena, const wf_snapshots *data, const wf_bridge_desc *desc);
 /* Make the samples. Same bits for any number of threads. WF_CANCELLED leaves nothing to use. */
 WF_API wf_result wf_bridge_fit(wf_bridge *bridge);
-/* The result: all times, the rows of the snapshots at theirs and samples between. Owned by the bridge. */
+/* The result: all times, samples between, owned by the bridge, and the rows of the snapshots at theirs, which are still those of the data. */
 WF_API const wf_snapshots *wf_bridge_data(const wf_bridge *bridge);
 WF_API const wf_bridge_report *wf_bridge_about(const wf_bridge *bridge);
 /* Term i of the generator in interval k (between snapshots k and k + 1): its rate (0 where no generator is used), what one event adds to each number (change[dim], may be NULL; for continuous data
@@ -1989,7 +2012,6 @@ const char *wf_result_string(wf_result result)
     default: return "unknown result";
     }
 }
-
 /* platform: multiply sizes without wrapping */
 static int wf__mul_size(size_t a, size_t b, size_t *product)
 {
@@ -1997,7 +2019,6 @@ static int wf__mul_size(size_t a, size_t b, size_t *product)
     *product = a * b;
     return 1;
 }
-
 /* platform: look at the bits of a number */
 static int wf__finite(double x)
 {
@@ -2012,9 +2033,8 @@ static int wf__finite_f32(float x)
     memcpy(&bits, &x, sizeof bits);
     return (bits >> 23 & 0xFF) != 0xFF;
 }
-
 /* ---- Errors ---- */
-/* errors: append a string */
+/* errors: append a string or an integer */
 typedef struct wf__text { char *at, *end; } wf__text;
 
 static void wf__put(wf__text *t, const char *s)
@@ -2023,7 +2043,6 @@ static void wf__put(wf__text *t, const char *s)
     *t->at = 0;
 }
 
-/* errors: append an integer */
 static void wf__put_size(wf__text *t, uint64_t value)
 {
     char digits[24], *p = digits + sizeof digits;
@@ -2037,15 +2056,17 @@ static void wf__put_int(wf__text *t, int64_t value)
     if (value < 0) wf__put(t, "-");
     wf__put_size(t, value < 0 ? (uint64_t)0 - (uint64_t)value : (uint64_t)value);
 }
-
 /* errors: append a number */
 static void wf__put_number(wf__text *t, double x)
 {
     int exponent = 0;
     if (!wf__finite(x)) { wf__put(t, x > 0 ? "inf" : x < 0 ? "-inf" : "nan"); return; }
     if (x < 0) { wf__put(t, "-"); x = -x; }
-    while (x >= 1e6) { x /= 10; exponent++; }
-    while (x > 0 && x < 1e-3) { x *= 10; exponent--; }
+    if (x >= 1e6 || (x > 0 && x < 1e-3)) {
+        for (; x >= 10; x /= 10) exponent++;
+        for (; x < 1; x *= 10) exponent--;
+        if (x >= 9.9999995) { x = 1; exponent++; }
+    }
     uint64_t millionths = (uint64_t)(x * 1e6 + 0.5);
     uint64_t fraction = millionths % 1000000;
     wf__put_size(t, millionths / 1000000);
@@ -2057,7 +2078,6 @@ static void wf__put_number(wf__text *t, double x)
     }
     if (exponent) { wf__put(t, "e"); wf__put_int(t, exponent); }
 }
-
 /* errors: format a sentence */
 static void wf__format_list(char *buffer, size_t size, const char *format, va_list list)
 {
@@ -2086,10 +2106,10 @@ static void wf__format(char *buffer, size_t size, const char *format, ...)
     wf__format_list(buffer, size, format, list);
     va_end(list);
 }
-
 /* errors: record the first error */
 static wf_result wf__report_list(wf_report *r, wf_result code, const char *format, va_list list)
 {
+    WF_ASSERT(code != WF_ERROR_ARGUMENT && code != WF_ERROR_SHAPE);
     if (r && r->code >= 0) {
         r->code = code;
         wf__format_list(r->text, sizeof r->text, format, list);
@@ -2105,7 +2125,6 @@ static wf_result wf__report(wf_report *r, wf_result code, const char *format, ..
     va_end(list);
     return code;
 }
-
 /* ---- Memory ---- */
 /* memory: define the arena */
 enum { WF__ALIGN = 64 };
@@ -2156,7 +2175,6 @@ static wf__block *wf__block_place(char *memory, size_t size)
     b->used = head;
     return b;
 }
-
 /* memory: take a new block */
 static wf__block *wf__block_new(wf_allocator *a, size_t room)
 {
@@ -2168,7 +2186,6 @@ static wf__block *wf__block_new(wf_allocator *a, size_t room)
     b->taken = room + extra;
     return b;
 }
-
 /* memory: make an arena */
 static wf_arena *wf__arena_in(wf__block *b, const wf_allocator *allocator)
 {
@@ -2200,7 +2217,6 @@ wf_arena *wf_arena_from(void *buffer, size_t size)
     wf_allocator none = { NULL, NULL, NULL };
     return buffer ? wf__arena_in(wf__block_place((char *)buffer, size), &none) : NULL;
 }
-
 /* memory: cut a piece */
 void *wf_alloc(wf_arena *A, size_t count, size_t size)
 {
@@ -2213,6 +2229,7 @@ void *wf_alloc(wf_arena *A, size_t count, size_t size)
     bytes = wf__round_up(bytes ? bytes : 1);
     wf__block *b = A->block;
     if (b->size - b->used < bytes) {
+        /* memory: put a new block on the list */
         b = wf__block_new(&A->allocator, bytes > A->next_size ? bytes : A->next_size);
         if (!b && bytes < A->next_size) b = wf__block_new(&A->allocator, bytes);
         if (!b) {
@@ -2229,7 +2246,6 @@ void *wf_alloc(wf_arena *A, size_t count, size_t size)
     memset(piece, 0, bytes);
     return piece;
 }
-
 /* memory: go back to a mark */
 wf_mark wf_arena_mark(const wf_arena *A)
 {
@@ -2245,8 +2261,10 @@ static void wf__block_drop(const wf_allocator *a, wf__block *b)
 
 void wf_arena_reset(wf_arena *A, wf_mark m)
 {
-    if (!A || !m.block) return;
-    while (A->block != m.block && A->block->before) {
+    const wf__block *found = A ? A->block : NULL;
+    while (found && found != m.block) found = found->before;
+    if (!found || m.used > found->used) return;
+    while (A->block != found) {
         wf__block *b = A->block;
         A->block = b->before;
         A->total -= b->taken;
@@ -2254,7 +2272,6 @@ void wf_arena_reset(wf_arena *A, wf_mark m)
     }
     A->block->used = m.used;
 }
-
 /* memory: free an arena */
 void wf_arena_free(wf_arena *A)
 {
@@ -2289,7 +2306,6 @@ static wf_result wf__fail(wf_arena *A, wf_result code, const char *format, ...)
     va_end(list);
     return code;
 }
-
 /* memory: copy a name */
 static char *wf__copy_name(wf_arena *A, const char *name)
 {
@@ -2298,7 +2314,6 @@ static char *wf__copy_name(wf_arena *A, const char *name)
     if (copy && n) memcpy(copy, name, n);
     return copy;
 }
-
 /* ---- Threads ---- */
 /* threads: run tasks */
 int wf_threads_default(const wf_parallel *p)
@@ -2325,7 +2340,6 @@ static void wf__parallel_for(const wf_parallel *p, int threads, int tasks, void 
 #endif
     for (int i = 0; i < tasks; i++) task(context, i);
 }
-
 /* ---- Vectors ---- */
 /* vectors: mark kernels and helpers */
 #if defined(__GNUC__)
@@ -2394,7 +2408,6 @@ static uint32_t wf__xcr0(void)
     return low;
 #endif
 }
-
 /* vectors: find the best x86 set */
 static int wf__isa_x86(void)
 {
@@ -2433,14 +2446,12 @@ int wf_isa_available(int isa)
     if (isa == WF_ISA_AUTO || isa == WF_ISA_SCALAR || isa == best) return 1;
     return best <= WF_ISA_AVX512 && isa > WF_ISA_SCALAR && isa <= best;
 }
-
 /* vectors: name a set */
 const char *wf_isa_name(int isa)
 {
     static const char *const names[] = { "auto", "scalar", "sse2", "avx2", "avx512", "neon", "wasm" };
     return isa >= 0 && isa <= WF_ISA_WASM ? names[isa] : "unknown";
 }
-
 /* vectors: words of AVX2 and AVX-512 */
 #if defined(WF__ISA_AVX2)
 #define WF__AVX2_NAME "avx2"
@@ -2848,7 +2859,6 @@ WF__NEVER_INLINE WF__KERNEL_avx2 WF__AVX2_F wf__load_part_avx2(const float *p, i
     t[3] = n > 3 ? p[3] : 0.0f;
     return WF__AVX2_LD(t);
 }
-
 WF__NEVER_INLINE WF__KERNEL_avx2 void wf__store_part_avx2(float *p, WF__AVX2_F v, int n)
 {
     float t[4];
@@ -2873,7 +2883,6 @@ WF__NEVER_INLINE WF__KERNEL_avx512 WF__AVX512_F wf__load_part_avx512(const float
     t[3] = n > 3 ? p[3] : 0.0f;
     return WF__AVX512_LD(t);
 }
-
 WF__NEVER_INLINE WF__KERNEL_avx512 void wf__store_part_avx512(float *p, WF__AVX512_F v, int n)
 {
     float t[4];
@@ -2898,7 +2907,6 @@ WF__NEVER_INLINE WF__KERNEL_neon WF__NEON_F wf__load_part_neon(const float *p, i
     t[3] = n > 3 ? p[3] : 0.0f;
     return WF__NEON_LD(t);
 }
-
 WF__NEVER_INLINE WF__KERNEL_neon void wf__store_part_neon(float *p, WF__NEON_F v, int n)
 {
     float t[4];
@@ -2923,7 +2931,6 @@ WF__NEVER_INLINE WF__KERNEL_wasm WF__WASM_F wf__load_part_wasm(const float *p, i
     t[3] = n > 3 ? p[3] : 0.0f;
     return WF__WASM_LD(t);
 }
-
 WF__NEVER_INLINE WF__KERNEL_wasm void wf__store_part_wasm(float *p, WF__WASM_F v, int n)
 {
     float t[4];
@@ -3007,7 +3014,6 @@ static void wf__angle_large(float x, float *w, float *low, int32_t *q)
     *low = (float)(angle - (double)*w);
     *q = (int32_t)(turns & 3);
 }
-
 /* elementary: all functions (sse2) */
 #if defined(WF__ISA_SSE2)
 /* elementary: reduce the argument of an exponential */
@@ -3026,7 +3032,6 @@ WF__INLINE_sse2 void wf__exp_reduce_sse2(WF__SSE2_F x, WF__SSE2_F *shifted, WF__
     *rr = z;
     *q = WF__SSE2_FMA(WF__SSE2_FMA(WF__SSE2_SET1(WF__EXP_4), z, WF__LINE_sse2(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_sse2(y, WF__EXP_0, WF__EXP_1));
 }
-
 /* elementary: scale by a power of two */
 /* (1 + p) 2^n, with n from `shifted`. */
 WF__INLINE_sse2 WF__SSE2_F wf__exp_scale_sse2(WF__SSE2_F p, WF__SSE2_F shifted)
@@ -3049,7 +3054,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__exp_sse2(WF__SSE2_F x)
     wf__exp_reduce_sse2(x, &t, &r, &rr, &q);
     return wf__exp_scale_sse2(WF__EXPM1_OF_sse2(r, rr, q), t);
 }
-
 /* elementary: exponential less one */
 WF__INLINE_sse2 WF__SSE2_F wf__expm1_sse2(WF__SSE2_F x)
 {
@@ -3066,7 +3070,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__expm1_sse2(WF__SSE2_F x)
     WF__SSE2_F y = WF__SSE2_ADD(high, WF__SSE2_FMA(rr, WF__SSE2_SET1(0.5f), WF__SSE2_FMA(WF__SSE2_MUL(rr, r), q, low)));
     return WF__SSE2_SEL(WF__SSE2_LT(WF__SSE2_ABS(x), WF__SSE2_SET1(5.9604645e-8f)), x, WF__SSE2_ADD(y, y));
 }
-
 /* elementary: hyperbolic tangent */
 WF__INLINE_sse2 WF__SSE2_F wf__tanh_sse2(WF__SSE2_F x)
 {
@@ -3076,7 +3079,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__tanh_sse2(WF__SSE2_F x)
     WF__SSE2_F d = WF__SSE2_FNMA(power, WF__EXPM1_OF_sse2(r, rr, q), WF__SSE2_SUB(WF__SSE2_SET1(1.0f), power));
     return WF__SSE2_OR(WF__SSE2_DIV(d, WF__SSE2_SUB(WF__SSE2_SET1(2.0f), d)), WF__SSE2_SIGN(x));
 }
-
 /* elementary: sigmoid */
 /* e^-|x| */
 WF__INLINE_sse2 WF__SSE2_F wf__exp_down_sse2(WF__SSE2_F x)
@@ -3091,7 +3093,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__sigmoid_sse2(WF__SSE2_F x)
     WF__SSE2_F e = wf__exp_down_sse2(x), one = WF__SSE2_SET1(1.0f);
     return WF__SSE2_DIV(WF__SSE2_SEL(WF__SSE2_LT(x, WF__SSE2_ZERO), e, one), WF__SSE2_ADD(one, e));
 }
-
 /* elementary: logarithm of one plus a small number */
 /* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
 WF__INLINE_sse2 WF__SSE2_F wf__log_series_sse2(WF__SSE2_F f, WF__SSE2_F more)
@@ -3110,7 +3111,6 @@ WF__INLINE_sse2 WF__SSE2_I wf__log_split_sse2(WF__SSE2_F x, WF__SSE2_F *f)
     *f = WF__SSE2_SUB(WF__SSE2_FLT(WF__SSE2_ISUB(WF__SSE2_BITS(x), WF__SSE2_ISHL(e, 23))), WF__SSE2_SET1(1.0f));
     return e;
 }
-
 /* elementary: logarithm */
 /* y, the logarithm of x, unless x is special. */
 WF__INLINE_sse2 WF__SSE2_F wf__log_special_sse2(WF__SSE2_F x, WF__SSE2_F y)
@@ -3128,7 +3128,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__log_sse2(WF__SSE2_F x)
     WF__SSE2_F y = WF__SSE2_ADD(f, wf__log_series_sse2(f, WF__SSE2_MUL(e, WF__SSE2_SET1(WF__LN2_LOW))));
     return wf__log_special_sse2(x, WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_HIGH), y));
 }
-
 /* elementary: logarithm of one plus */
 WF__INLINE_sse2 WF__SSE2_F wf__log1p_sse2(WF__SSE2_F x)
 {
@@ -3141,7 +3140,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__log1p_sse2(WF__SSE2_F x)
     y = WF__SSE2_FMA(e, WF__SSE2_SET1(WF__LN2_HIGH), WF__SSE2_ADD(f, y));
     return WF__SSE2_OR(wf__log_special_sse2(u, y), WF__SSE2_SIGN(x));
 }
-
 /* elementary: softplus */
 WF__INLINE_sse2 WF__SSE2_F wf__softplus_sse2(WF__SSE2_F x)
 {
@@ -3152,7 +3150,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__softplus_sse2(WF__SSE2_F x)
     WF__SSE2_F y = WF__SSE2_ADD(WF__SSE2_ADD(high, f), wf__log_series_sse2(f, low));
     return WF__SSE2_ADD(WF__SSE2_MAX(WF__SSE2_ZERO, x), y);
 }
-
 /* elementary: error function */
 WF__INLINE_sse2 WF__SSE2_F wf__erf_sse2(WF__SSE2_F x)
 {
@@ -3167,7 +3164,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__erf_sse2(WF__SSE2_F x)
     WF__SSE2_F tail = WF__SSE2_SUB(WF__SSE2_SET1(1.0f), wf__exp_scale_sse2(WF__EXPM1_OF_sse2(r, rr, q), t));
     return WF__SSE2_OR(WF__SSE2_SEL(WF__SSE2_LT(a, WF__SSE2_SET1(1.0f)), WF__SSE2_FMA(a, p, a), tail), WF__SSE2_SIGN(x));
 }
-
 /* elementary: reduce an angle */
 /* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_sse2 void wf__angle_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F *low, WF__SSE2_I *q)
@@ -3187,7 +3183,6 @@ WF__INLINE_sse2 void wf__angle_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F *low
         *low = WF__SSE2_SUB(WF__SSE2_SUB(a, *w), p);
     }
 }
-
 /* elementary: repair large angles */
 WF__KERNEL_sse2 void wf__angles_large_sse2(const float *x, float *w, float *low, int32_t *q)
 {
@@ -3197,7 +3192,6 @@ WF__KERNEL_sse2 void wf__angles_large_sse2(const float *x, float *w, float *low,
         else w[i] = x[i] - x[i];
     }
 }
-
 /* elementary: reduce any angle */
 WF__INLINE_sse2 void wf__angle_any_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F *low, WF__SSE2_I *n)
 {
@@ -3214,7 +3208,6 @@ WF__INLINE_sse2 void wf__angle_any_sse2(WF__SSE2_F x, WF__SSE2_F *w, WF__SSE2_F 
     *low = WF__SSE2_LD(out + WF__SSE2_W);
     *n = WF__SSE2_ILD(turns);
 }
-
 /* elementary: sine and cosine */
 /* The sine of |x| + quarter pi/2. */
 WF__INLINE_sse2 WF__SSE2_F wf__wave_sse2(WF__SSE2_F x, int quarter)
@@ -3254,11 +3247,8 @@ WF__INLINE_sse2 WF__SSE2_F wf__atan2_sse2(WF__SSE2_F y, WF__SSE2_F x)
 
 /* elementary: all functions (avx2) */
 #if defined(WF__ISA_AVX2)
-/* elementary: reduce the argument of an exponential */
 #define WF__LINE_avx2(x, a, b) WF__AVX2_FMA(WF__AVX2_SET1(b), x, WF__AVX2_SET1(a)) /* a + b x */
 #define WF__EXPM1_OF_avx2(r, rr, q) WF__AVX2_FMA(rr, WF__AVX2_FMA(r, q, WF__AVX2_SET1(0.5f)), r)
-
-/* x = n ln 2 + r and e^r - 1 = r + r r (1/2 + r q); the last bits of *shifted are n. |x| < 150. */
 WF__INLINE_avx2 void wf__exp_reduce_avx2(WF__AVX2_F x, WF__AVX2_F *shifted, WF__AVX2_F *r, WF__AVX2_F *rr, WF__AVX2_F *q)
 {
     WF__AVX2_F t = WF__AVX2_FMA(x, WF__AVX2_SET1(WF__LOG2_E), WF__AVX2_SET1(WF__ROUNDER));
@@ -3270,9 +3260,6 @@ WF__INLINE_avx2 void wf__exp_reduce_avx2(WF__AVX2_F x, WF__AVX2_F *shifted, WF__
     *rr = z;
     *q = WF__AVX2_FMA(WF__AVX2_FMA(WF__AVX2_SET1(WF__EXP_4), z, WF__LINE_avx2(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_avx2(y, WF__EXP_0, WF__EXP_1));
 }
-
-/* elementary: scale by a power of two */
-/* (1 + p) 2^n, with n from `shifted`. */
 WF__INLINE_avx2 WF__AVX2_F wf__exp_scale_avx2(WF__AVX2_F p, WF__AVX2_F shifted)
 {
 #ifdef WF__AVX2_SCALE
@@ -3285,7 +3272,6 @@ WF__INLINE_avx2 WF__AVX2_F wf__exp_scale_avx2(WF__AVX2_F p, WF__AVX2_F shifted)
     return WF__AVX2_MUL(WF__AVX2_FMA(p, a, a), b);
 #endif
 }
-
 WF__INLINE_avx2 WF__AVX2_F wf__exp_avx2(WF__AVX2_F x)
 {
     WF__AVX2_F t, r, rr, q;
@@ -3293,8 +3279,6 @@ WF__INLINE_avx2 WF__AVX2_F wf__exp_avx2(WF__AVX2_F x)
     wf__exp_reduce_avx2(x, &t, &r, &rr, &q);
     return wf__exp_scale_avx2(WF__EXPM1_OF_avx2(r, rr, q), t);
 }
-
-/* elementary: exponential less one */
 WF__INLINE_avx2 WF__AVX2_F wf__expm1_avx2(WF__AVX2_F x)
 {
     WF__AVX2_F t, r, rr, q, bounded = WF__AVX2_MAX(WF__AVX2_SET1(-20.0f), WF__AVX2_MIN(WF__AVX2_SET1(89.0f), x));
@@ -3310,8 +3294,6 @@ WF__INLINE_avx2 WF__AVX2_F wf__expm1_avx2(WF__AVX2_F x)
     WF__AVX2_F y = WF__AVX2_ADD(high, WF__AVX2_FMA(rr, WF__AVX2_SET1(0.5f), WF__AVX2_FMA(WF__AVX2_MUL(rr, r), q, low)));
     return WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_ABS(x), WF__AVX2_SET1(5.9604645e-8f)), x, WF__AVX2_ADD(y, y));
 }
-
-/* elementary: hyperbolic tangent */
 WF__INLINE_avx2 WF__AVX2_F wf__tanh_avx2(WF__AVX2_F x)
 {
     WF__AVX2_F t, r, rr, q, a = WF__AVX2_ABS(x);
@@ -3320,24 +3302,17 @@ WF__INLINE_avx2 WF__AVX2_F wf__tanh_avx2(WF__AVX2_F x)
     WF__AVX2_F d = WF__AVX2_FNMA(power, WF__EXPM1_OF_avx2(r, rr, q), WF__AVX2_SUB(WF__AVX2_SET1(1.0f), power));
     return WF__AVX2_OR(WF__AVX2_DIV(d, WF__AVX2_SUB(WF__AVX2_SET1(2.0f), d)), WF__AVX2_SIGN(x));
 }
-
-/* elementary: sigmoid */
-/* e^-|x| */
 WF__INLINE_avx2 WF__AVX2_F wf__exp_down_avx2(WF__AVX2_F x)
 {
     WF__AVX2_F t, r, rr, q;
     wf__exp_reduce_avx2(WF__AVX2_MAX(WF__AVX2_SET1(-104.0f), WF__AVX2_OR(x, WF__AVX2_SET1(-0.0f))), &t, &r, &rr, &q);
     return wf__exp_scale_avx2(WF__EXPM1_OF_avx2(r, rr, q), t);
 }
-
 WF__INLINE_avx2 WF__AVX2_F wf__sigmoid_avx2(WF__AVX2_F x)
 {
     WF__AVX2_F e = wf__exp_down_avx2(x), one = WF__AVX2_SET1(1.0f);
     return WF__AVX2_DIV(WF__AVX2_SEL(WF__AVX2_LT(x, WF__AVX2_ZERO), e, one), WF__AVX2_ADD(one, e));
 }
-
-/* elementary: logarithm of one plus a small number */
-/* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
 WF__INLINE_avx2 WF__AVX2_F wf__log_series_avx2(WF__AVX2_F f, WF__AVX2_F more)
 {
     WF__AVX2_F z = WF__AVX2_MUL(f, f), zz = WF__AVX2_MUL(z, z);
@@ -3346,24 +3321,18 @@ WF__INLINE_avx2 WF__AVX2_F wf__log_series_avx2(WF__AVX2_F f, WF__AVX2_F more)
     WF__AVX2_F q = WF__AVX2_FMA(WF__AVX2_FMA(WF__AVX2_SET1(WF__LOG_8), zz, high), zz, low);
     return WF__AVX2_FMA(z, WF__AVX2_FMA(f, q, WF__AVX2_SET1(-0.5f)), more);
 }
-
-/* x = (1 + *f) 2^*e */
 WF__INLINE_avx2 WF__AVX2_I wf__log_split_avx2(WF__AVX2_F x, WF__AVX2_F *f)
 {
     WF__AVX2_I e = WF__AVX2_ISRA(WF__AVX2_ISUB(WF__AVX2_BITS(x), WF__AVX2_ISET1(0x3F3504F3)), 23);
     *f = WF__AVX2_SUB(WF__AVX2_FLT(WF__AVX2_ISUB(WF__AVX2_BITS(x), WF__AVX2_ISHL(e, 23))), WF__AVX2_SET1(1.0f));
     return e;
 }
-
-/* elementary: logarithm */
-/* y, the logarithm of x, unless x is special. */
 WF__INLINE_avx2 WF__AVX2_F wf__log_special_avx2(WF__AVX2_F x, WF__AVX2_F y)
 {
     WF__AVX2_F bad = WF__AVX2_SEL(WF__AVX2_EQ(x, WF__AVX2_ZERO), WF__AVX2_FLT(WF__AVX2_ISET1(-8388608)), WF__AVX2_FLT(WF__AVX2_ISET1(0x7FC00000))); /* -inf, or not a number */
     y = WF__AVX2_SEL(WF__AVX2_LT(x, WF__AVX2_FLT(WF__AVX2_ISET1(0x7F800000))), y, x);
     return WF__AVX2_SEL(WF__AVX2_LT(WF__AVX2_ZERO, x), y, bad);
 }
-
 WF__INLINE_avx2 WF__AVX2_F wf__log_avx2(WF__AVX2_F x)
 {
     WF__AVX2_F f, smallest = WF__AVX2_SET1(1.17549435e-38f), scaled = WF__AVX2_SEL(WF__AVX2_LT(x, smallest), WF__AVX2_MUL(x, WF__AVX2_SET1(8388608.0f)), x);
@@ -3372,8 +3341,6 @@ WF__INLINE_avx2 WF__AVX2_F wf__log_avx2(WF__AVX2_F x)
     WF__AVX2_F y = WF__AVX2_ADD(f, wf__log_series_avx2(f, WF__AVX2_MUL(e, WF__AVX2_SET1(WF__LN2_LOW))));
     return wf__log_special_avx2(x, WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_HIGH), y));
 }
-
-/* elementary: logarithm of one plus */
 WF__INLINE_avx2 WF__AVX2_F wf__log1p_avx2(WF__AVX2_F x)
 {
     WF__AVX2_F one = WF__AVX2_SET1(1.0f), half = WF__AVX2_SET1(0.5f), f, u = WF__AVX2_ADD(one, x), d = WF__AVX2_SUB(u, one);
@@ -3385,8 +3352,6 @@ WF__INLINE_avx2 WF__AVX2_F wf__log1p_avx2(WF__AVX2_F x)
     y = WF__AVX2_FMA(e, WF__AVX2_SET1(WF__LN2_HIGH), WF__AVX2_ADD(f, y));
     return WF__AVX2_OR(wf__log_special_avx2(u, y), WF__AVX2_SIGN(x));
 }
-
-/* elementary: softplus */
 WF__INLINE_avx2 WF__AVX2_F wf__softplus_avx2(WF__AVX2_F x)
 {
     WF__AVX2_F e = wf__exp_down_avx2(x), half = WF__AVX2_SET1(0.5f);
@@ -3396,8 +3361,6 @@ WF__INLINE_avx2 WF__AVX2_F wf__softplus_avx2(WF__AVX2_F x)
     WF__AVX2_F y = WF__AVX2_ADD(WF__AVX2_ADD(high, f), wf__log_series_avx2(f, low));
     return WF__AVX2_ADD(WF__AVX2_MAX(WF__AVX2_ZERO, x), y);
 }
-
-/* elementary: error function */
 WF__INLINE_avx2 WF__AVX2_F wf__erf_avx2(WF__AVX2_F x)
 {
     WF__AVX2_F a = WF__AVX2_MIN(WF__AVX2_SET1(3.95f), WF__AVX2_ABS(x)), z = WF__AVX2_MUL(a, a), t, r, rr, q;
@@ -3411,9 +3374,6 @@ WF__INLINE_avx2 WF__AVX2_F wf__erf_avx2(WF__AVX2_F x)
     WF__AVX2_F tail = WF__AVX2_SUB(WF__AVX2_SET1(1.0f), wf__exp_scale_avx2(WF__EXPM1_OF_avx2(r, rr, q), t));
     return WF__AVX2_OR(WF__AVX2_SEL(WF__AVX2_LT(a, WF__AVX2_SET1(1.0f)), WF__AVX2_FMA(a, p, a), tail), WF__AVX2_SIGN(x));
 }
-
-/* elementary: reduce an angle */
-/* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_avx2 void wf__angle_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F *low, WF__AVX2_I *q)
 {
     WF__AVX2_F t = WF__AVX2_FMA(x, WF__AVX2_SET1(0.636619772f), WF__AVX2_SET1(WF__ROUNDER));
@@ -3431,8 +3391,6 @@ WF__INLINE_avx2 void wf__angle_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F *low
         *low = WF__AVX2_SUB(WF__AVX2_SUB(a, *w), p);
     }
 }
-
-/* elementary: repair large angles */
 WF__KERNEL_avx2 void wf__angles_large_avx2(const float *x, float *w, float *low, int32_t *q)
 {
     for (int i = 0; i < WF__AVX2_W; i++) {
@@ -3441,8 +3399,6 @@ WF__KERNEL_avx2 void wf__angles_large_avx2(const float *x, float *w, float *low,
         else w[i] = x[i] - x[i];
     }
 }
-
-/* elementary: reduce any angle */
 WF__INLINE_avx2 void wf__angle_any_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F *low, WF__AVX2_I *n)
 {
     wf__angle_avx2(x, w, low, n);
@@ -3458,9 +3414,6 @@ WF__INLINE_avx2 void wf__angle_any_avx2(WF__AVX2_F x, WF__AVX2_F *w, WF__AVX2_F 
     *low = WF__AVX2_LD(out + WF__AVX2_W);
     *n = WF__AVX2_ILD(turns);
 }
-
-/* elementary: sine and cosine */
-/* The sine of |x| + quarter pi/2. */
 WF__INLINE_avx2 WF__AVX2_F wf__wave_avx2(WF__AVX2_F x, int quarter)
 {
     WF__AVX2_F w, low;
@@ -3475,11 +3428,8 @@ WF__INLINE_avx2 WF__AVX2_F wf__wave_avx2(WF__AVX2_F x, int quarter)
     n = WF__AVX2_IADD(n, WF__AVX2_ISET1(quarter));
     return WF__AVX2_XOR(WF__AVX2_SEL(WF__AVX2_ODD(n), c, s), WF__AVX2_FLT(WF__AVX2_ISHL(WF__AVX2_IAND(n, WF__AVX2_ISET1(2)), 30)));
 }
-
 WF__INLINE_avx2 WF__AVX2_F wf__sin_avx2(WF__AVX2_F x) { return WF__AVX2_XOR(wf__wave_avx2(x, 0), WF__AVX2_SIGN(x)); }
 WF__INLINE_avx2 WF__AVX2_F wf__cos_avx2(WF__AVX2_F x) { return wf__wave_avx2(x, 1); }
-
-/* elementary: angle of a point */
 WF__INLINE_avx2 WF__AVX2_F wf__atan2_avx2(WF__AVX2_F y, WF__AVX2_F x)
 {
     WF__AVX2_F a = WF__AVX2_ABS(y), b = WF__AVX2_ABS(x), large = WF__AVX2_MAX(a, b), small = WF__AVX2_MIN(a, b), t = WF__AVX2_DIV(small, large), z;
@@ -3498,11 +3448,8 @@ WF__INLINE_avx2 WF__AVX2_F wf__atan2_avx2(WF__AVX2_F y, WF__AVX2_F x)
 
 /* elementary: all functions (avx512) */
 #if defined(WF__ISA_AVX512)
-/* elementary: reduce the argument of an exponential */
 #define WF__LINE_avx512(x, a, b) WF__AVX512_FMA(WF__AVX512_SET1(b), x, WF__AVX512_SET1(a)) /* a + b x */
 #define WF__EXPM1_OF_avx512(r, rr, q) WF__AVX512_FMA(rr, WF__AVX512_FMA(r, q, WF__AVX512_SET1(0.5f)), r)
-
-/* x = n ln 2 + r and e^r - 1 = r + r r (1/2 + r q); the last bits of *shifted are n. |x| < 150. */
 WF__INLINE_avx512 void wf__exp_reduce_avx512(WF__AVX512_F x, WF__AVX512_F *shifted, WF__AVX512_F *r, WF__AVX512_F *rr, WF__AVX512_F *q)
 {
     WF__AVX512_F t = WF__AVX512_FMA(x, WF__AVX512_SET1(WF__LOG2_E), WF__AVX512_SET1(WF__ROUNDER));
@@ -3514,9 +3461,6 @@ WF__INLINE_avx512 void wf__exp_reduce_avx512(WF__AVX512_F x, WF__AVX512_F *shift
     *rr = z;
     *q = WF__AVX512_FMA(WF__AVX512_FMA(WF__AVX512_SET1(WF__EXP_4), z, WF__LINE_avx512(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_avx512(y, WF__EXP_0, WF__EXP_1));
 }
-
-/* elementary: scale by a power of two */
-/* (1 + p) 2^n, with n from `shifted`. */
 WF__INLINE_avx512 WF__AVX512_F wf__exp_scale_avx512(WF__AVX512_F p, WF__AVX512_F shifted)
 {
 #ifdef WF__AVX512_SCALE
@@ -3529,7 +3473,6 @@ WF__INLINE_avx512 WF__AVX512_F wf__exp_scale_avx512(WF__AVX512_F p, WF__AVX512_F
     return WF__AVX512_MUL(WF__AVX512_FMA(p, a, a), b);
 #endif
 }
-
 WF__INLINE_avx512 WF__AVX512_F wf__exp_avx512(WF__AVX512_F x)
 {
     WF__AVX512_F t, r, rr, q;
@@ -3537,8 +3480,6 @@ WF__INLINE_avx512 WF__AVX512_F wf__exp_avx512(WF__AVX512_F x)
     wf__exp_reduce_avx512(x, &t, &r, &rr, &q);
     return wf__exp_scale_avx512(WF__EXPM1_OF_avx512(r, rr, q), t);
 }
-
-/* elementary: exponential less one */
 WF__INLINE_avx512 WF__AVX512_F wf__expm1_avx512(WF__AVX512_F x)
 {
     WF__AVX512_F t, r, rr, q, bounded = WF__AVX512_MAX(WF__AVX512_SET1(-20.0f), WF__AVX512_MIN(WF__AVX512_SET1(89.0f), x));
@@ -3554,8 +3495,6 @@ WF__INLINE_avx512 WF__AVX512_F wf__expm1_avx512(WF__AVX512_F x)
     WF__AVX512_F y = WF__AVX512_ADD(high, WF__AVX512_FMA(rr, WF__AVX512_SET1(0.5f), WF__AVX512_FMA(WF__AVX512_MUL(rr, r), q, low)));
     return WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_ABS(x), WF__AVX512_SET1(5.9604645e-8f)), x, WF__AVX512_ADD(y, y));
 }
-
-/* elementary: hyperbolic tangent */
 WF__INLINE_avx512 WF__AVX512_F wf__tanh_avx512(WF__AVX512_F x)
 {
     WF__AVX512_F t, r, rr, q, a = WF__AVX512_ABS(x);
@@ -3564,24 +3503,17 @@ WF__INLINE_avx512 WF__AVX512_F wf__tanh_avx512(WF__AVX512_F x)
     WF__AVX512_F d = WF__AVX512_FNMA(power, WF__EXPM1_OF_avx512(r, rr, q), WF__AVX512_SUB(WF__AVX512_SET1(1.0f), power));
     return WF__AVX512_OR(WF__AVX512_DIV(d, WF__AVX512_SUB(WF__AVX512_SET1(2.0f), d)), WF__AVX512_SIGN(x));
 }
-
-/* elementary: sigmoid */
-/* e^-|x| */
 WF__INLINE_avx512 WF__AVX512_F wf__exp_down_avx512(WF__AVX512_F x)
 {
     WF__AVX512_F t, r, rr, q;
     wf__exp_reduce_avx512(WF__AVX512_MAX(WF__AVX512_SET1(-104.0f), WF__AVX512_OR(x, WF__AVX512_SET1(-0.0f))), &t, &r, &rr, &q);
     return wf__exp_scale_avx512(WF__EXPM1_OF_avx512(r, rr, q), t);
 }
-
 WF__INLINE_avx512 WF__AVX512_F wf__sigmoid_avx512(WF__AVX512_F x)
 {
     WF__AVX512_F e = wf__exp_down_avx512(x), one = WF__AVX512_SET1(1.0f);
     return WF__AVX512_DIV(WF__AVX512_SEL(WF__AVX512_LT(x, WF__AVX512_ZERO), e, one), WF__AVX512_ADD(one, e));
 }
-
-/* elementary: logarithm of one plus a small number */
-/* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
 WF__INLINE_avx512 WF__AVX512_F wf__log_series_avx512(WF__AVX512_F f, WF__AVX512_F more)
 {
     WF__AVX512_F z = WF__AVX512_MUL(f, f), zz = WF__AVX512_MUL(z, z);
@@ -3590,24 +3522,18 @@ WF__INLINE_avx512 WF__AVX512_F wf__log_series_avx512(WF__AVX512_F f, WF__AVX512_
     WF__AVX512_F q = WF__AVX512_FMA(WF__AVX512_FMA(WF__AVX512_SET1(WF__LOG_8), zz, high), zz, low);
     return WF__AVX512_FMA(z, WF__AVX512_FMA(f, q, WF__AVX512_SET1(-0.5f)), more);
 }
-
-/* x = (1 + *f) 2^*e */
 WF__INLINE_avx512 WF__AVX512_I wf__log_split_avx512(WF__AVX512_F x, WF__AVX512_F *f)
 {
     WF__AVX512_I e = WF__AVX512_ISRA(WF__AVX512_ISUB(WF__AVX512_BITS(x), WF__AVX512_ISET1(0x3F3504F3)), 23);
     *f = WF__AVX512_SUB(WF__AVX512_FLT(WF__AVX512_ISUB(WF__AVX512_BITS(x), WF__AVX512_ISHL(e, 23))), WF__AVX512_SET1(1.0f));
     return e;
 }
-
-/* elementary: logarithm */
-/* y, the logarithm of x, unless x is special. */
 WF__INLINE_avx512 WF__AVX512_F wf__log_special_avx512(WF__AVX512_F x, WF__AVX512_F y)
 {
     WF__AVX512_F bad = WF__AVX512_SEL(WF__AVX512_EQ(x, WF__AVX512_ZERO), WF__AVX512_FLT(WF__AVX512_ISET1(-8388608)), WF__AVX512_FLT(WF__AVX512_ISET1(0x7FC00000))); /* -inf, or not a number */
     y = WF__AVX512_SEL(WF__AVX512_LT(x, WF__AVX512_FLT(WF__AVX512_ISET1(0x7F800000))), y, x);
     return WF__AVX512_SEL(WF__AVX512_LT(WF__AVX512_ZERO, x), y, bad);
 }
-
 WF__INLINE_avx512 WF__AVX512_F wf__log_avx512(WF__AVX512_F x)
 {
     WF__AVX512_F f, smallest = WF__AVX512_SET1(1.17549435e-38f), scaled = WF__AVX512_SEL(WF__AVX512_LT(x, smallest), WF__AVX512_MUL(x, WF__AVX512_SET1(8388608.0f)), x);
@@ -3616,8 +3542,6 @@ WF__INLINE_avx512 WF__AVX512_F wf__log_avx512(WF__AVX512_F x)
     WF__AVX512_F y = WF__AVX512_ADD(f, wf__log_series_avx512(f, WF__AVX512_MUL(e, WF__AVX512_SET1(WF__LN2_LOW))));
     return wf__log_special_avx512(x, WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_HIGH), y));
 }
-
-/* elementary: logarithm of one plus */
 WF__INLINE_avx512 WF__AVX512_F wf__log1p_avx512(WF__AVX512_F x)
 {
     WF__AVX512_F one = WF__AVX512_SET1(1.0f), half = WF__AVX512_SET1(0.5f), f, u = WF__AVX512_ADD(one, x), d = WF__AVX512_SUB(u, one);
@@ -3629,8 +3553,6 @@ WF__INLINE_avx512 WF__AVX512_F wf__log1p_avx512(WF__AVX512_F x)
     y = WF__AVX512_FMA(e, WF__AVX512_SET1(WF__LN2_HIGH), WF__AVX512_ADD(f, y));
     return WF__AVX512_OR(wf__log_special_avx512(u, y), WF__AVX512_SIGN(x));
 }
-
-/* elementary: softplus */
 WF__INLINE_avx512 WF__AVX512_F wf__softplus_avx512(WF__AVX512_F x)
 {
     WF__AVX512_F e = wf__exp_down_avx512(x), half = WF__AVX512_SET1(0.5f);
@@ -3640,8 +3562,6 @@ WF__INLINE_avx512 WF__AVX512_F wf__softplus_avx512(WF__AVX512_F x)
     WF__AVX512_F y = WF__AVX512_ADD(WF__AVX512_ADD(high, f), wf__log_series_avx512(f, low));
     return WF__AVX512_ADD(WF__AVX512_MAX(WF__AVX512_ZERO, x), y);
 }
-
-/* elementary: error function */
 WF__INLINE_avx512 WF__AVX512_F wf__erf_avx512(WF__AVX512_F x)
 {
     WF__AVX512_F a = WF__AVX512_MIN(WF__AVX512_SET1(3.95f), WF__AVX512_ABS(x)), z = WF__AVX512_MUL(a, a), t, r, rr, q;
@@ -3655,9 +3575,6 @@ WF__INLINE_avx512 WF__AVX512_F wf__erf_avx512(WF__AVX512_F x)
     WF__AVX512_F tail = WF__AVX512_SUB(WF__AVX512_SET1(1.0f), wf__exp_scale_avx512(WF__EXPM1_OF_avx512(r, rr, q), t));
     return WF__AVX512_OR(WF__AVX512_SEL(WF__AVX512_LT(a, WF__AVX512_SET1(1.0f)), WF__AVX512_FMA(a, p, a), tail), WF__AVX512_SIGN(x));
 }
-
-/* elementary: reduce an angle */
-/* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_avx512 void wf__angle_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF__AVX512_F *low, WF__AVX512_I *q)
 {
     WF__AVX512_F t = WF__AVX512_FMA(x, WF__AVX512_SET1(0.636619772f), WF__AVX512_SET1(WF__ROUNDER));
@@ -3675,8 +3592,6 @@ WF__INLINE_avx512 void wf__angle_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF__AVX
         *low = WF__AVX512_SUB(WF__AVX512_SUB(a, *w), p);
     }
 }
-
-/* elementary: repair large angles */
 WF__KERNEL_avx512 void wf__angles_large_avx512(const float *x, float *w, float *low, int32_t *q)
 {
     for (int i = 0; i < WF__AVX512_W; i++) {
@@ -3685,8 +3600,6 @@ WF__KERNEL_avx512 void wf__angles_large_avx512(const float *x, float *w, float *
         else w[i] = x[i] - x[i];
     }
 }
-
-/* elementary: reduce any angle */
 WF__INLINE_avx512 void wf__angle_any_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF__AVX512_F *low, WF__AVX512_I *n)
 {
     wf__angle_avx512(x, w, low, n);
@@ -3702,9 +3615,6 @@ WF__INLINE_avx512 void wf__angle_any_avx512(WF__AVX512_F x, WF__AVX512_F *w, WF_
     *low = WF__AVX512_LD(out + WF__AVX512_W);
     *n = WF__AVX512_ILD(turns);
 }
-
-/* elementary: sine and cosine */
-/* The sine of |x| + quarter pi/2. */
 WF__INLINE_avx512 WF__AVX512_F wf__wave_avx512(WF__AVX512_F x, int quarter)
 {
     WF__AVX512_F w, low;
@@ -3719,11 +3629,8 @@ WF__INLINE_avx512 WF__AVX512_F wf__wave_avx512(WF__AVX512_F x, int quarter)
     n = WF__AVX512_IADD(n, WF__AVX512_ISET1(quarter));
     return WF__AVX512_XOR(WF__AVX512_SEL(WF__AVX512_ODD(n), c, s), WF__AVX512_FLT(WF__AVX512_ISHL(WF__AVX512_IAND(n, WF__AVX512_ISET1(2)), 30)));
 }
-
 WF__INLINE_avx512 WF__AVX512_F wf__sin_avx512(WF__AVX512_F x) { return WF__AVX512_XOR(wf__wave_avx512(x, 0), WF__AVX512_SIGN(x)); }
 WF__INLINE_avx512 WF__AVX512_F wf__cos_avx512(WF__AVX512_F x) { return wf__wave_avx512(x, 1); }
-
-/* elementary: angle of a point */
 WF__INLINE_avx512 WF__AVX512_F wf__atan2_avx512(WF__AVX512_F y, WF__AVX512_F x)
 {
     WF__AVX512_F a = WF__AVX512_ABS(y), b = WF__AVX512_ABS(x), large = WF__AVX512_MAX(a, b), small = WF__AVX512_MIN(a, b), t = WF__AVX512_DIV(small, large), z;
@@ -3742,11 +3649,8 @@ WF__INLINE_avx512 WF__AVX512_F wf__atan2_avx512(WF__AVX512_F y, WF__AVX512_F x)
 
 /* elementary: all functions (neon) */
 #if defined(WF__ISA_NEON)
-/* elementary: reduce the argument of an exponential */
 #define WF__LINE_neon(x, a, b) WF__NEON_FMA(WF__NEON_SET1(b), x, WF__NEON_SET1(a)) /* a + b x */
 #define WF__EXPM1_OF_neon(r, rr, q) WF__NEON_FMA(rr, WF__NEON_FMA(r, q, WF__NEON_SET1(0.5f)), r)
-
-/* x = n ln 2 + r and e^r - 1 = r + r r (1/2 + r q); the last bits of *shifted are n. |x| < 150. */
 WF__INLINE_neon void wf__exp_reduce_neon(WF__NEON_F x, WF__NEON_F *shifted, WF__NEON_F *r, WF__NEON_F *rr, WF__NEON_F *q)
 {
     WF__NEON_F t = WF__NEON_FMA(x, WF__NEON_SET1(WF__LOG2_E), WF__NEON_SET1(WF__ROUNDER));
@@ -3758,9 +3662,6 @@ WF__INLINE_neon void wf__exp_reduce_neon(WF__NEON_F x, WF__NEON_F *shifted, WF__
     *rr = z;
     *q = WF__NEON_FMA(WF__NEON_FMA(WF__NEON_SET1(WF__EXP_4), z, WF__LINE_neon(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_neon(y, WF__EXP_0, WF__EXP_1));
 }
-
-/* elementary: scale by a power of two */
-/* (1 + p) 2^n, with n from `shifted`. */
 WF__INLINE_neon WF__NEON_F wf__exp_scale_neon(WF__NEON_F p, WF__NEON_F shifted)
 {
 #ifdef WF__NEON_SCALE
@@ -3773,7 +3674,6 @@ WF__INLINE_neon WF__NEON_F wf__exp_scale_neon(WF__NEON_F p, WF__NEON_F shifted)
     return WF__NEON_MUL(WF__NEON_FMA(p, a, a), b);
 #endif
 }
-
 WF__INLINE_neon WF__NEON_F wf__exp_neon(WF__NEON_F x)
 {
     WF__NEON_F t, r, rr, q;
@@ -3781,8 +3681,6 @@ WF__INLINE_neon WF__NEON_F wf__exp_neon(WF__NEON_F x)
     wf__exp_reduce_neon(x, &t, &r, &rr, &q);
     return wf__exp_scale_neon(WF__EXPM1_OF_neon(r, rr, q), t);
 }
-
-/* elementary: exponential less one */
 WF__INLINE_neon WF__NEON_F wf__expm1_neon(WF__NEON_F x)
 {
     WF__NEON_F t, r, rr, q, bounded = WF__NEON_MAX(WF__NEON_SET1(-20.0f), WF__NEON_MIN(WF__NEON_SET1(89.0f), x));
@@ -3798,8 +3696,6 @@ WF__INLINE_neon WF__NEON_F wf__expm1_neon(WF__NEON_F x)
     WF__NEON_F y = WF__NEON_ADD(high, WF__NEON_FMA(rr, WF__NEON_SET1(0.5f), WF__NEON_FMA(WF__NEON_MUL(rr, r), q, low)));
     return WF__NEON_SEL(WF__NEON_LT(WF__NEON_ABS(x), WF__NEON_SET1(5.9604645e-8f)), x, WF__NEON_ADD(y, y));
 }
-
-/* elementary: hyperbolic tangent */
 WF__INLINE_neon WF__NEON_F wf__tanh_neon(WF__NEON_F x)
 {
     WF__NEON_F t, r, rr, q, a = WF__NEON_ABS(x);
@@ -3808,24 +3704,17 @@ WF__INLINE_neon WF__NEON_F wf__tanh_neon(WF__NEON_F x)
     WF__NEON_F d = WF__NEON_FNMA(power, WF__EXPM1_OF_neon(r, rr, q), WF__NEON_SUB(WF__NEON_SET1(1.0f), power));
     return WF__NEON_OR(WF__NEON_DIV(d, WF__NEON_SUB(WF__NEON_SET1(2.0f), d)), WF__NEON_SIGN(x));
 }
-
-/* elementary: sigmoid */
-/* e^-|x| */
 WF__INLINE_neon WF__NEON_F wf__exp_down_neon(WF__NEON_F x)
 {
     WF__NEON_F t, r, rr, q;
     wf__exp_reduce_neon(WF__NEON_MAX(WF__NEON_SET1(-104.0f), WF__NEON_OR(x, WF__NEON_SET1(-0.0f))), &t, &r, &rr, &q);
     return wf__exp_scale_neon(WF__EXPM1_OF_neon(r, rr, q), t);
 }
-
 WF__INLINE_neon WF__NEON_F wf__sigmoid_neon(WF__NEON_F x)
 {
     WF__NEON_F e = wf__exp_down_neon(x), one = WF__NEON_SET1(1.0f);
     return WF__NEON_DIV(WF__NEON_SEL(WF__NEON_LT(x, WF__NEON_ZERO), e, one), WF__NEON_ADD(one, e));
 }
-
-/* elementary: logarithm of one plus a small number */
-/* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
 WF__INLINE_neon WF__NEON_F wf__log_series_neon(WF__NEON_F f, WF__NEON_F more)
 {
     WF__NEON_F z = WF__NEON_MUL(f, f), zz = WF__NEON_MUL(z, z);
@@ -3834,24 +3723,18 @@ WF__INLINE_neon WF__NEON_F wf__log_series_neon(WF__NEON_F f, WF__NEON_F more)
     WF__NEON_F q = WF__NEON_FMA(WF__NEON_FMA(WF__NEON_SET1(WF__LOG_8), zz, high), zz, low);
     return WF__NEON_FMA(z, WF__NEON_FMA(f, q, WF__NEON_SET1(-0.5f)), more);
 }
-
-/* x = (1 + *f) 2^*e */
 WF__INLINE_neon WF__NEON_I wf__log_split_neon(WF__NEON_F x, WF__NEON_F *f)
 {
     WF__NEON_I e = WF__NEON_ISRA(WF__NEON_ISUB(WF__NEON_BITS(x), WF__NEON_ISET1(0x3F3504F3)), 23);
     *f = WF__NEON_SUB(WF__NEON_FLT(WF__NEON_ISUB(WF__NEON_BITS(x), WF__NEON_ISHL(e, 23))), WF__NEON_SET1(1.0f));
     return e;
 }
-
-/* elementary: logarithm */
-/* y, the logarithm of x, unless x is special. */
 WF__INLINE_neon WF__NEON_F wf__log_special_neon(WF__NEON_F x, WF__NEON_F y)
 {
     WF__NEON_F bad = WF__NEON_SEL(WF__NEON_EQ(x, WF__NEON_ZERO), WF__NEON_FLT(WF__NEON_ISET1(-8388608)), WF__NEON_FLT(WF__NEON_ISET1(0x7FC00000))); /* -inf, or not a number */
     y = WF__NEON_SEL(WF__NEON_LT(x, WF__NEON_FLT(WF__NEON_ISET1(0x7F800000))), y, x);
     return WF__NEON_SEL(WF__NEON_LT(WF__NEON_ZERO, x), y, bad);
 }
-
 WF__INLINE_neon WF__NEON_F wf__log_neon(WF__NEON_F x)
 {
     WF__NEON_F f, smallest = WF__NEON_SET1(1.17549435e-38f), scaled = WF__NEON_SEL(WF__NEON_LT(x, smallest), WF__NEON_MUL(x, WF__NEON_SET1(8388608.0f)), x);
@@ -3860,8 +3743,6 @@ WF__INLINE_neon WF__NEON_F wf__log_neon(WF__NEON_F x)
     WF__NEON_F y = WF__NEON_ADD(f, wf__log_series_neon(f, WF__NEON_MUL(e, WF__NEON_SET1(WF__LN2_LOW))));
     return wf__log_special_neon(x, WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_HIGH), y));
 }
-
-/* elementary: logarithm of one plus */
 WF__INLINE_neon WF__NEON_F wf__log1p_neon(WF__NEON_F x)
 {
     WF__NEON_F one = WF__NEON_SET1(1.0f), half = WF__NEON_SET1(0.5f), f, u = WF__NEON_ADD(one, x), d = WF__NEON_SUB(u, one);
@@ -3873,8 +3754,6 @@ WF__INLINE_neon WF__NEON_F wf__log1p_neon(WF__NEON_F x)
     y = WF__NEON_FMA(e, WF__NEON_SET1(WF__LN2_HIGH), WF__NEON_ADD(f, y));
     return WF__NEON_OR(wf__log_special_neon(u, y), WF__NEON_SIGN(x));
 }
-
-/* elementary: softplus */
 WF__INLINE_neon WF__NEON_F wf__softplus_neon(WF__NEON_F x)
 {
     WF__NEON_F e = wf__exp_down_neon(x), half = WF__NEON_SET1(0.5f);
@@ -3884,8 +3763,6 @@ WF__INLINE_neon WF__NEON_F wf__softplus_neon(WF__NEON_F x)
     WF__NEON_F y = WF__NEON_ADD(WF__NEON_ADD(high, f), wf__log_series_neon(f, low));
     return WF__NEON_ADD(WF__NEON_MAX(WF__NEON_ZERO, x), y);
 }
-
-/* elementary: error function */
 WF__INLINE_neon WF__NEON_F wf__erf_neon(WF__NEON_F x)
 {
     WF__NEON_F a = WF__NEON_MIN(WF__NEON_SET1(3.95f), WF__NEON_ABS(x)), z = WF__NEON_MUL(a, a), t, r, rr, q;
@@ -3899,9 +3776,6 @@ WF__INLINE_neon WF__NEON_F wf__erf_neon(WF__NEON_F x)
     WF__NEON_F tail = WF__NEON_SUB(WF__NEON_SET1(1.0f), wf__exp_scale_neon(WF__EXPM1_OF_neon(r, rr, q), t));
     return WF__NEON_OR(WF__NEON_SEL(WF__NEON_LT(a, WF__NEON_SET1(1.0f)), WF__NEON_FMA(a, p, a), tail), WF__NEON_SIGN(x));
 }
-
-/* elementary: reduce an angle */
-/* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_neon void wf__angle_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F *low, WF__NEON_I *q)
 {
     WF__NEON_F t = WF__NEON_FMA(x, WF__NEON_SET1(0.636619772f), WF__NEON_SET1(WF__ROUNDER));
@@ -3919,8 +3793,6 @@ WF__INLINE_neon void wf__angle_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F *low
         *low = WF__NEON_SUB(WF__NEON_SUB(a, *w), p);
     }
 }
-
-/* elementary: repair large angles */
 WF__KERNEL_neon void wf__angles_large_neon(const float *x, float *w, float *low, int32_t *q)
 {
     for (int i = 0; i < WF__NEON_W; i++) {
@@ -3929,8 +3801,6 @@ WF__KERNEL_neon void wf__angles_large_neon(const float *x, float *w, float *low,
         else w[i] = x[i] - x[i];
     }
 }
-
-/* elementary: reduce any angle */
 WF__INLINE_neon void wf__angle_any_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F *low, WF__NEON_I *n)
 {
     wf__angle_neon(x, w, low, n);
@@ -3946,9 +3816,6 @@ WF__INLINE_neon void wf__angle_any_neon(WF__NEON_F x, WF__NEON_F *w, WF__NEON_F 
     *low = WF__NEON_LD(out + WF__NEON_W);
     *n = WF__NEON_ILD(turns);
 }
-
-/* elementary: sine and cosine */
-/* The sine of |x| + quarter pi/2. */
 WF__INLINE_neon WF__NEON_F wf__wave_neon(WF__NEON_F x, int quarter)
 {
     WF__NEON_F w, low;
@@ -3963,11 +3830,8 @@ WF__INLINE_neon WF__NEON_F wf__wave_neon(WF__NEON_F x, int quarter)
     n = WF__NEON_IADD(n, WF__NEON_ISET1(quarter));
     return WF__NEON_XOR(WF__NEON_SEL(WF__NEON_ODD(n), c, s), WF__NEON_FLT(WF__NEON_ISHL(WF__NEON_IAND(n, WF__NEON_ISET1(2)), 30)));
 }
-
 WF__INLINE_neon WF__NEON_F wf__sin_neon(WF__NEON_F x) { return WF__NEON_XOR(wf__wave_neon(x, 0), WF__NEON_SIGN(x)); }
 WF__INLINE_neon WF__NEON_F wf__cos_neon(WF__NEON_F x) { return wf__wave_neon(x, 1); }
-
-/* elementary: angle of a point */
 WF__INLINE_neon WF__NEON_F wf__atan2_neon(WF__NEON_F y, WF__NEON_F x)
 {
     WF__NEON_F a = WF__NEON_ABS(y), b = WF__NEON_ABS(x), large = WF__NEON_MAX(a, b), small = WF__NEON_MIN(a, b), t = WF__NEON_DIV(small, large), z;
@@ -3986,11 +3850,8 @@ WF__INLINE_neon WF__NEON_F wf__atan2_neon(WF__NEON_F y, WF__NEON_F x)
 
 /* elementary: all functions (wasm) */
 #if defined(WF__ISA_WASM)
-/* elementary: reduce the argument of an exponential */
 #define WF__LINE_wasm(x, a, b) WF__WASM_FMA(WF__WASM_SET1(b), x, WF__WASM_SET1(a)) /* a + b x */
 #define WF__EXPM1_OF_wasm(r, rr, q) WF__WASM_FMA(rr, WF__WASM_FMA(r, q, WF__WASM_SET1(0.5f)), r)
-
-/* x = n ln 2 + r and e^r - 1 = r + r r (1/2 + r q); the last bits of *shifted are n. |x| < 150. */
 WF__INLINE_wasm void wf__exp_reduce_wasm(WF__WASM_F x, WF__WASM_F *shifted, WF__WASM_F *r, WF__WASM_F *rr, WF__WASM_F *q)
 {
     WF__WASM_F t = WF__WASM_FMA(x, WF__WASM_SET1(WF__LOG2_E), WF__WASM_SET1(WF__ROUNDER));
@@ -4002,9 +3863,6 @@ WF__INLINE_wasm void wf__exp_reduce_wasm(WF__WASM_F x, WF__WASM_F *shifted, WF__
     *rr = z;
     *q = WF__WASM_FMA(WF__WASM_FMA(WF__WASM_SET1(WF__EXP_4), z, WF__LINE_wasm(y, WF__EXP_2, WF__EXP_3)), z, WF__LINE_wasm(y, WF__EXP_0, WF__EXP_1));
 }
-
-/* elementary: scale by a power of two */
-/* (1 + p) 2^n, with n from `shifted`. */
 WF__INLINE_wasm WF__WASM_F wf__exp_scale_wasm(WF__WASM_F p, WF__WASM_F shifted)
 {
 #ifdef WF__WASM_SCALE
@@ -4017,7 +3875,6 @@ WF__INLINE_wasm WF__WASM_F wf__exp_scale_wasm(WF__WASM_F p, WF__WASM_F shifted)
     return WF__WASM_MUL(WF__WASM_FMA(p, a, a), b);
 #endif
 }
-
 WF__INLINE_wasm WF__WASM_F wf__exp_wasm(WF__WASM_F x)
 {
     WF__WASM_F t, r, rr, q;
@@ -4025,8 +3882,6 @@ WF__INLINE_wasm WF__WASM_F wf__exp_wasm(WF__WASM_F x)
     wf__exp_reduce_wasm(x, &t, &r, &rr, &q);
     return wf__exp_scale_wasm(WF__EXPM1_OF_wasm(r, rr, q), t);
 }
-
-/* elementary: exponential less one */
 WF__INLINE_wasm WF__WASM_F wf__expm1_wasm(WF__WASM_F x)
 {
     WF__WASM_F t, r, rr, q, bounded = WF__WASM_MAX(WF__WASM_SET1(-20.0f), WF__WASM_MIN(WF__WASM_SET1(89.0f), x));
@@ -4042,8 +3897,6 @@ WF__INLINE_wasm WF__WASM_F wf__expm1_wasm(WF__WASM_F x)
     WF__WASM_F y = WF__WASM_ADD(high, WF__WASM_FMA(rr, WF__WASM_SET1(0.5f), WF__WASM_FMA(WF__WASM_MUL(rr, r), q, low)));
     return WF__WASM_SEL(WF__WASM_LT(WF__WASM_ABS(x), WF__WASM_SET1(5.9604645e-8f)), x, WF__WASM_ADD(y, y));
 }
-
-/* elementary: hyperbolic tangent */
 WF__INLINE_wasm WF__WASM_F wf__tanh_wasm(WF__WASM_F x)
 {
     WF__WASM_F t, r, rr, q, a = WF__WASM_ABS(x);
@@ -4052,24 +3905,17 @@ WF__INLINE_wasm WF__WASM_F wf__tanh_wasm(WF__WASM_F x)
     WF__WASM_F d = WF__WASM_FNMA(power, WF__EXPM1_OF_wasm(r, rr, q), WF__WASM_SUB(WF__WASM_SET1(1.0f), power));
     return WF__WASM_OR(WF__WASM_DIV(d, WF__WASM_SUB(WF__WASM_SET1(2.0f), d)), WF__WASM_SIGN(x));
 }
-
-/* elementary: sigmoid */
-/* e^-|x| */
 WF__INLINE_wasm WF__WASM_F wf__exp_down_wasm(WF__WASM_F x)
 {
     WF__WASM_F t, r, rr, q;
     wf__exp_reduce_wasm(WF__WASM_MAX(WF__WASM_SET1(-104.0f), WF__WASM_OR(x, WF__WASM_SET1(-0.0f))), &t, &r, &rr, &q);
     return wf__exp_scale_wasm(WF__EXPM1_OF_wasm(r, rr, q), t);
 }
-
 WF__INLINE_wasm WF__WASM_F wf__sigmoid_wasm(WF__WASM_F x)
 {
     WF__WASM_F e = wf__exp_down_wasm(x), one = WF__WASM_SET1(1.0f);
     return WF__WASM_DIV(WF__WASM_SEL(WF__WASM_LT(x, WF__WASM_ZERO), e, one), WF__WASM_ADD(one, e));
 }
-
-/* elementary: logarithm of one plus a small number */
-/* log(1 + f) - f + more for f between sqrt(1/2) - 1 and sqrt(2) - 1. */
 WF__INLINE_wasm WF__WASM_F wf__log_series_wasm(WF__WASM_F f, WF__WASM_F more)
 {
     WF__WASM_F z = WF__WASM_MUL(f, f), zz = WF__WASM_MUL(z, z);
@@ -4078,24 +3924,18 @@ WF__INLINE_wasm WF__WASM_F wf__log_series_wasm(WF__WASM_F f, WF__WASM_F more)
     WF__WASM_F q = WF__WASM_FMA(WF__WASM_FMA(WF__WASM_SET1(WF__LOG_8), zz, high), zz, low);
     return WF__WASM_FMA(z, WF__WASM_FMA(f, q, WF__WASM_SET1(-0.5f)), more);
 }
-
-/* x = (1 + *f) 2^*e */
 WF__INLINE_wasm WF__WASM_I wf__log_split_wasm(WF__WASM_F x, WF__WASM_F *f)
 {
     WF__WASM_I e = WF__WASM_ISRA(WF__WASM_ISUB(WF__WASM_BITS(x), WF__WASM_ISET1(0x3F3504F3)), 23);
     *f = WF__WASM_SUB(WF__WASM_FLT(WF__WASM_ISUB(WF__WASM_BITS(x), WF__WASM_ISHL(e, 23))), WF__WASM_SET1(1.0f));
     return e;
 }
-
-/* elementary: logarithm */
-/* y, the logarithm of x, unless x is special. */
 WF__INLINE_wasm WF__WASM_F wf__log_special_wasm(WF__WASM_F x, WF__WASM_F y)
 {
     WF__WASM_F bad = WF__WASM_SEL(WF__WASM_EQ(x, WF__WASM_ZERO), WF__WASM_FLT(WF__WASM_ISET1(-8388608)), WF__WASM_FLT(WF__WASM_ISET1(0x7FC00000))); /* -inf, or not a number */
     y = WF__WASM_SEL(WF__WASM_LT(x, WF__WASM_FLT(WF__WASM_ISET1(0x7F800000))), y, x);
     return WF__WASM_SEL(WF__WASM_LT(WF__WASM_ZERO, x), y, bad);
 }
-
 WF__INLINE_wasm WF__WASM_F wf__log_wasm(WF__WASM_F x)
 {
     WF__WASM_F f, smallest = WF__WASM_SET1(1.17549435e-38f), scaled = WF__WASM_SEL(WF__WASM_LT(x, smallest), WF__WASM_MUL(x, WF__WASM_SET1(8388608.0f)), x);
@@ -4104,8 +3944,6 @@ WF__INLINE_wasm WF__WASM_F wf__log_wasm(WF__WASM_F x)
     WF__WASM_F y = WF__WASM_ADD(f, wf__log_series_wasm(f, WF__WASM_MUL(e, WF__WASM_SET1(WF__LN2_LOW))));
     return wf__log_special_wasm(x, WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_HIGH), y));
 }
-
-/* elementary: logarithm of one plus */
 WF__INLINE_wasm WF__WASM_F wf__log1p_wasm(WF__WASM_F x)
 {
     WF__WASM_F one = WF__WASM_SET1(1.0f), half = WF__WASM_SET1(0.5f), f, u = WF__WASM_ADD(one, x), d = WF__WASM_SUB(u, one);
@@ -4117,8 +3955,6 @@ WF__INLINE_wasm WF__WASM_F wf__log1p_wasm(WF__WASM_F x)
     y = WF__WASM_FMA(e, WF__WASM_SET1(WF__LN2_HIGH), WF__WASM_ADD(f, y));
     return WF__WASM_OR(wf__log_special_wasm(u, y), WF__WASM_SIGN(x));
 }
-
-/* elementary: softplus */
 WF__INLINE_wasm WF__WASM_F wf__softplus_wasm(WF__WASM_F x)
 {
     WF__WASM_F e = wf__exp_down_wasm(x), half = WF__WASM_SET1(0.5f);
@@ -4128,8 +3964,6 @@ WF__INLINE_wasm WF__WASM_F wf__softplus_wasm(WF__WASM_F x)
     WF__WASM_F y = WF__WASM_ADD(WF__WASM_ADD(high, f), wf__log_series_wasm(f, low));
     return WF__WASM_ADD(WF__WASM_MAX(WF__WASM_ZERO, x), y);
 }
-
-/* elementary: error function */
 WF__INLINE_wasm WF__WASM_F wf__erf_wasm(WF__WASM_F x)
 {
     WF__WASM_F a = WF__WASM_MIN(WF__WASM_SET1(3.95f), WF__WASM_ABS(x)), z = WF__WASM_MUL(a, a), t, r, rr, q;
@@ -4143,9 +3977,6 @@ WF__INLINE_wasm WF__WASM_F wf__erf_wasm(WF__WASM_F x)
     WF__WASM_F tail = WF__WASM_SUB(WF__WASM_SET1(1.0f), wf__exp_scale_wasm(WF__EXPM1_OF_wasm(r, rr, q), t));
     return WF__WASM_OR(WF__WASM_SEL(WF__WASM_LT(a, WF__WASM_SET1(1.0f)), WF__WASM_FMA(a, p, a), tail), WF__WASM_SIGN(x));
 }
-
-/* elementary: reduce an angle */
-/* x = n pi/2 + w + low, n in the last bits of *q; 0 <= x <= 1e5. */
 WF__INLINE_wasm void wf__angle_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F *low, WF__WASM_I *q)
 {
     WF__WASM_F t = WF__WASM_FMA(x, WF__WASM_SET1(0.636619772f), WF__WASM_SET1(WF__ROUNDER));
@@ -4163,8 +3994,6 @@ WF__INLINE_wasm void wf__angle_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F *low
         *low = WF__WASM_SUB(WF__WASM_SUB(a, *w), p);
     }
 }
-
-/* elementary: repair large angles */
 WF__KERNEL_wasm void wf__angles_large_wasm(const float *x, float *w, float *low, int32_t *q)
 {
     for (int i = 0; i < WF__WASM_W; i++) {
@@ -4173,8 +4002,6 @@ WF__KERNEL_wasm void wf__angles_large_wasm(const float *x, float *w, float *low,
         else w[i] = x[i] - x[i];
     }
 }
-
-/* elementary: reduce any angle */
 WF__INLINE_wasm void wf__angle_any_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F *low, WF__WASM_I *n)
 {
     wf__angle_wasm(x, w, low, n);
@@ -4190,9 +4017,6 @@ WF__INLINE_wasm void wf__angle_any_wasm(WF__WASM_F x, WF__WASM_F *w, WF__WASM_F 
     *low = WF__WASM_LD(out + WF__WASM_W);
     *n = WF__WASM_ILD(turns);
 }
-
-/* elementary: sine and cosine */
-/* The sine of |x| + quarter pi/2. */
 WF__INLINE_wasm WF__WASM_F wf__wave_wasm(WF__WASM_F x, int quarter)
 {
     WF__WASM_F w, low;
@@ -4207,11 +4031,8 @@ WF__INLINE_wasm WF__WASM_F wf__wave_wasm(WF__WASM_F x, int quarter)
     n = WF__WASM_IADD(n, WF__WASM_ISET1(quarter));
     return WF__WASM_XOR(WF__WASM_SEL(WF__WASM_ODD(n), c, s), WF__WASM_FLT(WF__WASM_ISHL(WF__WASM_IAND(n, WF__WASM_ISET1(2)), 30)));
 }
-
 WF__INLINE_wasm WF__WASM_F wf__sin_wasm(WF__WASM_F x) { return WF__WASM_XOR(wf__wave_wasm(x, 0), WF__WASM_SIGN(x)); }
 WF__INLINE_wasm WF__WASM_F wf__cos_wasm(WF__WASM_F x) { return wf__wave_wasm(x, 1); }
-
-/* elementary: angle of a point */
 WF__INLINE_wasm WF__WASM_F wf__atan2_wasm(WF__WASM_F y, WF__WASM_F x)
 {
     WF__WASM_F a = WF__WASM_ABS(y), b = WF__WASM_ABS(x), large = WF__WASM_MAX(a, b), small = WF__WASM_MIN(a, b), t = WF__WASM_DIV(small, large), z;
@@ -4269,14 +4090,13 @@ typedef struct wf__kernels {
     const char *name;
 } wf__kernels;
 
-/* matrix: list the operations */
+/* matrix: list the operations and their numbers */
 #define WF__UNARY_LIST(P, copy) \
     P##_neg, P##_recip, P##_exp, P##_expm1, P##_log, P##_log1p, P##_sqrt, P##_tanh, P##_sigmoid, P##_softplus, P##_erf, P##_sin, P##_cos, P##_abs, P##_sign, P##_floor, P##_round, \
     P##_relu, copy, P##_square
 #define WF__BINARY_LIST(P) P##_add, P##_sub, P##_mul, P##_div, P##_max, P##_min, P##_lt, P##_le, P##_eq, P##_atan2, P##_dtanh, P##_dsigmoid
 #define WF__REVERSED_LIST(P) P##_rsub, P##_rdiv
 
-/* matrix: list operations with their numbers */
 #define WF__UNARY_OPS(X) \
     X(neg, WF__NEG) X(recip, WF__RECIP) X(exp, WF__EXP) X(expm1, WF__EXPM1) X(log, WF__LOG) X(log1p, WF__LOG1P) X(sqrt, WF__SQRT) X(tanh, WF__TANH) X(sigmoid, WF__SIGMOID) \
     X(softplus, WF__SOFTPLUS) X(erf, WF__ERF) X(sin, WF__SIN) X(cos, WF__COS) X(abs, WF__ABS) X(sign, WF__SIGN) X(floor, WF__FLOOR) X(round, WF__ROUND) X(relu, WF__RELU) \
@@ -4295,14 +4115,12 @@ static size_t wf__gemm_nt_scratch(size_t n, size_t k)
 {
     return (n + 15) / 16 * 16 * k;
 }
-
-/* matrix: find an element */
+/* matrix: find an element, reduce an axis */
 static void *wf__nth(const wf__kernels *K, const void *p, size_t i)
 {
     return (void *)((uintptr_t)p + i * K->size);
 }
 
-/* matrix: reduce */
 WF__NEVER_INLINE static void wf__any_reduce(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner, int kind)
 {
     for (size_t o = 0; o < outer; o++) {
@@ -4318,7 +4136,6 @@ WF__NEVER_INLINE static void wf__any_reduce(const wf__kernels *K, void *y, const
         for (size_t p = 1; p < n; p++) K->binary[kind ? WF__MAX : WF__ADD](to, to, wf__nth(K, from, p * inner), inner);
     }
 }
-
 /* matrix: accumulate */
 WF__NEVER_INLINE static void wf__any_cumsum(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner, int flags)
 {
@@ -4332,7 +4149,6 @@ WF__NEVER_INLINE static void wf__any_cumsum(const wf__kernels *K, void *y, const
             else K->unary[WF__COPY](to, from, inner);
         }
 }
-
 /* matrix: softmax of a row */
 static void wf__softmax_row(const wf__kernels *K, void *y, const void *x, size_t n)
 {
@@ -4344,7 +4160,6 @@ static void wf__softmax_row(const wf__kernels *K, void *y, const void *x, size_t
     K->unary[WF__RECIP](&sum, &sum, 1);
     K->binary_scalar[WF__MUL](y, y, &sum, n);
 }
-
 /* matrix: softmax of a band of columns */
 #define WF__BAND ((size_t)32) /* doubles, or twice as many floats */
 
@@ -4363,7 +4178,6 @@ static void wf__softmax_band(const wf__kernels *K, void *y, const void *x, size_
     K->unary[WF__RECIP](sum, sum, cols);
     for (size_t p = 0; p < n; p++) K->binary[WF__MUL](wf__nth(K, y, p * inner), wf__nth(K, y, p * inner), sum, cols);
 }
-
 /* matrix: softmax */
 WF__NEVER_INLINE static void wf__any_softmax(const wf__kernels *K, void *y, const void *x, size_t outer, size_t n, size_t inner)
 {
@@ -4375,7 +4189,6 @@ WF__NEVER_INLINE static void wf__any_softmax(const wf__kernels *K, void *y, cons
             else wf__softmax_band(K, wf__nth(K, y, at), wf__nth(K, x, at), n, inner, inner - j < width ? inner - j : width);
         }
 }
-
 /* matrix: repeat and multiply by a transpose */
 WF__NEVER_INLINE static void wf__any_splat_rows(const wf__kernels *K, void *y, const void *x, size_t rows, size_t inner)
 {
@@ -4388,8 +4201,7 @@ WF__NEVER_INLINE static void wf__any_gemm_nt(const wf__kernels *K, void *C, size
     K->transpose(scratch, ld, B, ldb, n, k);
     K->gemm(C, ldc, A, (ptrdiff_t)lda, 1, scratch, ld, m, n, k, accumulate != 0, NULL, 0);
 }
-
-/* matrix: give composed kernels their table */
+/* matrix: wrap composed kernels for each table */
 #define WF__COMPOSED(P) \
     static const wf__kernels *P##_table(void); \
     static void P##_splat_rows(void *y, const void *x, size_t rows, size_t inner) { wf__any_splat_rows(P##_table(), y, x, rows, inner); } \
@@ -4399,7 +4211,6 @@ WF__NEVER_INLINE static void wf__any_gemm_nt(const wf__kernels *K, void *C, size
     static void P##_cumsum(void *y, const void *x, size_t outer, size_t n, size_t inner, int flags) { wf__any_cumsum(P##_table(), y, x, outer, n, inner, flags); } \
     static void P##_softmax(void *y, const void *x, size_t outer, size_t n, size_t inner) { wf__any_softmax(P##_table(), y, x, outer, n, inner); }
 
-/* matrix: list composed kernels */
 #define WF__SPLAT_ROWS(P) P##_splat_rows
 #define WF__GEMM_NT(P) P##_gemm_nt
 #define WF__COMPOSED_TABLE(P, table) static const wf__kernels *P##_table(void) { return &table; }
@@ -4430,7 +4241,6 @@ WF__NEVER_INLINE static double wf__ref_one(int op, double x)
     default: return x * x; /* WF__SQUARE */
     }
 }
-
 /* matrix: reference formulas with two arguments */
 WF__NEVER_INLINE static double wf__ref_two(int op, double a, double b)
 {
@@ -4451,7 +4261,6 @@ WF__NEVER_INLINE static double wf__ref_two(int op, double a, double b)
     default: return b / a; /* WF__RDIV */
     }
 }
-
 /* matrix: all reference kernels (f32) */
 /* matrix: copy with strides */
 static void wf__copy_strided_f32(void *to, const void *from, const size_t n[4], const ptrdiff_t ys[4], const ptrdiff_t xs[4])
@@ -4470,7 +4279,6 @@ static void wf__copy_f32(void *y, const void *x, size_t n)
 {
     if (n && y != x) memcpy(y, x, n * sizeof(float));
 }
-
 /* matrix: add sixteen lanes */
 /* Adds the last n < 16 elements to their lanes (or takes the larger), and then the lanes. */
 static void wf__fold_part_f32(float t[16], float *y, const float *x, size_t n, int kind)
@@ -4485,7 +4293,6 @@ static void wf__fold_part_f32(float t[16], float *y, const float *x, size_t n, i
         *y = WF__TREE(t);
     }
 }
-
 /* matrix: reference maps */
 WF__NEVER_INLINE static void wf__ref_map_f32(int op, void *to, const void *from, size_t n)
 {
@@ -4501,7 +4308,6 @@ WF__NEVER_INLINE static void wf__ref_zip_f32(int op, void *to, const void *a, co
     else if (op == WF__MUL) for (size_t i = 0; i < n; i++, v += step) y[i] = u[i] * *v;
     else for (size_t i = 0; i < n; i++, v += step) y[i] = (float)wf__ref_two(op, (double)u[i], (double)*v);
 }
-
 /* matrix: reference wrappers */
 #define WF__ONE_f32(name, op) static void wf__ref_f32##_##name(void *y, const void *x, size_t n) { wf__ref_map_f32(op, y, x, n); }
 #define WF__TWO_f32(name, op) static void wf__ref_f32##_##name(void *y, const void *a, const void *b, size_t n) { wf__ref_zip_f32(op, y, a, b, 1, n); }
@@ -4529,7 +4335,6 @@ static void wf__ref_fill_f32(void *to, const void *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) ((float *)to)[i] = *(const float *)s;
 }
-
 /* matrix: reference for rows and columns */
 static void wf__ref_transpose_f32(void *y, size_t ldy, const void *x, size_t ldx, size_t rows, size_t cols)
 {
@@ -4555,7 +4360,6 @@ static void wf__ref_sum_rows_f32(double *acc, const void *x, size_t rows, size_t
         acc[r] += (double)sum;
     }
 }
-
 /* matrix: reference for products */
 static void wf__ref_gemm_f32(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                               const void *bias, int act)
@@ -4572,7 +4376,6 @@ static void wf__ref_gemm_f32(void *to, size_t ldc, const void *left, ptrdiff_t a
         if (act) wf__ref_map_f32(act - 1, c, c, n);
     }
 }
-
 /* matrix: reference for Adam */
 static void wf__ref_adam_f32(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
 {
@@ -4585,7 +4388,6 @@ static void wf__ref_adam_f32(void *parameter, const void *gradient, void *mean, 
         p[i] = (float)((double)p[i] * (1.0 - c[0] * c[4]) - c[0] / c[5] * mi / (sqrt(vi / c[6]) + c[3]));
     }
 }
-
 /* matrix: the reference table */
 WF__COMPOSED(wf__of_f32)
 static const wf__kernels wf__kernels_f32 = {
@@ -4596,7 +4398,6 @@ static const wf__kernels wf__kernels_f32 = {
 WF__COMPOSED_TABLE(wf__of_f32, wf__kernels_f32)
 
 /* matrix: all reference kernels (f64) */
-/* matrix: copy with strides */
 static void wf__copy_strided_f64(void *to, const void *from, const size_t n[4], const ptrdiff_t ys[4], const ptrdiff_t xs[4])
 {
     for (size_t a = 0; a < n[0]; a++)
@@ -4608,14 +4409,10 @@ static void wf__copy_strided_f64(void *to, const void *from, const size_t n[4], 
                 else for (size_t d = 0; d < n[3]; d++, y += ys[3], x += xs[3]) *y = *x;
             }
 }
-
 static void wf__copy_f64(void *y, const void *x, size_t n)
 {
     if (n && y != x) memcpy(y, x, n * sizeof(double));
 }
-
-/* matrix: add sixteen lanes */
-/* Adds the last n < 16 elements to their lanes (or takes the larger), and then the lanes. */
 static void wf__fold_part_f64(double t[16], double *y, const double *x, size_t n, int kind)
 {
     if (kind) {
@@ -4628,14 +4425,10 @@ static void wf__fold_part_f64(double t[16], double *y, const double *x, size_t n
         *y = WF__TREE(t);
     }
 }
-
-/* matrix: reference maps */
 WF__NEVER_INLINE static void wf__ref_map_f64(int op, void *to, const void *from, size_t n)
 {
     for (size_t i = 0; i < n; i++) ((double *)to)[i] = (double)wf__ref_one(op, (double)((const double *)from)[i]);
 }
-
-/* step is 0 where b is a scalar */
 WF__NEVER_INLINE static void wf__ref_zip_f64(int op, void *to, const void *a, const void *b, size_t step, size_t n)
 {
     double *y = (double *)to;
@@ -4644,8 +4437,6 @@ WF__NEVER_INLINE static void wf__ref_zip_f64(int op, void *to, const void *a, co
     else if (op == WF__MUL) for (size_t i = 0; i < n; i++, v += step) y[i] = u[i] * *v;
     else for (size_t i = 0; i < n; i++, v += step) y[i] = (double)wf__ref_two(op, (double)u[i], (double)*v);
 }
-
-/* matrix: reference wrappers */
 #define WF__ONE_f64(name, op) static void wf__ref_f64##_##name(void *y, const void *x, size_t n) { wf__ref_map_f64(op, y, x, n); }
 #define WF__TWO_f64(name, op) static void wf__ref_f64##_##name(void *y, const void *a, const void *b, size_t n) { wf__ref_zip_f64(op, y, a, b, 1, n); }
 #define WF__RIGHT_f64(name, op) static void wf__ref_right_f64##_##name(void *y, const void *a, const void *s, size_t n) { wf__ref_zip_f64(op, y, a, s, 0, n); }
@@ -4654,32 +4445,25 @@ WF__BINARY_OPS(WF__TWO_f64)
 WF__BINARY_OPS(WF__RIGHT_f64)
 WF__RIGHT_f64(rsub, WF__RSUB)
 WF__RIGHT_f64(rdiv, WF__RDIV)
-
-/* matrix: reference for choices and copies */
 static void wf__ref_select_f64(void *to, const void *choice, const void *first, const void *second, size_t n)
 {
     const double *c = (const double *)choice, *a = (const double *)first, *b = (const double *)second;
     for (size_t i = 0; i < n; i++) ((double *)to)[i] = c[i] <= 0 && c[i] >= 0 ? b[i] : a[i];
 }
-
 static void wf__ref_fma_f64(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     const double *a = (const double *)first, *b = (const double *)second, *c = (const double *)third;
     for (size_t i = 0; i < n; i++) ((double *)to)[i] = (double)((double)a[i] * (double)b[i] + (double)c[i]);
 }
-
 static void wf__ref_fill_f64(void *to, const void *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) ((double *)to)[i] = *(const double *)s;
 }
-
-/* matrix: reference for rows and columns */
 static void wf__ref_transpose_f64(void *y, size_t ldy, const void *x, size_t ldx, size_t rows, size_t cols)
 {
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < cols; c++) ((double *)y)[c * ldy + r] = ((const double *)x)[r * ldx + c];
 }
-
 static void wf__ref_fold_f64(void *y, const void *from, size_t n, int kind)
 {
     double t[16];
@@ -4689,7 +4473,6 @@ static void wf__ref_fold_f64(void *y, const void *from, size_t n, int kind)
         for (int l = 0; l < 16; l++) t[l] = kind ? WF__MAX2(t[l], x[l]) : t[l] + x[l];
     wf__fold_part_f64(t, (double *)y, x, n, kind);
 }
-
 static void wf__ref_sum_rows_f64(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
 {
     for (size_t r = 0; r < rows; r++) {
@@ -4698,8 +4481,6 @@ static void wf__ref_sum_rows_f64(double *acc, const void *x, size_t rows, size_t
         acc[r] += (double)sum;
     }
 }
-
-/* matrix: reference for products */
 static void wf__ref_gemm_f64(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                               const void *bias, int act)
 {
@@ -4715,8 +4496,6 @@ static void wf__ref_gemm_f64(void *to, size_t ldc, const void *left, ptrdiff_t a
         if (act) wf__ref_map_f64(act - 1, c, c, n);
     }
 }
-
-/* matrix: reference for Adam */
 static void wf__ref_adam_f64(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
 {
     double *p = (double *)parameter, *m = (double *)mean, *v = (double *)square;
@@ -4728,8 +4507,6 @@ static void wf__ref_adam_f64(void *parameter, const void *gradient, void *mean, 
         p[i] = (double)((double)p[i] * (1.0 - c[0] * c[4]) - c[0] / c[5] * mi / (sqrt(vi / c[6]) + c[3]));
     }
 }
-
-/* matrix: the reference table */
 WF__COMPOSED(wf__of_f64)
 static const wf__kernels wf__kernels_f64 = {
     { WF__UNARY_LIST(wf__ref_f64, wf__copy_f64) }, { WF__BINARY_LIST(wf__ref_f64) }, { WF__BINARY_LIST(wf__ref_right_f64), WF__REVERSED_LIST(wf__ref_right_f64) },
@@ -4843,7 +4620,6 @@ WF__KERNEL_sse2 void wf__select_all_sse2(void *to, const void *choice, const voi
     }
 }
 
-/* matrix: multiply and add, fill */
 WF__KERNEL_sse2 void wf__fma_all_sse2(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -4859,8 +4635,7 @@ WF__KERNEL_sse2 void wf__fill_all_sse2(void *to, const void *s, size_t n)
     WF__SSE2_F x = WF__SSE2_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__SSE2_W) WF__PUT_sse2((float *)to + i, x, n - i);
 }
-
-/* matrix: transpose a tile */
+/* matrix: transpose tile by tile */
 /* y[c][r] = x[r][c] for `WF__SSE2_W` rows and four columns */
 WF__INLINE_sse2 void wf__transpose_tile_sse2(float *y, size_t ldy, const float *x, size_t ldx)
 {
@@ -4872,7 +4647,6 @@ WF__INLINE_sse2 void wf__transpose_tile_sse2(float *y, size_t ldy, const float *
     WF__SSE2_ST(y + 3 * ldy, WF__SSE2_PAIRHI(AB, CD));
 }
 
-/* matrix: transpose */
 WF__KERNEL_sse2 void wf__transpose_sse2(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -4883,7 +4657,6 @@ WF__KERNEL_sse2 void wf__transpose_sse2(void *to, size_t ldy, const void *from, 
     for (size_t r = 0; r < rows; r++)
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
-
 /* matrix: open a row of the block */
 #define WF__ROW_OPEN_sse2(i) \
     WF__SSE2_F c##i##0 = WF__SSE2_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
@@ -4931,7 +4704,6 @@ WF__INLINE_sse2 void wf__block_sse2(float *C, size_t ldc, const float *A, ptrdif
     }
     WF__ROW_CLOSE_sse2(0) WF__ROW_CLOSE_sse2(1) WF__ROW_CLOSE_sse2(2) WF__ROW_CLOSE_sse2(3) WF__ROW_CLOSE_sse2(4) WF__ROW_CLOSE_sse2(5)
 }
-
 /* matrix: multiply a strip */
 WF__NEVER_INLINE WF__KERNEL_sse2 void wf__strip_sse2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                                    const float *bias)
@@ -4960,7 +4732,6 @@ WF__NEVER_INLINE WF__KERNEL_sse2 void wf__strip_sse2(float *C, size_t ldc, const
         if (bias) bias += rows;
     }
 }
-
 /* matrix: copy a strip */
 /* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
 WF__NEVER_INLINE WF__KERNEL_sse2 void wf__strip_packed_sse2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
@@ -4974,7 +4745,6 @@ WF__NEVER_INLINE WF__KERNEL_sse2 void wf__strip_packed_sse2(float *C, size_t ldc
         wf__strip_sse2(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
-
 /* matrix: multiply */
 WF__KERNEL_sse2 void wf__gemm_sse2(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                  const void *bias, int act)
@@ -4990,7 +4760,6 @@ WF__KERNEL_sse2 void wf__gemm_sse2(void *to, size_t ldc, const void *left, ptrdi
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
-
 /* matrix: gather a row in sixteen lanes */
 WF__KERNEL_sse2 void wf__fold_sse2(void *y, const void *from, size_t n, int kind)
 {
@@ -5009,17 +4778,33 @@ WF__KERNEL_sse2 void wf__fold_sse2(void *y, const void *from, size_t n, int kind
     if (WF__SSE2_V > 2) { WF__SSE2_ST(t + 2 * WF__SSE2_W, c); WF__SSE2_ST(t + 3 * WF__SSE2_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
-
-/* matrix: sum rows */
-WF__KERNEL_sse2 void wf__sum_rows_sse2(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+/* matrix: sum rows together */
+/* acc[0 .. WF__SSE2_W-1] += the sums of as many rows */
+WF__INLINE_sse2 void wf__sum_together_sse2(double *acc, const float *x, size_t inner, size_t valid)
 {
-    for (size_t r = 0; r < rows; r++) {
+    float t[16 * WF__SSE2_W], lane[16 * WF__SSE2_W];
+    for (size_t l = 0; l < 16 * WF__SSE2_W; l += WF__SSE2_W) {
+        WF__SSE2_F a = WF__SSE2_ZERO;
+        for (size_t i = l % 16; i < valid; i += 16) a = WF__SSE2_ADD(a, WF__SSE2_LD(x + l / 16 * inner + i));
+        WF__SSE2_ST(t + l, a);
+    }
+    for (size_t c = 0; c < 16; c += 4) wf__transpose_tile_sse2(lane + c * WF__SSE2_W, WF__SSE2_W, t + c, 16);
+    for (size_t half = 8 * WF__SSE2_W; half >= WF__SSE2_W; half /= 2)
+        for (size_t i = 0; i < half; i += WF__SSE2_W) WF__SSE2_ST(lane + i, WF__SSE2_ADD(WF__SSE2_LD(lane + i), WF__SSE2_LD(lane + i + half)));
+    for (size_t r = 0; r < WF__SSE2_W; r++) acc[r] += (double)lane[r];
+}
+/* matrix: sum rows */
+WF__KERNEL_sse2 void wf__sum_rows_sse2(double *acc, const void *from, size_t rows, size_t inner, size_t valid)
+{
+    const float *x = (const float *)from;
+    size_t r = 0;
+    for (; valid % 16 == 0 && r + WF__SSE2_W <= rows; r += WF__SSE2_W) wf__sum_together_sse2(acc + r, x + r * inner, inner, valid);
+    for (; r < rows; r++) {
         float sum;
-        wf__fold_sse2(&sum, (const float *)x + r * inner, valid, 0);
+        wf__fold_sse2(&sum, x + r * inner, valid, 0);
         acc[r] += (double)sum;
     }
 }
-
 /* matrix: a step of Adam */
 WF__KERNEL_sse2 void wf__adam_sse2(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
 {
@@ -5039,7 +4824,6 @@ WF__KERNEL_sse2 void wf__adam_sse2(void *parameter, const void *gradient, void *
         WF__PUT_sse2(p + i, pi, n - i);
     }
 }
-
 /* matrix: the table of a vector set */
 WF__COMPOSED(wf__of_sse2)
 static const wf__kernels wf__kernels_sse2 = {
@@ -5052,11 +4836,8 @@ WF__COMPOSED_TABLE(wf__of_sse2, wf__kernels_sse2)
 
 /* matrix: all kernels (avx2) */
 #if defined(WF__ISA_AVX2)
-/* matrix: load and store what is left */
 #define WF__GET_avx2(p, left) ((left) >= WF__AVX2_W ? WF__AVX2_LD(p) : WF__AVX2_LDK(p, WF__AVX2_TAIL(left)))
 #define WF__PUT_avx2(p, v, left) do { if ((left) >= WF__AVX2_W) WF__AVX2_ST(p, v); else WF__AVX2_STK(p, v, WF__AVX2_TAIL(left)); } while (0)
-
-/* matrix: map one argument */
 #define WF__MAP_avx2(name, formula) \
     WF__KERNEL_avx2 void wf__map_avx2##_##name(void *to, const void *from, size_t n) \
     { \
@@ -5067,8 +4848,6 @@ WF__COMPOSED_TABLE(wf__of_sse2, wf__kernels_sse2)
             WF__PUT_avx2(y + i, formula, n - i); \
         } \
     }
-
-/* matrix: operations with one argument */
 WF__MAP_avx2(neg, WF__AVX2_NEG(x))
 WF__MAP_avx2(recip, WF__AVX2_DIV(WF__AVX2_SET1(1.0f), x))
 WF__MAP_avx2(exp, wf__exp_avx2(x))
@@ -5088,8 +4867,6 @@ WF__MAP_avx2(floor, WF__AVX2_FLOOR(x))
 WF__MAP_avx2(round, WF__AVX2_ROUND(x))
 WF__MAP_avx2(relu, WF__AVX2_MAX(WF__AVX2_ZERO, x))
 WF__MAP_avx2(square, WF__AVX2_MUL(x, x))
-
-/* matrix: map two arguments */
 #define WF__ZIP_avx2(name, formula) \
     WF__NEVER_INLINE WF__KERNEL_avx2 void wf__zip_avx2##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
     { \
@@ -5108,8 +4885,6 @@ WF__MAP_avx2(square, WF__AVX2_MUL(x, x))
         WF__AVX2_ST(t, WF__AVX2_SET1(*(const float *)s)); \
         wf__zip_avx2##_##name((float *)y, (const float *)a, WF__AVX2_W, t, 0, n); \
     }
-
-/* matrix: put the scalar first */
 #define WF__LEFT_avx2(name) \
     WF__KERNEL_avx2 void wf__left_avx2##_r##name(void *y, const void *a, const void *s, size_t n) \
     { \
@@ -5117,8 +4892,6 @@ WF__MAP_avx2(square, WF__AVX2_MUL(x, x))
         WF__AVX2_ST(t, WF__AVX2_SET1(*(const float *)s)); \
         wf__zip_avx2##_##name((float *)y, t, 0, (const float *)a, WF__AVX2_W, n); \
     }
-
-/* matrix: operations with two arguments */
 #define WF__MAXIMUM_avx2(a, b) WF__AVX2_SEL(WF__AVX2_EQ(b, b), WF__AVX2_MAX(b, a), b)
 #define WF__MINIMUM_avx2(a, b) WF__AVX2_SEL(WF__AVX2_EQ(b, b), WF__AVX2_MIN(b, a), b)
 #define WF__ONE_IF_avx2(m) WF__AVX2_SEL(m, WF__AVX2_SET1(1.0f), WF__AVX2_ZERO)
@@ -5136,8 +4909,6 @@ WF__ZIP_avx2(dtanh, WF__AVX2_MUL(a, WF__AVX2_FNMA(b, b, WF__AVX2_SET1(1.0f))))
 WF__ZIP_avx2(dsigmoid, WF__AVX2_MUL(a, WF__AVX2_MUL(b, WF__AVX2_SUB(WF__AVX2_SET1(1.0f), b))))
 WF__LEFT_avx2(sub)
 WF__LEFT_avx2(div)
-
-/* matrix: choose, multiply and add, fill */
 WF__KERNEL_avx2 void wf__select_all_avx2(void *to, const void *choice, const void *first, const void *second, size_t n)
 {
     float *y = (float *)to;
@@ -5147,8 +4918,6 @@ WF__KERNEL_avx2 void wf__select_all_avx2(void *to, const void *choice, const voi
         WF__PUT_avx2(y + i, WF__AVX2_SEL(WF__AVX2_EQ(s, WF__AVX2_ZERO), v, u), n - i);
     }
 }
-
-/* matrix: multiply and add, fill */
 WF__KERNEL_avx2 void wf__fma_all_avx2(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -5158,15 +4927,11 @@ WF__KERNEL_avx2 void wf__fma_all_avx2(void *to, const void *first, const void *s
         WF__PUT_avx2(y + i, WF__AVX2_FMA(u, v, w), n - i);
     }
 }
-
 WF__KERNEL_avx2 void wf__fill_all_avx2(void *to, const void *s, size_t n)
 {
     WF__AVX2_F x = WF__AVX2_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__AVX2_W) WF__PUT_avx2((float *)to + i, x, n - i);
 }
-
-/* matrix: transpose a tile */
-/* y[c][r] = x[r][c] for `WF__AVX2_W` rows and four columns */
 WF__INLINE_avx2 void wf__transpose_tile_avx2(float *y, size_t ldy, const float *x, size_t ldx)
 {
     WF__AVX2_F a = WF__AVX2_LD4(x, ldx), b = WF__AVX2_LD4(x + ldx, ldx), c = WF__AVX2_LD4(x + 2 * ldx, ldx), d = WF__AVX2_LD4(x + 3 * ldx, ldx);
@@ -5176,8 +4941,6 @@ WF__INLINE_avx2 void wf__transpose_tile_avx2(float *y, size_t ldy, const float *
     WF__AVX2_ST(y + 2 * ldy, WF__AVX2_PAIRLO(AB, CD));
     WF__AVX2_ST(y + 3 * ldy, WF__AVX2_PAIRHI(AB, CD));
 }
-
-/* matrix: transpose */
 WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -5188,8 +4951,6 @@ WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, 
     for (size_t r = 0; r < rows; r++)
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
-
-/* matrix: open a row of the block */
 #define WF__ROW_OPEN_avx2(i) \
     WF__AVX2_F c##i##0 = WF__AVX2_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
     if (rows > i && (flags & 1)) { \
@@ -5198,8 +4959,6 @@ WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__AVX2_LD(c + WF__AVX2_W); \
         if (vecs > 2) { c##i##2 = WF__AVX2_LD(c + 2 * WF__AVX2_W); c##i##3 = WF__AVX2_LD(c + 3 * WF__AVX2_W); } \
     } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__AVX2_SET1(bias[i]);
-
-/* matrix: step a row of the block */
 #define WF__ROW_STEP_avx2(i, p) \
     if (rows > i) { \
         WF__AVX2_F a = WF__AVX2_SET1(p); \
@@ -5207,8 +4966,6 @@ WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__AVX2_FMA(a, b1, c##i##1); \
         if (vecs > 2) { c##i##2 = WF__AVX2_FMA(a, b2, c##i##2); c##i##3 = WF__AVX2_FMA(a, b3, c##i##3); } \
     }
-
-/* matrix: close a row of the block */
 #define WF__ROW_CLOSE_avx2(i) \
     if (rows > i) { \
         float *c = C + i * ldc; \
@@ -5217,8 +4974,6 @@ WF__KERNEL_avx2 void wf__transpose_avx2(void *to, size_t ldy, const void *from, 
         if (vecs > 1) WF__AVX2_ST(c + WF__AVX2_W, c##i##1); \
         if (vecs > 2) { WF__AVX2_ST(c + 2 * WF__AVX2_W, c##i##2); WF__AVX2_ST(c + 3 * WF__AVX2_W, c##i##3); } \
     }
-
-/* matrix: multiply one block */
 WF__INLINE_avx2 void wf__block_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t k, int flags, const float *bias,
                                   const int rows, const int vecs, const int part, WF__AVX2_K tail)
 {
@@ -5236,8 +4991,6 @@ WF__INLINE_avx2 void wf__block_avx2(float *C, size_t ldc, const float *A, ptrdif
     }
     WF__ROW_CLOSE_avx2(0) WF__ROW_CLOSE_avx2(1) WF__ROW_CLOSE_avx2(2) WF__ROW_CLOSE_avx2(3) WF__ROW_CLOSE_avx2(4) WF__ROW_CLOSE_avx2(5)
 }
-
-/* matrix: multiply a strip */
 WF__NEVER_INLINE WF__KERNEL_avx2 void wf__strip_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                                    const float *bias)
 {
@@ -5247,7 +5000,6 @@ WF__NEVER_INLINE WF__KERNEL_avx2 void wf__strip_avx2(float *C, size_t ldc, const
         for (size_t j = 0; j < n; j += vecs * WF__AVX2_W) {
             WF__AVX2_K tail = WF__AVX2_TAIL(n - j < WF__AVX2_W ? n - j : WF__AVX2_W);
             vecs = n - j >= wide * WF__AVX2_W ? wide : 1;
-            /* matrix: choose a block */
             #define WF__BLOCK_avx2(r, v, p) case 8 * r + v: wf__block_avx2(C + j, ldc, A, ar, ac, B + j, ldb, k, flags, bias, r, v, p, tail); break;
             switch (8 * rows + vecs) {
             WF__BLOCK_avx2(6, WF__AVX2_NV, 0)
@@ -5265,9 +5017,6 @@ WF__NEVER_INLINE WF__KERNEL_avx2 void wf__strip_avx2(float *C, size_t ldc, const
         if (bias) bias += rows;
     }
 }
-
-/* matrix: copy a strip */
-/* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
 WF__NEVER_INLINE WF__KERNEL_avx2 void wf__strip_packed_avx2(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
                                                           int flags, const float *bias)
 {
@@ -5279,8 +5028,6 @@ WF__NEVER_INLINE WF__KERNEL_avx2 void wf__strip_packed_avx2(float *C, size_t ldc
         wf__strip_avx2(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
-
-/* matrix: multiply */
 WF__KERNEL_avx2 void wf__gemm_avx2(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                  const void *bias, int act)
 {
@@ -5295,8 +5042,6 @@ WF__KERNEL_avx2 void wf__gemm_avx2(void *to, size_t ldc, const void *left, ptrdi
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
-
-/* matrix: gather a row in sixteen lanes */
 WF__KERNEL_avx2 void wf__fold_avx2(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
@@ -5314,18 +5059,30 @@ WF__KERNEL_avx2 void wf__fold_avx2(void *y, const void *from, size_t n, int kind
     if (WF__AVX2_V > 2) { WF__AVX2_ST(t + 2 * WF__AVX2_W, c); WF__AVX2_ST(t + 3 * WF__AVX2_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
-
-/* matrix: sum rows */
-WF__KERNEL_avx2 void wf__sum_rows_avx2(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+WF__INLINE_avx2 void wf__sum_together_avx2(double *acc, const float *x, size_t inner, size_t valid)
 {
-    for (size_t r = 0; r < rows; r++) {
+    float t[16 * WF__AVX2_W], lane[16 * WF__AVX2_W];
+    for (size_t l = 0; l < 16 * WF__AVX2_W; l += WF__AVX2_W) {
+        WF__AVX2_F a = WF__AVX2_ZERO;
+        for (size_t i = l % 16; i < valid; i += 16) a = WF__AVX2_ADD(a, WF__AVX2_LD(x + l / 16 * inner + i));
+        WF__AVX2_ST(t + l, a);
+    }
+    for (size_t c = 0; c < 16; c += 4) wf__transpose_tile_avx2(lane + c * WF__AVX2_W, WF__AVX2_W, t + c, 16);
+    for (size_t half = 8 * WF__AVX2_W; half >= WF__AVX2_W; half /= 2)
+        for (size_t i = 0; i < half; i += WF__AVX2_W) WF__AVX2_ST(lane + i, WF__AVX2_ADD(WF__AVX2_LD(lane + i), WF__AVX2_LD(lane + i + half)));
+    for (size_t r = 0; r < WF__AVX2_W; r++) acc[r] += (double)lane[r];
+}
+WF__KERNEL_avx2 void wf__sum_rows_avx2(double *acc, const void *from, size_t rows, size_t inner, size_t valid)
+{
+    const float *x = (const float *)from;
+    size_t r = 0;
+    for (; valid % 16 == 0 && r + WF__AVX2_W <= rows; r += WF__AVX2_W) wf__sum_together_avx2(acc + r, x + r * inner, inner, valid);
+    for (; r < rows; r++) {
         float sum;
-        wf__fold_avx2(&sum, (const float *)x + r * inner, valid, 0);
+        wf__fold_avx2(&sum, x + r * inner, valid, 0);
         acc[r] += (double)sum;
     }
 }
-
-/* matrix: a step of Adam */
 WF__KERNEL_avx2 void wf__adam_avx2(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
 {
     float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
@@ -5344,8 +5101,6 @@ WF__KERNEL_avx2 void wf__adam_avx2(void *parameter, const void *gradient, void *
         WF__PUT_avx2(p + i, pi, n - i);
     }
 }
-
-/* matrix: the table of a vector set */
 WF__COMPOSED(wf__of_avx2)
 static const wf__kernels wf__kernels_avx2 = {
     { WF__UNARY_LIST(wf__map_avx2, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_avx2) }, { WF__BINARY_LIST(wf__right_avx2), WF__REVERSED_LIST(wf__left_avx2) },
@@ -5357,11 +5112,8 @@ WF__COMPOSED_TABLE(wf__of_avx2, wf__kernels_avx2)
 
 /* matrix: all kernels (avx512) */
 #if defined(WF__ISA_AVX512)
-/* matrix: load and store what is left */
 #define WF__GET_avx512(p, left) ((left) >= WF__AVX512_W ? WF__AVX512_LD(p) : WF__AVX512_LDK(p, WF__AVX512_TAIL(left)))
 #define WF__PUT_avx512(p, v, left) do { if ((left) >= WF__AVX512_W) WF__AVX512_ST(p, v); else WF__AVX512_STK(p, v, WF__AVX512_TAIL(left)); } while (0)
-
-/* matrix: map one argument */
 #define WF__MAP_avx512(name, formula) \
     WF__KERNEL_avx512 void wf__map_avx512##_##name(void *to, const void *from, size_t n) \
     { \
@@ -5372,8 +5124,6 @@ WF__COMPOSED_TABLE(wf__of_avx2, wf__kernels_avx2)
             WF__PUT_avx512(y + i, formula, n - i); \
         } \
     }
-
-/* matrix: operations with one argument */
 WF__MAP_avx512(neg, WF__AVX512_NEG(x))
 WF__MAP_avx512(recip, WF__AVX512_DIV(WF__AVX512_SET1(1.0f), x))
 WF__MAP_avx512(exp, wf__exp_avx512(x))
@@ -5393,8 +5143,6 @@ WF__MAP_avx512(floor, WF__AVX512_FLOOR(x))
 WF__MAP_avx512(round, WF__AVX512_ROUND(x))
 WF__MAP_avx512(relu, WF__AVX512_MAX(WF__AVX512_ZERO, x))
 WF__MAP_avx512(square, WF__AVX512_MUL(x, x))
-
-/* matrix: map two arguments */
 #define WF__ZIP_avx512(name, formula) \
     WF__NEVER_INLINE WF__KERNEL_avx512 void wf__zip_avx512##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
     { \
@@ -5413,8 +5161,6 @@ WF__MAP_avx512(square, WF__AVX512_MUL(x, x))
         WF__AVX512_ST(t, WF__AVX512_SET1(*(const float *)s)); \
         wf__zip_avx512##_##name((float *)y, (const float *)a, WF__AVX512_W, t, 0, n); \
     }
-
-/* matrix: put the scalar first */
 #define WF__LEFT_avx512(name) \
     WF__KERNEL_avx512 void wf__left_avx512##_r##name(void *y, const void *a, const void *s, size_t n) \
     { \
@@ -5422,8 +5168,6 @@ WF__MAP_avx512(square, WF__AVX512_MUL(x, x))
         WF__AVX512_ST(t, WF__AVX512_SET1(*(const float *)s)); \
         wf__zip_avx512##_##name((float *)y, t, 0, (const float *)a, WF__AVX512_W, n); \
     }
-
-/* matrix: operations with two arguments */
 #define WF__MAXIMUM_avx512(a, b) WF__AVX512_SEL(WF__AVX512_EQ(b, b), WF__AVX512_MAX(b, a), b)
 #define WF__MINIMUM_avx512(a, b) WF__AVX512_SEL(WF__AVX512_EQ(b, b), WF__AVX512_MIN(b, a), b)
 #define WF__ONE_IF_avx512(m) WF__AVX512_SEL(m, WF__AVX512_SET1(1.0f), WF__AVX512_ZERO)
@@ -5441,8 +5185,6 @@ WF__ZIP_avx512(dtanh, WF__AVX512_MUL(a, WF__AVX512_FNMA(b, b, WF__AVX512_SET1(1.
 WF__ZIP_avx512(dsigmoid, WF__AVX512_MUL(a, WF__AVX512_MUL(b, WF__AVX512_SUB(WF__AVX512_SET1(1.0f), b))))
 WF__LEFT_avx512(sub)
 WF__LEFT_avx512(div)
-
-/* matrix: choose, multiply and add, fill */
 WF__KERNEL_avx512 void wf__select_all_avx512(void *to, const void *choice, const void *first, const void *second, size_t n)
 {
     float *y = (float *)to;
@@ -5452,8 +5194,6 @@ WF__KERNEL_avx512 void wf__select_all_avx512(void *to, const void *choice, const
         WF__PUT_avx512(y + i, WF__AVX512_SEL(WF__AVX512_EQ(s, WF__AVX512_ZERO), v, u), n - i);
     }
 }
-
-/* matrix: multiply and add, fill */
 WF__KERNEL_avx512 void wf__fma_all_avx512(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -5463,15 +5203,11 @@ WF__KERNEL_avx512 void wf__fma_all_avx512(void *to, const void *first, const voi
         WF__PUT_avx512(y + i, WF__AVX512_FMA(u, v, w), n - i);
     }
 }
-
 WF__KERNEL_avx512 void wf__fill_all_avx512(void *to, const void *s, size_t n)
 {
     WF__AVX512_F x = WF__AVX512_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__AVX512_W) WF__PUT_avx512((float *)to + i, x, n - i);
 }
-
-/* matrix: transpose a tile */
-/* y[c][r] = x[r][c] for `WF__AVX512_W` rows and four columns */
 WF__INLINE_avx512 void wf__transpose_tile_avx512(float *y, size_t ldy, const float *x, size_t ldx)
 {
     WF__AVX512_F a = WF__AVX512_LD4(x, ldx), b = WF__AVX512_LD4(x + ldx, ldx), c = WF__AVX512_LD4(x + 2 * ldx, ldx), d = WF__AVX512_LD4(x + 3 * ldx, ldx);
@@ -5481,8 +5217,6 @@ WF__INLINE_avx512 void wf__transpose_tile_avx512(float *y, size_t ldy, const flo
     WF__AVX512_ST(y + 2 * ldy, WF__AVX512_PAIRLO(AB, CD));
     WF__AVX512_ST(y + 3 * ldy, WF__AVX512_PAIRHI(AB, CD));
 }
-
-/* matrix: transpose */
 WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -5493,8 +5227,6 @@ WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *fr
     for (size_t r = 0; r < rows; r++)
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
-
-/* matrix: open a row of the block */
 #define WF__ROW_OPEN_avx512(i) \
     WF__AVX512_F c##i##0 = WF__AVX512_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
     if (rows > i && (flags & 1)) { \
@@ -5503,8 +5235,6 @@ WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *fr
         if (vecs > 1) c##i##1 = WF__AVX512_LD(c + WF__AVX512_W); \
         if (vecs > 2) { c##i##2 = WF__AVX512_LD(c + 2 * WF__AVX512_W); c##i##3 = WF__AVX512_LD(c + 3 * WF__AVX512_W); } \
     } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__AVX512_SET1(bias[i]);
-
-/* matrix: step a row of the block */
 #define WF__ROW_STEP_avx512(i, p) \
     if (rows > i) { \
         WF__AVX512_F a = WF__AVX512_SET1(p); \
@@ -5512,8 +5242,6 @@ WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *fr
         if (vecs > 1) c##i##1 = WF__AVX512_FMA(a, b1, c##i##1); \
         if (vecs > 2) { c##i##2 = WF__AVX512_FMA(a, b2, c##i##2); c##i##3 = WF__AVX512_FMA(a, b3, c##i##3); } \
     }
-
-/* matrix: close a row of the block */
 #define WF__ROW_CLOSE_avx512(i) \
     if (rows > i) { \
         float *c = C + i * ldc; \
@@ -5522,8 +5250,6 @@ WF__KERNEL_avx512 void wf__transpose_avx512(void *to, size_t ldy, const void *fr
         if (vecs > 1) WF__AVX512_ST(c + WF__AVX512_W, c##i##1); \
         if (vecs > 2) { WF__AVX512_ST(c + 2 * WF__AVX512_W, c##i##2); WF__AVX512_ST(c + 3 * WF__AVX512_W, c##i##3); } \
     }
-
-/* matrix: multiply one block */
 WF__INLINE_avx512 void wf__block_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t k, int flags, const float *bias,
                                   const int rows, const int vecs, const int part, WF__AVX512_K tail)
 {
@@ -5541,8 +5267,6 @@ WF__INLINE_avx512 void wf__block_avx512(float *C, size_t ldc, const float *A, pt
     }
     WF__ROW_CLOSE_avx512(0) WF__ROW_CLOSE_avx512(1) WF__ROW_CLOSE_avx512(2) WF__ROW_CLOSE_avx512(3) WF__ROW_CLOSE_avx512(4) WF__ROW_CLOSE_avx512(5)
 }
-
-/* matrix: multiply a strip */
 WF__NEVER_INLINE WF__KERNEL_avx512 void wf__strip_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                                    const float *bias)
 {
@@ -5552,7 +5276,6 @@ WF__NEVER_INLINE WF__KERNEL_avx512 void wf__strip_avx512(float *C, size_t ldc, c
         for (size_t j = 0; j < n; j += vecs * WF__AVX512_W) {
             WF__AVX512_K tail = WF__AVX512_TAIL(n - j < WF__AVX512_W ? n - j : WF__AVX512_W);
             vecs = n - j >= wide * WF__AVX512_W ? wide : 1;
-            /* matrix: choose a block */
             #define WF__BLOCK_avx512(r, v, p) case 8 * r + v: wf__block_avx512(C + j, ldc, A, ar, ac, B + j, ldb, k, flags, bias, r, v, p, tail); break;
             switch (8 * rows + vecs) {
             WF__BLOCK_avx512(6, WF__AVX512_NV, 0)
@@ -5570,9 +5293,6 @@ WF__NEVER_INLINE WF__KERNEL_avx512 void wf__strip_avx512(float *C, size_t ldc, c
         if (bias) bias += rows;
     }
 }
-
-/* matrix: copy a strip */
-/* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
 WF__NEVER_INLINE WF__KERNEL_avx512 void wf__strip_packed_avx512(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
                                                           int flags, const float *bias)
 {
@@ -5584,8 +5304,6 @@ WF__NEVER_INLINE WF__KERNEL_avx512 void wf__strip_packed_avx512(float *C, size_t
         wf__strip_avx512(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
-
-/* matrix: multiply */
 WF__KERNEL_avx512 void wf__gemm_avx512(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                  const void *bias, int act)
 {
@@ -5600,8 +5318,6 @@ WF__KERNEL_avx512 void wf__gemm_avx512(void *to, size_t ldc, const void *left, p
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
-
-/* matrix: gather a row in sixteen lanes */
 WF__KERNEL_avx512 void wf__fold_avx512(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
@@ -5619,18 +5335,30 @@ WF__KERNEL_avx512 void wf__fold_avx512(void *y, const void *from, size_t n, int 
     if (WF__AVX512_V > 2) { WF__AVX512_ST(t + 2 * WF__AVX512_W, c); WF__AVX512_ST(t + 3 * WF__AVX512_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
-
-/* matrix: sum rows */
-WF__KERNEL_avx512 void wf__sum_rows_avx512(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+WF__INLINE_avx512 void wf__sum_together_avx512(double *acc, const float *x, size_t inner, size_t valid)
 {
-    for (size_t r = 0; r < rows; r++) {
+    float t[16 * WF__AVX512_W], lane[16 * WF__AVX512_W];
+    for (size_t l = 0; l < 16 * WF__AVX512_W; l += WF__AVX512_W) {
+        WF__AVX512_F a = WF__AVX512_ZERO;
+        for (size_t i = l % 16; i < valid; i += 16) a = WF__AVX512_ADD(a, WF__AVX512_LD(x + l / 16 * inner + i));
+        WF__AVX512_ST(t + l, a);
+    }
+    for (size_t c = 0; c < 16; c += 4) wf__transpose_tile_avx512(lane + c * WF__AVX512_W, WF__AVX512_W, t + c, 16);
+    for (size_t half = 8 * WF__AVX512_W; half >= WF__AVX512_W; half /= 2)
+        for (size_t i = 0; i < half; i += WF__AVX512_W) WF__AVX512_ST(lane + i, WF__AVX512_ADD(WF__AVX512_LD(lane + i), WF__AVX512_LD(lane + i + half)));
+    for (size_t r = 0; r < WF__AVX512_W; r++) acc[r] += (double)lane[r];
+}
+WF__KERNEL_avx512 void wf__sum_rows_avx512(double *acc, const void *from, size_t rows, size_t inner, size_t valid)
+{
+    const float *x = (const float *)from;
+    size_t r = 0;
+    for (; valid % 16 == 0 && r + WF__AVX512_W <= rows; r += WF__AVX512_W) wf__sum_together_avx512(acc + r, x + r * inner, inner, valid);
+    for (; r < rows; r++) {
         float sum;
-        wf__fold_avx512(&sum, (const float *)x + r * inner, valid, 0);
+        wf__fold_avx512(&sum, x + r * inner, valid, 0);
         acc[r] += (double)sum;
     }
 }
-
-/* matrix: a step of Adam */
 WF__KERNEL_avx512 void wf__adam_avx512(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
 {
     float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
@@ -5649,8 +5377,6 @@ WF__KERNEL_avx512 void wf__adam_avx512(void *parameter, const void *gradient, vo
         WF__PUT_avx512(p + i, pi, n - i);
     }
 }
-
-/* matrix: the table of a vector set */
 WF__COMPOSED(wf__of_avx512)
 static const wf__kernels wf__kernels_avx512 = {
     { WF__UNARY_LIST(wf__map_avx512, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_avx512) }, { WF__BINARY_LIST(wf__right_avx512), WF__REVERSED_LIST(wf__left_avx512) },
@@ -5662,11 +5388,8 @@ WF__COMPOSED_TABLE(wf__of_avx512, wf__kernels_avx512)
 
 /* matrix: all kernels (neon) */
 #if defined(WF__ISA_NEON)
-/* matrix: load and store what is left */
 #define WF__GET_neon(p, left) ((left) >= WF__NEON_W ? WF__NEON_LD(p) : WF__NEON_LDK(p, WF__NEON_TAIL(left)))
 #define WF__PUT_neon(p, v, left) do { if ((left) >= WF__NEON_W) WF__NEON_ST(p, v); else WF__NEON_STK(p, v, WF__NEON_TAIL(left)); } while (0)
-
-/* matrix: map one argument */
 #define WF__MAP_neon(name, formula) \
     WF__KERNEL_neon void wf__map_neon##_##name(void *to, const void *from, size_t n) \
     { \
@@ -5677,8 +5400,6 @@ WF__COMPOSED_TABLE(wf__of_avx512, wf__kernels_avx512)
             WF__PUT_neon(y + i, formula, n - i); \
         } \
     }
-
-/* matrix: operations with one argument */
 WF__MAP_neon(neg, WF__NEON_NEG(x))
 WF__MAP_neon(recip, WF__NEON_DIV(WF__NEON_SET1(1.0f), x))
 WF__MAP_neon(exp, wf__exp_neon(x))
@@ -5698,8 +5419,6 @@ WF__MAP_neon(floor, WF__NEON_FLOOR(x))
 WF__MAP_neon(round, WF__NEON_ROUND(x))
 WF__MAP_neon(relu, WF__NEON_MAX(WF__NEON_ZERO, x))
 WF__MAP_neon(square, WF__NEON_MUL(x, x))
-
-/* matrix: map two arguments */
 #define WF__ZIP_neon(name, formula) \
     WF__NEVER_INLINE WF__KERNEL_neon void wf__zip_neon##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
     { \
@@ -5718,8 +5437,6 @@ WF__MAP_neon(square, WF__NEON_MUL(x, x))
         WF__NEON_ST(t, WF__NEON_SET1(*(const float *)s)); \
         wf__zip_neon##_##name((float *)y, (const float *)a, WF__NEON_W, t, 0, n); \
     }
-
-/* matrix: put the scalar first */
 #define WF__LEFT_neon(name) \
     WF__KERNEL_neon void wf__left_neon##_r##name(void *y, const void *a, const void *s, size_t n) \
     { \
@@ -5727,8 +5444,6 @@ WF__MAP_neon(square, WF__NEON_MUL(x, x))
         WF__NEON_ST(t, WF__NEON_SET1(*(const float *)s)); \
         wf__zip_neon##_##name((float *)y, t, 0, (const float *)a, WF__NEON_W, n); \
     }
-
-/* matrix: operations with two arguments */
 #define WF__MAXIMUM_neon(a, b) WF__NEON_SEL(WF__NEON_EQ(b, b), WF__NEON_MAX(b, a), b)
 #define WF__MINIMUM_neon(a, b) WF__NEON_SEL(WF__NEON_EQ(b, b), WF__NEON_MIN(b, a), b)
 #define WF__ONE_IF_neon(m) WF__NEON_SEL(m, WF__NEON_SET1(1.0f), WF__NEON_ZERO)
@@ -5746,8 +5461,6 @@ WF__ZIP_neon(dtanh, WF__NEON_MUL(a, WF__NEON_FNMA(b, b, WF__NEON_SET1(1.0f))))
 WF__ZIP_neon(dsigmoid, WF__NEON_MUL(a, WF__NEON_MUL(b, WF__NEON_SUB(WF__NEON_SET1(1.0f), b))))
 WF__LEFT_neon(sub)
 WF__LEFT_neon(div)
-
-/* matrix: choose, multiply and add, fill */
 WF__KERNEL_neon void wf__select_all_neon(void *to, const void *choice, const void *first, const void *second, size_t n)
 {
     float *y = (float *)to;
@@ -5757,8 +5470,6 @@ WF__KERNEL_neon void wf__select_all_neon(void *to, const void *choice, const voi
         WF__PUT_neon(y + i, WF__NEON_SEL(WF__NEON_EQ(s, WF__NEON_ZERO), v, u), n - i);
     }
 }
-
-/* matrix: multiply and add, fill */
 WF__KERNEL_neon void wf__fma_all_neon(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -5768,15 +5479,11 @@ WF__KERNEL_neon void wf__fma_all_neon(void *to, const void *first, const void *s
         WF__PUT_neon(y + i, WF__NEON_FMA(u, v, w), n - i);
     }
 }
-
 WF__KERNEL_neon void wf__fill_all_neon(void *to, const void *s, size_t n)
 {
     WF__NEON_F x = WF__NEON_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__NEON_W) WF__PUT_neon((float *)to + i, x, n - i);
 }
-
-/* matrix: transpose a tile */
-/* y[c][r] = x[r][c] for `WF__NEON_W` rows and four columns */
 WF__INLINE_neon void wf__transpose_tile_neon(float *y, size_t ldy, const float *x, size_t ldx)
 {
     WF__NEON_F a = WF__NEON_LD4(x, ldx), b = WF__NEON_LD4(x + ldx, ldx), c = WF__NEON_LD4(x + 2 * ldx, ldx), d = WF__NEON_LD4(x + 3 * ldx, ldx);
@@ -5786,8 +5493,6 @@ WF__INLINE_neon void wf__transpose_tile_neon(float *y, size_t ldy, const float *
     WF__NEON_ST(y + 2 * ldy, WF__NEON_PAIRLO(AB, CD));
     WF__NEON_ST(y + 3 * ldy, WF__NEON_PAIRHI(AB, CD));
 }
-
-/* matrix: transpose */
 WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -5798,8 +5503,6 @@ WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, 
     for (size_t r = 0; r < rows; r++)
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
-
-/* matrix: open a row of the block */
 #define WF__ROW_OPEN_neon(i) \
     WF__NEON_F c##i##0 = WF__NEON_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
     if (rows > i && (flags & 1)) { \
@@ -5808,8 +5511,6 @@ WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__NEON_LD(c + WF__NEON_W); \
         if (vecs > 2) { c##i##2 = WF__NEON_LD(c + 2 * WF__NEON_W); c##i##3 = WF__NEON_LD(c + 3 * WF__NEON_W); } \
     } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__NEON_SET1(bias[i]);
-
-/* matrix: step a row of the block */
 #define WF__ROW_STEP_neon(i, p) \
     if (rows > i) { \
         WF__NEON_F a = WF__NEON_SET1(p); \
@@ -5817,8 +5518,6 @@ WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__NEON_FMA(a, b1, c##i##1); \
         if (vecs > 2) { c##i##2 = WF__NEON_FMA(a, b2, c##i##2); c##i##3 = WF__NEON_FMA(a, b3, c##i##3); } \
     }
-
-/* matrix: close a row of the block */
 #define WF__ROW_CLOSE_neon(i) \
     if (rows > i) { \
         float *c = C + i * ldc; \
@@ -5827,8 +5526,6 @@ WF__KERNEL_neon void wf__transpose_neon(void *to, size_t ldy, const void *from, 
         if (vecs > 1) WF__NEON_ST(c + WF__NEON_W, c##i##1); \
         if (vecs > 2) { WF__NEON_ST(c + 2 * WF__NEON_W, c##i##2); WF__NEON_ST(c + 3 * WF__NEON_W, c##i##3); } \
     }
-
-/* matrix: multiply one block */
 WF__INLINE_neon void wf__block_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t k, int flags, const float *bias,
                                   const int rows, const int vecs, const int part, WF__NEON_K tail)
 {
@@ -5846,8 +5543,6 @@ WF__INLINE_neon void wf__block_neon(float *C, size_t ldc, const float *A, ptrdif
     }
     WF__ROW_CLOSE_neon(0) WF__ROW_CLOSE_neon(1) WF__ROW_CLOSE_neon(2) WF__ROW_CLOSE_neon(3) WF__ROW_CLOSE_neon(4) WF__ROW_CLOSE_neon(5)
 }
-
-/* matrix: multiply a strip */
 WF__NEVER_INLINE WF__KERNEL_neon void wf__strip_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                                    const float *bias)
 {
@@ -5857,7 +5552,6 @@ WF__NEVER_INLINE WF__KERNEL_neon void wf__strip_neon(float *C, size_t ldc, const
         for (size_t j = 0; j < n; j += vecs * WF__NEON_W) {
             WF__NEON_K tail = WF__NEON_TAIL(n - j < WF__NEON_W ? n - j : WF__NEON_W);
             vecs = n - j >= wide * WF__NEON_W ? wide : 1;
-            /* matrix: choose a block */
             #define WF__BLOCK_neon(r, v, p) case 8 * r + v: wf__block_neon(C + j, ldc, A, ar, ac, B + j, ldb, k, flags, bias, r, v, p, tail); break;
             switch (8 * rows + vecs) {
             WF__BLOCK_neon(6, WF__NEON_NV, 0)
@@ -5875,9 +5569,6 @@ WF__NEVER_INLINE WF__KERNEL_neon void wf__strip_neon(float *C, size_t ldc, const
         if (bias) bias += rows;
     }
 }
-
-/* matrix: copy a strip */
-/* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
 WF__NEVER_INLINE WF__KERNEL_neon void wf__strip_packed_neon(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
                                                           int flags, const float *bias)
 {
@@ -5889,8 +5580,6 @@ WF__NEVER_INLINE WF__KERNEL_neon void wf__strip_packed_neon(float *C, size_t ldc
         wf__strip_neon(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
-
-/* matrix: multiply */
 WF__KERNEL_neon void wf__gemm_neon(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                  const void *bias, int act)
 {
@@ -5905,8 +5594,6 @@ WF__KERNEL_neon void wf__gemm_neon(void *to, size_t ldc, const void *left, ptrdi
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
-
-/* matrix: gather a row in sixteen lanes */
 WF__KERNEL_neon void wf__fold_neon(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
@@ -5924,18 +5611,30 @@ WF__KERNEL_neon void wf__fold_neon(void *y, const void *from, size_t n, int kind
     if (WF__NEON_V > 2) { WF__NEON_ST(t + 2 * WF__NEON_W, c); WF__NEON_ST(t + 3 * WF__NEON_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
-
-/* matrix: sum rows */
-WF__KERNEL_neon void wf__sum_rows_neon(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+WF__INLINE_neon void wf__sum_together_neon(double *acc, const float *x, size_t inner, size_t valid)
 {
-    for (size_t r = 0; r < rows; r++) {
+    float t[16 * WF__NEON_W], lane[16 * WF__NEON_W];
+    for (size_t l = 0; l < 16 * WF__NEON_W; l += WF__NEON_W) {
+        WF__NEON_F a = WF__NEON_ZERO;
+        for (size_t i = l % 16; i < valid; i += 16) a = WF__NEON_ADD(a, WF__NEON_LD(x + l / 16 * inner + i));
+        WF__NEON_ST(t + l, a);
+    }
+    for (size_t c = 0; c < 16; c += 4) wf__transpose_tile_neon(lane + c * WF__NEON_W, WF__NEON_W, t + c, 16);
+    for (size_t half = 8 * WF__NEON_W; half >= WF__NEON_W; half /= 2)
+        for (size_t i = 0; i < half; i += WF__NEON_W) WF__NEON_ST(lane + i, WF__NEON_ADD(WF__NEON_LD(lane + i), WF__NEON_LD(lane + i + half)));
+    for (size_t r = 0; r < WF__NEON_W; r++) acc[r] += (double)lane[r];
+}
+WF__KERNEL_neon void wf__sum_rows_neon(double *acc, const void *from, size_t rows, size_t inner, size_t valid)
+{
+    const float *x = (const float *)from;
+    size_t r = 0;
+    for (; valid % 16 == 0 && r + WF__NEON_W <= rows; r += WF__NEON_W) wf__sum_together_neon(acc + r, x + r * inner, inner, valid);
+    for (; r < rows; r++) {
         float sum;
-        wf__fold_neon(&sum, (const float *)x + r * inner, valid, 0);
+        wf__fold_neon(&sum, x + r * inner, valid, 0);
         acc[r] += (double)sum;
     }
 }
-
-/* matrix: a step of Adam */
 WF__KERNEL_neon void wf__adam_neon(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
 {
     float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
@@ -5954,8 +5653,6 @@ WF__KERNEL_neon void wf__adam_neon(void *parameter, const void *gradient, void *
         WF__PUT_neon(p + i, pi, n - i);
     }
 }
-
-/* matrix: the table of a vector set */
 WF__COMPOSED(wf__of_neon)
 static const wf__kernels wf__kernels_neon = {
     { WF__UNARY_LIST(wf__map_neon, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_neon) }, { WF__BINARY_LIST(wf__right_neon), WF__REVERSED_LIST(wf__left_neon) },
@@ -5967,11 +5664,8 @@ WF__COMPOSED_TABLE(wf__of_neon, wf__kernels_neon)
 
 /* matrix: all kernels (wasm) */
 #if defined(WF__ISA_WASM)
-/* matrix: load and store what is left */
 #define WF__GET_wasm(p, left) ((left) >= WF__WASM_W ? WF__WASM_LD(p) : WF__WASM_LDK(p, WF__WASM_TAIL(left)))
 #define WF__PUT_wasm(p, v, left) do { if ((left) >= WF__WASM_W) WF__WASM_ST(p, v); else WF__WASM_STK(p, v, WF__WASM_TAIL(left)); } while (0)
-
-/* matrix: map one argument */
 #define WF__MAP_wasm(name, formula) \
     WF__KERNEL_wasm void wf__map_wasm##_##name(void *to, const void *from, size_t n) \
     { \
@@ -5982,8 +5676,6 @@ WF__COMPOSED_TABLE(wf__of_neon, wf__kernels_neon)
             WF__PUT_wasm(y + i, formula, n - i); \
         } \
     }
-
-/* matrix: operations with one argument */
 WF__MAP_wasm(neg, WF__WASM_NEG(x))
 WF__MAP_wasm(recip, WF__WASM_DIV(WF__WASM_SET1(1.0f), x))
 WF__MAP_wasm(exp, wf__exp_wasm(x))
@@ -6003,8 +5695,6 @@ WF__MAP_wasm(floor, WF__WASM_FLOOR(x))
 WF__MAP_wasm(round, WF__WASM_ROUND(x))
 WF__MAP_wasm(relu, WF__WASM_MAX(WF__WASM_ZERO, x))
 WF__MAP_wasm(square, WF__WASM_MUL(x, x))
-
-/* matrix: map two arguments */
 #define WF__ZIP_wasm(name, formula) \
     WF__NEVER_INLINE WF__KERNEL_wasm void wf__zip_wasm##_##name(float *y, const float *u, size_t us, const float *v, size_t vs, size_t n) \
     { \
@@ -6023,8 +5713,6 @@ WF__MAP_wasm(square, WF__WASM_MUL(x, x))
         WF__WASM_ST(t, WF__WASM_SET1(*(const float *)s)); \
         wf__zip_wasm##_##name((float *)y, (const float *)a, WF__WASM_W, t, 0, n); \
     }
-
-/* matrix: put the scalar first */
 #define WF__LEFT_wasm(name) \
     WF__KERNEL_wasm void wf__left_wasm##_r##name(void *y, const void *a, const void *s, size_t n) \
     { \
@@ -6032,8 +5720,6 @@ WF__MAP_wasm(square, WF__WASM_MUL(x, x))
         WF__WASM_ST(t, WF__WASM_SET1(*(const float *)s)); \
         wf__zip_wasm##_##name((float *)y, t, 0, (const float *)a, WF__WASM_W, n); \
     }
-
-/* matrix: operations with two arguments */
 #define WF__MAXIMUM_wasm(a, b) WF__WASM_SEL(WF__WASM_EQ(b, b), WF__WASM_MAX(b, a), b)
 #define WF__MINIMUM_wasm(a, b) WF__WASM_SEL(WF__WASM_EQ(b, b), WF__WASM_MIN(b, a), b)
 #define WF__ONE_IF_wasm(m) WF__WASM_SEL(m, WF__WASM_SET1(1.0f), WF__WASM_ZERO)
@@ -6051,8 +5737,6 @@ WF__ZIP_wasm(dtanh, WF__WASM_MUL(a, WF__WASM_FNMA(b, b, WF__WASM_SET1(1.0f))))
 WF__ZIP_wasm(dsigmoid, WF__WASM_MUL(a, WF__WASM_MUL(b, WF__WASM_SUB(WF__WASM_SET1(1.0f), b))))
 WF__LEFT_wasm(sub)
 WF__LEFT_wasm(div)
-
-/* matrix: choose, multiply and add, fill */
 WF__KERNEL_wasm void wf__select_all_wasm(void *to, const void *choice, const void *first, const void *second, size_t n)
 {
     float *y = (float *)to;
@@ -6062,8 +5746,6 @@ WF__KERNEL_wasm void wf__select_all_wasm(void *to, const void *choice, const voi
         WF__PUT_wasm(y + i, WF__WASM_SEL(WF__WASM_EQ(s, WF__WASM_ZERO), v, u), n - i);
     }
 }
-
-/* matrix: multiply and add, fill */
 WF__KERNEL_wasm void wf__fma_all_wasm(void *to, const void *first, const void *second, const void *third, size_t n)
 {
     float *y = (float *)to;
@@ -6073,15 +5755,11 @@ WF__KERNEL_wasm void wf__fma_all_wasm(void *to, const void *first, const void *s
         WF__PUT_wasm(y + i, WF__WASM_FMA(u, v, w), n - i);
     }
 }
-
 WF__KERNEL_wasm void wf__fill_all_wasm(void *to, const void *s, size_t n)
 {
     WF__WASM_F x = WF__WASM_SET1(*(const float *)s);
     for (size_t i = 0; i < n; i += WF__WASM_W) WF__PUT_wasm((float *)to + i, x, n - i);
 }
-
-/* matrix: transpose a tile */
-/* y[c][r] = x[r][c] for `WF__WASM_W` rows and four columns */
 WF__INLINE_wasm void wf__transpose_tile_wasm(float *y, size_t ldy, const float *x, size_t ldx)
 {
     WF__WASM_F a = WF__WASM_LD4(x, ldx), b = WF__WASM_LD4(x + ldx, ldx), c = WF__WASM_LD4(x + 2 * ldx, ldx), d = WF__WASM_LD4(x + 3 * ldx, ldx);
@@ -6091,8 +5769,6 @@ WF__INLINE_wasm void wf__transpose_tile_wasm(float *y, size_t ldy, const float *
     WF__WASM_ST(y + 2 * ldy, WF__WASM_PAIRLO(AB, CD));
     WF__WASM_ST(y + 3 * ldy, WF__WASM_PAIRHI(AB, CD));
 }
-
-/* matrix: transpose */
 WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, size_t ldx, size_t rows, size_t cols)
 {
     float *y = (float *)to;
@@ -6103,8 +5779,6 @@ WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, 
     for (size_t r = 0; r < rows; r++)
         for (size_t c = r < full ? fours : 0; c < cols; c++) y[c * ldy + r] = x[r * ldx + c];
 }
-
-/* matrix: open a row of the block */
 #define WF__ROW_OPEN_wasm(i) \
     WF__WASM_F c##i##0 = WF__WASM_ZERO, c##i##1 = c##i##0, c##i##2 = c##i##0, c##i##3 = c##i##0; \
     if (rows > i && (flags & 1)) { \
@@ -6113,8 +5787,6 @@ WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__WASM_LD(c + WF__WASM_W); \
         if (vecs > 2) { c##i##2 = WF__WASM_LD(c + 2 * WF__WASM_W); c##i##3 = WF__WASM_LD(c + 3 * WF__WASM_W); } \
     } else if (rows > i && bias) c##i##0 = c##i##1 = c##i##2 = c##i##3 = WF__WASM_SET1(bias[i]);
-
-/* matrix: step a row of the block */
 #define WF__ROW_STEP_wasm(i, p) \
     if (rows > i) { \
         WF__WASM_F a = WF__WASM_SET1(p); \
@@ -6122,8 +5794,6 @@ WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, 
         if (vecs > 1) c##i##1 = WF__WASM_FMA(a, b1, c##i##1); \
         if (vecs > 2) { c##i##2 = WF__WASM_FMA(a, b2, c##i##2); c##i##3 = WF__WASM_FMA(a, b3, c##i##3); } \
     }
-
-/* matrix: close a row of the block */
 #define WF__ROW_CLOSE_wasm(i) \
     if (rows > i) { \
         float *c = C + i * ldc; \
@@ -6132,8 +5802,6 @@ WF__KERNEL_wasm void wf__transpose_wasm(void *to, size_t ldy, const void *from, 
         if (vecs > 1) WF__WASM_ST(c + WF__WASM_W, c##i##1); \
         if (vecs > 2) { WF__WASM_ST(c + 2 * WF__WASM_W, c##i##2); WF__WASM_ST(c + 3 * WF__WASM_W, c##i##3); } \
     }
-
-/* matrix: multiply one block */
 WF__INLINE_wasm void wf__block_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t k, int flags, const float *bias,
                                   const int rows, const int vecs, const int part, WF__WASM_K tail)
 {
@@ -6151,8 +5819,6 @@ WF__INLINE_wasm void wf__block_wasm(float *C, size_t ldc, const float *A, ptrdif
     }
     WF__ROW_CLOSE_wasm(0) WF__ROW_CLOSE_wasm(1) WF__ROW_CLOSE_wasm(2) WF__ROW_CLOSE_wasm(3) WF__ROW_CLOSE_wasm(4) WF__ROW_CLOSE_wasm(5)
 }
-
-/* matrix: multiply a strip */
 WF__NEVER_INLINE WF__KERNEL_wasm void wf__strip_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                                    const float *bias)
 {
@@ -6162,7 +5828,6 @@ WF__NEVER_INLINE WF__KERNEL_wasm void wf__strip_wasm(float *C, size_t ldc, const
         for (size_t j = 0; j < n; j += vecs * WF__WASM_W) {
             WF__WASM_K tail = WF__WASM_TAIL(n - j < WF__WASM_W ? n - j : WF__WASM_W);
             vecs = n - j >= wide * WF__WASM_W ? wide : 1;
-            /* matrix: choose a block */
             #define WF__BLOCK_wasm(r, v, p) case 8 * r + v: wf__block_wasm(C + j, ldc, A, ar, ac, B + j, ldb, k, flags, bias, r, v, p, tail); break;
             switch (8 * rows + vecs) {
             WF__BLOCK_wasm(6, WF__WASM_NV, 0)
@@ -6180,9 +5845,6 @@ WF__NEVER_INLINE WF__KERNEL_wasm void wf__strip_wasm(float *C, size_t ldc, const
         if (bias) bias += rows;
     }
 }
-
-/* matrix: copy a strip */
-/* The same, from copies of 64 rows of B at a time. Each sum goes on where the piece before has left it. */
 WF__NEVER_INLINE WF__KERNEL_wasm void wf__strip_packed_wasm(float *C, size_t ldc, const float *A, ptrdiff_t ar, ptrdiff_t ac, const float *B, size_t ldb, size_t m, size_t n, size_t k,
                                                           int flags, const float *bias)
 {
@@ -6194,8 +5856,6 @@ WF__NEVER_INLINE WF__KERNEL_wasm void wf__strip_packed_wasm(float *C, size_t ldc
         wf__strip_wasm(C, ldc, A + (ptrdiff_t)start * ac, ar, ac, packed, WF__STRIP, m, n, piece, flags | (start > 0), bias);
     }
 }
-
-/* matrix: multiply */
 WF__KERNEL_wasm void wf__gemm_wasm(void *to, size_t ldc, const void *left, ptrdiff_t ar, ptrdiff_t ac, const void *right, size_t ldb, size_t m, size_t n, size_t k, int flags,
                                  const void *bias, int act)
 {
@@ -6210,8 +5870,6 @@ WF__KERNEL_wasm void wf__gemm_wasm(void *to, size_t ldc, const void *left, ptrdi
     if (act && ldc == n) unary[act - 1](C, C, m * n);
     else if (act) for (size_t i = 0; i < m; i++) unary[act - 1](C + i * ldc, C + i * ldc, n);
 }
-
-/* matrix: gather a row in sixteen lanes */
 WF__KERNEL_wasm void wf__fold_wasm(void *y, const void *from, size_t n, int kind)
 {
     float t[16];
@@ -6229,18 +5887,30 @@ WF__KERNEL_wasm void wf__fold_wasm(void *y, const void *from, size_t n, int kind
     if (WF__WASM_V > 2) { WF__WASM_ST(t + 2 * WF__WASM_W, c); WF__WASM_ST(t + 3 * WF__WASM_W, d); }
     wf__fold_part_f32(t, (float *)y, x, n, kind);
 }
-
-/* matrix: sum rows */
-WF__KERNEL_wasm void wf__sum_rows_wasm(double *acc, const void *x, size_t rows, size_t inner, size_t valid)
+WF__INLINE_wasm void wf__sum_together_wasm(double *acc, const float *x, size_t inner, size_t valid)
 {
-    for (size_t r = 0; r < rows; r++) {
+    float t[16 * WF__WASM_W], lane[16 * WF__WASM_W];
+    for (size_t l = 0; l < 16 * WF__WASM_W; l += WF__WASM_W) {
+        WF__WASM_F a = WF__WASM_ZERO;
+        for (size_t i = l % 16; i < valid; i += 16) a = WF__WASM_ADD(a, WF__WASM_LD(x + l / 16 * inner + i));
+        WF__WASM_ST(t + l, a);
+    }
+    for (size_t c = 0; c < 16; c += 4) wf__transpose_tile_wasm(lane + c * WF__WASM_W, WF__WASM_W, t + c, 16);
+    for (size_t half = 8 * WF__WASM_W; half >= WF__WASM_W; half /= 2)
+        for (size_t i = 0; i < half; i += WF__WASM_W) WF__WASM_ST(lane + i, WF__WASM_ADD(WF__WASM_LD(lane + i), WF__WASM_LD(lane + i + half)));
+    for (size_t r = 0; r < WF__WASM_W; r++) acc[r] += (double)lane[r];
+}
+WF__KERNEL_wasm void wf__sum_rows_wasm(double *acc, const void *from, size_t rows, size_t inner, size_t valid)
+{
+    const float *x = (const float *)from;
+    size_t r = 0;
+    for (; valid % 16 == 0 && r + WF__WASM_W <= rows; r += WF__WASM_W) wf__sum_together_wasm(acc + r, x + r * inner, inner, valid);
+    for (; r < rows; r++) {
         float sum;
-        wf__fold_wasm(&sum, (const float *)x + r * inner, valid, 0);
+        wf__fold_wasm(&sum, x + r * inner, valid, 0);
         acc[r] += (double)sum;
     }
 }
-
-/* matrix: a step of Adam */
 WF__KERNEL_wasm void wf__adam_wasm(void *parameter, const void *gradient, void *mean, void *square, size_t n, const double c[8])
 {
     float *p = (float *)parameter, *m = (float *)mean, *v = (float *)square;
@@ -6259,8 +5929,6 @@ WF__KERNEL_wasm void wf__adam_wasm(void *parameter, const void *gradient, void *
         WF__PUT_wasm(p + i, pi, n - i);
     }
 }
-
-/* matrix: the table of a vector set */
 WF__COMPOSED(wf__of_wasm)
 static const wf__kernels wf__kernels_wasm = {
     { WF__UNARY_LIST(wf__map_wasm, wf__copy_f32) }, { WF__BINARY_LIST(wf__map_wasm) }, { WF__BINARY_LIST(wf__right_wasm), WF__REVERSED_LIST(wf__left_wasm) },
@@ -6299,7 +5967,6 @@ static const wf__kernels *wf__kernels_for(int isa, int dtype)
 #endif
     return &wf__kernels_f32;
 }
-
 /* ---- Randomness ---- */
 /* header: optimise from here */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -6322,7 +5989,6 @@ static void wf__philox_round(uint32_t c[4], uint32_t k0, uint32_t k1)
     c[2] = high_a ^ c[3] ^ k1;
     c[3] = (uint32_t)a;
 }
-
 /* random: four words from a counter and a key */
 static void wf__philox(const uint32_t counter[4], uint64_t key, int rounds, uint32_t out[4])
 {
@@ -6345,7 +6011,6 @@ static void wf__coordinates(uint32_t c[4], uint64_t slot, uint32_t step, uint32_
     c[2] = (block & 0xFFFFFFu) | purpose << 24;
     c[3] = purpose >> 8 | (uint32_t)(slot >> 32) << 24;
 }
-
 /* random: a uniform from a word */
 static double wf__unit_of(uint32_t word) { return ((double)word + 0.5) * (1.0 / 4294967296.0); }
 
@@ -6370,7 +6035,6 @@ static double wf__log(double u)   /* of a positive normal number */
     p = p * q + 1.0 / 3;
     return (double)e * 0.6931471805599453 + 2.0 * (s + s * q * p);
 }
-
 /* random: cosine and sine of a part of a turn */
 static void wf__turn(double v, double *cosine, double *sine)   /* 0 <= v < 1 */
 {
@@ -6391,7 +6055,6 @@ static void wf__turn(double v, double *cosine, double *sine)   /* 0 <= v < 1 */
     *cosine = (k + 1) & 2 ? -x : x;
     *sine = k & 2 ? -y : y;
 }
-
 /* random: two normals from two uniforms */
 static void wf__normal_pair(double u, double v, double z[2])
 {
@@ -6400,7 +6063,6 @@ static void wf__normal_pair(double u, double v, double z[2])
     z[0] = r * c;
     z[1] = r * s;
 }
-
 /* random: four numbers from a counter */
 static void wf__four(const uint32_t counter[4], uint64_t key, int kind, double v[4])
 {
@@ -6412,7 +6074,6 @@ static void wf__four(const uint32_t counter[4], uint64_t key, int kind, double v
         wf__normal_pair(v[2], v[3], v + 2);
     }
 }
-
 /* random: a number by its coordinates */
 static double wf__random_at(uint64_t seed, uint64_t slot, uint32_t step, uint32_t dimension, uint32_t purpose, int kind)
 {
@@ -6432,7 +6093,6 @@ double wf_normal_at(uint64_t seed, uint64_t slot, uint32_t step, uint32_t dimens
 {
     return wf__random_at(seed, slot, step, dimension, purpose, WF__RANDOM_NORMAL);
 }
-
 /* random: fill a tile (f32) */
 /* out[f * stride + l] belongs to feature f of the sample l places after that of the counter */
 static void wf__fill_words_f32(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
@@ -6450,9 +6110,7 @@ static void wf__fill_words_f32(float *out, size_t stride, int kind, size_t featu
             }
         }
 }
-
 /* random: fill a tile (f64) */
-/* out[f * stride + l] belongs to feature f of the sample l places after that of the counter */
 static void wf__fill_words_f64(double *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
 {
     const double below_one = (double)(1.0 - 1.0 / 16777216.0);
@@ -6468,10 +6126,12 @@ static void wf__fill_words_f64(double *out, size_t stride, int kind, size_t feat
             }
         }
 }
-
 /* random: fill a tile of particles */
+/* What the numbers move on their way, unless it is NULL (steps: 1): x += scale (force + number), where rows of 64 share a scale. */
+typedef struct wf__nudge { float *x; const float *force, *scale; } wf__nudge;
+
 /* Standard normals out[(k * dim + i) * 64 + l] of the slots first + l, where 64 divides `first`, dimensions i < dim, and steps k < steps from that of the counter on. In plain C: */
-static void wf__fill_tile_scalar(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+static void wf__fill_tile_scalar(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4], const wf__nudge *leap)
 {
     for (size_t f = 0; f < dim * steps; f++)
         for (size_t l = 0; l < 16; l++) {
@@ -6480,8 +6140,12 @@ static void wf__fill_tile_scalar(float *out, size_t dim, size_t steps, uint64_t 
             wf__four(c, seed, WF__RANDOM_NORMAL, v);
             for (size_t i = 0; i < 4; i++) out[64 * f + 16 * i + l] = (float)v[i];
         }
+    for (size_t i = 0; leap && i < 64 * dim; i++) {
+        float move = leap->force[i] + out[i];
+        move = leap->scale[i / 64] * move;
+        leap->x[i] = leap->x[i] + move;
+    }
 }
-
 /* random: keys of the rounds */
 static void wf__philox_keys(uint64_t key, uint32_t k[20])
 {
@@ -6491,7 +6155,6 @@ static void wf__philox_keys(uint64_t key, uint32_t k[20])
         k[2 * round + 1] = k1;
     }
 }
-
 /* random: take two rounds of what the lanes share */
 /* u[0] ^ (high word of M0 c0) is c[2] after one round; then, with M1 times that, c[0] = high ^ u[1], c[1] = low, c[2] = (low word of M0 c0) ^ u[2], c[3] = u[3] */
 static void wf__philox_shared(const uint32_t counter[4], uint32_t block, const uint32_t k[20], uint32_t u[4])
@@ -6502,7 +6165,6 @@ static void wf__philox_shared(const uint32_t counter[4], uint32_t block, const u
     u[2] = (uint32_t)(first >> 32) ^ k[3];
     u[3] = (uint32_t)first;
 }
-
 /* random: kernels of each set (sse2) */
 #if defined(WF__ISA_SSE2)
 /* random: scramble vectors once */
@@ -6537,7 +6199,6 @@ WF__INLINE_sse2 void wf__philox_sse2(WF__SSE2_I c[8], const uint32_t u[4], const
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
     c[4] = f; c[5] = g; c[6] = h; c[7] = j;
 }
-
 /* random: a vector of uniforms */
 /* v = u or, where *high, 1 - u, whichever is at most 1/2 */
 WF__INLINE_sse2 WF__SSE2_F wf__half_sse2(WF__SSE2_I x, WF__SSE2_M *high)
@@ -6553,7 +6214,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__unit_of_sse2(WF__SSE2_I x)
     WF__SSE2_F v = wf__half_sse2(x, &high);
     return WF__SSE2_MIN(WF__SSE2_SEL(high, WF__SSE2_SUB(WF__SSE2_SET1(1.0f), v), v), WF__SSE2_SET1(0.99999994f));
 }
-
 /* random: a vector of radii */
 typedef struct wf__radius_sse2 { WF__SSE2_F e, f; } wf__radius_sse2; /* u = (1 + f) 2^e */
 
@@ -6573,7 +6233,6 @@ WF__INLINE_sse2 WF__SSE2_F wf__radius_end_sse2(wf__radius_sse2 r)
     WF__SSE2_F y = WF__SSE2_ADD(r.f, wf__log_series_sse2(r.f, WF__SSE2_MUL(r.e, WF__SSE2_SET1(WF__LN2_LOW))));
     return WF__SSE2_SQRT(WF__SSE2_MUL(WF__SSE2_FMA(r.e, WF__SSE2_SET1(WF__LN2_HIGH), y), WF__SSE2_SET1(-2.0f)));
 }
-
 /* random: two vectors of directions */
 typedef struct wf__direction_sse2 { WF__SSE2_F c, s; } wf__direction_sse2;
 
@@ -6597,7 +6256,6 @@ WF__INLINE_sse2 void wf__direction_end_sse2(WF__SSE2_I *x, WF__SSE2_I *y, WF__SS
     *x = WF__SSE2_BITS(WF__SSE2_XOR(WF__SSE2_SEL(odd, s, c), next));
     *y = WF__SSE2_BITS(WF__SSE2_XOR(WF__SSE2_SEL(odd, c, s), sign));
 }
-
 /* random: vectors of normals side by side */
 /* Words c[0..3] to normals; with `both` also c[4..7] */
 WF__INLINE_sse2 void wf__normals_sse2(WF__SSE2_I c[8], const int both)
@@ -6615,7 +6273,6 @@ WF__INLINE_sse2 void wf__normals_sse2(WF__SSE2_I c[8], const int both)
     wf__direction_end_sse2(&c[4], &c[5], w, d, h);
     wf__direction_end_sse2(&c[6], &c[7], x, e, i);
 }
-
 /* random: turn words into numbers */
 /* Words c[0..3], with `both` also c[4..7], to numbers. */
 WF__INLINE_sse2 void wf__numbers_sse2(WF__SSE2_I c[8], int kind, const int both)
@@ -6636,7 +6293,21 @@ WF__INLINE_sse2 void wf__put_numbers_sse2(float *y, size_t stride, size_t rows, 
     if (rows > 2) WF__PUT_sse2(y + 2 * stride, WF__SSE2_FLT(c[2]), left);
     if (rows > 3) WF__PUT_sse2(y + 3 * stride, WF__SSE2_FLT(c[3]), left);
 }
-
+/* random: fill one sample */
+WF__INLINE_sse2 void wf__fill_sample_sse2(float *out, size_t stride, int kind, size_t features, const uint32_t keys[20], const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    WF__SSE2_I m0 = WF__SSE2_ISET1((int32_t)0xD2511F53u), m1 = WF__SSE2_ISET1((int32_t)0xCD9E8D57u), c[8];
+    float row[4 * WF__SSE2_W];
+    for (size_t f = 0; f < features; f += 4 * WF__SSE2_W) {
+        for (int i = 0; i < 4; i++) c[i] = WF__SSE2_ISET1((int32_t)(counter[i] + (i == 2 ? (uint32_t)(f / 4) : 0)));
+        c[2] = WF__SSE2_IADD(c[2], WF__SSE2_ILD(count));
+        for (int i = 0; i < 20; i += 2) WF__ROUND_sse2(c[0], c[1], c[2], c[3], keys[i], keys[i + 1]);
+        wf__numbers_sse2(c, kind, 0);
+        wf__put_numbers_sse2(row, WF__SSE2_W, 4, WF__SSE2_W, c);
+        for (size_t i = 0; i < 4 * WF__SSE2_W && f + i < features; i++) out[(f + i) * stride] = row[i % 4 * WF__SSE2_W + i / 4];
+    }
+}
 /* random: fill rows */
 WF__KERNEL_sse2 void wf__fill_words_sse2(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
 {
@@ -6644,6 +6315,7 @@ WF__KERNEL_sse2 void wf__fill_words_sse2(float *out, size_t stride, int kind, si
     enum { BOTH = WF__SSE2_NV > 2, STEP = BOTH ? 2 * WF__SSE2_W : WF__SSE2_W };
     uint32_t keys[20], shared[4];
     wf__philox_keys(seed, keys);
+    if (lanes == 1) { wf__fill_sample_sse2(out, stride, kind, features, keys, counter); return; }
     for (size_t f = 0; f < features; f += 4) {
         wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
         for (size_t l = 0; l < lanes; l += STEP) {
@@ -6659,9 +6331,23 @@ WF__KERNEL_sse2 void wf__fill_words_sse2(float *out, size_t stride, int kind, si
         }
     }
 }
-
+/* random: leap by a row of noise */
+/* The numbers of 4 W lanes of row f; at: where the first of them goes. */
+WF__INLINE_sse2 void wf__put_row_sse2(float *out, const wf__nudge *leap, size_t f, size_t at, const WF__SSE2_I c[4])
+{
+    wf__put_numbers_sse2(out + at, 16, 4, 16, c);
+    if (!leap) return;
+    float *x = leap->x + at;
+    const float *force = leap->force + at;
+    WF__SSE2_F s = WF__SSE2_SET1(leap->scale[f]);
+    WF__SSE2_ST(x, WF__SSE2_FMA(s, WF__SSE2_ADD(WF__SSE2_LD(force), WF__SSE2_FLT(c[0])), WF__SSE2_LD(x)));
+    WF__SSE2_ST(x + 16, WF__SSE2_FMA(s, WF__SSE2_ADD(WF__SSE2_LD(force + 16), WF__SSE2_FLT(c[1])), WF__SSE2_LD(x + 16)));
+    WF__SSE2_ST(x + 32, WF__SSE2_FMA(s, WF__SSE2_ADD(WF__SSE2_LD(force + 32), WF__SSE2_FLT(c[2])), WF__SSE2_LD(x + 32)));
+    WF__SSE2_ST(x + 48, WF__SSE2_FMA(s, WF__SSE2_ADD(WF__SSE2_LD(force + 48), WF__SSE2_FLT(c[3])), WF__SSE2_LD(x + 48)));
+}
 /* random: fill rows of a tile */
-WF__INLINE_sse2 void wf__fill_pair_sse2(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+/* Row f and, with `both`, the next. */
+WF__INLINE_sse2 void wf__fill_pair_sse2(float *out, const wf__nudge *leap, size_t f, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
 {
     static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     for (uint32_t l = 0; l < 16; l += WF__SSE2_W) {
@@ -6669,12 +6355,12 @@ WF__INLINE_sse2 void wf__fill_pair_sse2(float *y, uint32_t first, const uint32_t
         c[0] = c[4] = WF__SSE2_IADD(WF__SSE2_ISET1((int32_t)(first + l)), WF__SSE2_ILD(count));
         wf__philox_sse2(c, u, v, keys, both);
         wf__numbers_sse2(c, WF__RANDOM_NORMAL, both);
-        wf__put_numbers_sse2(y + l, 16, 4, 16, c);
-        if (both) wf__put_numbers_sse2(y + 64 + l, 16, 4, 16, c + 4);
+        wf__put_row_sse2(out, leap, f, 64 * f + l, c);
+        if (both) wf__put_row_sse2(out, leap, f + 1, 64 * f + 64 + l, c + 4);
     }
 }
 
-WF__KERNEL_sse2 void wf__fill_tile_sse2(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+WF__KERNEL_sse2 void wf__fill_tile_sse2(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4], const wf__nudge *leap)
 {
     enum { BOTH = WF__SSE2_NV > 2 };
     uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
@@ -6684,8 +6370,8 @@ WF__KERNEL_sse2 void wf__fill_tile_sse2(float *out, size_t dim, size_t steps, ui
         int odd = BOTH && (f & 1);
         wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
         if (++i == dim) { i = 0; c[1]++; }
-        if (odd) wf__fill_pair_sse2(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
-        else if (!BOTH || f + 1 == rows) wf__fill_pair_sse2(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
+        if (odd) wf__fill_pair_sse2(out, leap, f - 1, c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_sse2(out, leap, f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_sse2
@@ -6695,7 +6381,6 @@ WF__KERNEL_sse2 void wf__fill_tile_sse2(float *out, size_t dim, size_t steps, ui
 
 /* random: kernels of each set (avx2) */
 #if defined(WF__ISA_AVX2)
-/* random: scramble vectors once */
 #define WF__ROUND_avx2(c0, c1, c2, c3, k0, k1) \
     do { \
         WF__AVX2_I p = WF__AVX2_MULA(c0, m0), q = WF__AVX2_MULB(c0, m0), s = WF__AVX2_MULA(c2, m1), t = WF__AVX2_MULB(c2, m1); \
@@ -6704,8 +6389,6 @@ WF__KERNEL_sse2 void wf__fill_tile_sse2(float *out, size_t dim, size_t steps, ui
         c1 = WF__AVX2_LOW(s, t); \
         c3 = WF__AVX2_LOW(p, q); \
     } while (0)
-
-/* random: scramble two blocks of vectors */
 #define WF__ROUNDS_avx2(i) do { WF__ROUND_avx2(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_avx2(f, g, h, j, k[i], k[i + 1]); } while (0)
 #define WF__BEGIN_avx2(a, b, c, d, u) \
     do { \
@@ -6715,8 +6398,6 @@ WF__KERNEL_sse2 void wf__fill_tile_sse2(float *out, size_t dim, size_t steps, ui
         c = WF__AVX2_IXOR(WF__AVX2_LOW(p, q), WF__AVX2_ISET1((int32_t)u[2])); \
         d = WF__AVX2_ISET1((int32_t)u[3]); \
     } while (0)
-
-/* From the first word of the counters, c[0] and c[4], to two blocks of four words. u, v: what the lanes of either share. */
 WF__INLINE_avx2 void wf__philox_avx2(WF__AVX2_I c[8], const uint32_t u[4], const uint32_t v[4], const uint32_t k[20], const int both)
 {
     WF__AVX2_I m0 = WF__AVX2_ISET1((int32_t)0xD2511F53u), m1 = WF__AVX2_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
@@ -6727,26 +6408,19 @@ WF__INLINE_avx2 void wf__philox_avx2(WF__AVX2_I c[8], const uint32_t u[4], const
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
     c[4] = f; c[5] = g; c[6] = h; c[7] = j;
 }
-
-/* random: a vector of uniforms */
-/* v = u or, where *high, 1 - u, whichever is at most 1/2 */
 WF__INLINE_avx2 WF__AVX2_F wf__half_avx2(WF__AVX2_I x, WF__AVX2_M *high)
 {
     WF__AVX2_I top = WF__AVX2_ISRA(x, 31); /* all ones or all zeros */
     *high = WF__AVX2_ODD(top);
     return WF__AVX2_FMA(WF__AVX2_TOF(WF__AVX2_IXOR(x, top)), WF__AVX2_SET1(2.32830644e-10f), WF__AVX2_SET1(1.16415322e-10f)); /* 2^-32, 2^-33 */
 }
-
 WF__INLINE_avx2 WF__AVX2_F wf__unit_of_avx2(WF__AVX2_I x)
 {
     WF__AVX2_M high;
     WF__AVX2_F v = wf__half_avx2(x, &high);
     return WF__AVX2_MIN(WF__AVX2_SEL(high, WF__AVX2_SUB(WF__AVX2_SET1(1.0f), v), v), WF__AVX2_SET1(0.99999994f));
 }
-
-/* random: a vector of radii */
 typedef struct wf__radius_avx2 { WF__AVX2_F e, f; } wf__radius_avx2; /* u = (1 + f) 2^e */
-
 WF__INLINE_avx2 wf__radius_avx2 wf__radius_begin_avx2(WF__AVX2_I x)
 {
     WF__AVX2_M high;
@@ -6756,18 +6430,12 @@ WF__INLINE_avx2 wf__radius_avx2 wf__radius_begin_avx2(WF__AVX2_I x)
     r.f = WF__AVX2_SEL(WF__AVX2_LE(WF__AVX2_SET1(0.70710677f), u), WF__AVX2_NEG(v), f);
     return r;
 }
-
-/* sqrt(-2 log u) */
 WF__INLINE_avx2 WF__AVX2_F wf__radius_end_avx2(wf__radius_avx2 r)
 {
     WF__AVX2_F y = WF__AVX2_ADD(r.f, wf__log_series_avx2(r.f, WF__AVX2_MUL(r.e, WF__AVX2_SET1(WF__LN2_LOW))));
     return WF__AVX2_SQRT(WF__AVX2_MUL(WF__AVX2_FMA(r.e, WF__AVX2_SET1(WF__LN2_HIGH), y), WF__AVX2_SET1(-2.0f)));
 }
-
-/* random: two vectors of directions */
 typedef struct wf__direction_avx2 { WF__AVX2_F c, s; } wf__direction_avx2;
-
-/* What is missing to the cosine and the sine of a word's part of a turn: signs, and which is which */
 WF__INLINE_avx2 wf__direction_avx2 wf__direction_begin_avx2(WF__AVX2_I w)
 {
     WF__AVX2_I rest = WF__AVX2_ISUB(WF__AVX2_IAND(w, WF__AVX2_ISET1(0x3FFFFFFF)), WF__AVX2_ISET1(0x20000000));
@@ -6779,7 +6447,6 @@ WF__INLINE_avx2 wf__direction_avx2 wf__direction_begin_avx2(WF__AVX2_I w)
     d.c = WF__AVX2_FMA(zz, c, WF__AVX2_FNMA(WF__AVX2_SET1(0.5f), z, WF__AVX2_SET1(1.0f)));
     return d;
 }
-
 WF__INLINE_avx2 void wf__direction_end_avx2(WF__AVX2_I *x, WF__AVX2_I *y, WF__AVX2_I w, WF__AVX2_F r, wf__direction_avx2 d)
 {
     WF__AVX2_M odd = WF__AVX2_ODD(WF__AVX2_ISRA(w, 30));
@@ -6787,9 +6454,6 @@ WF__INLINE_avx2 void wf__direction_end_avx2(WF__AVX2_I *x, WF__AVX2_I *y, WF__AV
     *x = WF__AVX2_BITS(WF__AVX2_XOR(WF__AVX2_SEL(odd, s, c), next));
     *y = WF__AVX2_BITS(WF__AVX2_XOR(WF__AVX2_SEL(odd, c, s), sign));
 }
-
-/* random: vectors of normals side by side */
-/* Words c[0..3] to normals; with `both` also c[4..7] */
 WF__INLINE_avx2 void wf__normals_avx2(WF__AVX2_I c[8], const int both)
 {
     WF__AVX2_I half = WF__AVX2_ISET1(0x20000000), u = WF__AVX2_IADD(c[1], half), v = WF__AVX2_IADD(c[3], half), w = u, x = v;
@@ -6805,9 +6469,6 @@ WF__INLINE_avx2 void wf__normals_avx2(WF__AVX2_I c[8], const int both)
     wf__direction_end_avx2(&c[4], &c[5], w, d, h);
     wf__direction_end_avx2(&c[6], &c[7], x, e, i);
 }
-
-/* random: turn words into numbers */
-/* Words c[0..3], with `both` also c[4..7], to numbers. */
 WF__INLINE_avx2 void wf__numbers_avx2(WF__AVX2_I c[8], int kind, const int both)
 {
     if (kind == WF__RANDOM_NORMAL) wf__normals_avx2(c, both);
@@ -6818,7 +6479,6 @@ WF__INLINE_avx2 void wf__numbers_avx2(WF__AVX2_I c[8], int kind, const int both)
     c[4] = WF__AVX2_BITS(wf__unit_of_avx2(c[4])); c[5] = WF__AVX2_BITS(wf__unit_of_avx2(c[5]));
     c[6] = WF__AVX2_BITS(wf__unit_of_avx2(c[6])); c[7] = WF__AVX2_BITS(wf__unit_of_avx2(c[7]));
 }
-
 WF__INLINE_avx2 void wf__put_numbers_avx2(float *y, size_t stride, size_t rows, size_t left, const WF__AVX2_I c[4])
 {
     WF__PUT_avx2(y, WF__AVX2_FLT(c[0]), left);
@@ -6826,14 +6486,27 @@ WF__INLINE_avx2 void wf__put_numbers_avx2(float *y, size_t stride, size_t rows, 
     if (rows > 2) WF__PUT_avx2(y + 2 * stride, WF__AVX2_FLT(c[2]), left);
     if (rows > 3) WF__PUT_avx2(y + 3 * stride, WF__AVX2_FLT(c[3]), left);
 }
-
-/* random: fill rows */
+WF__INLINE_avx2 void wf__fill_sample_avx2(float *out, size_t stride, int kind, size_t features, const uint32_t keys[20], const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    WF__AVX2_I m0 = WF__AVX2_ISET1((int32_t)0xD2511F53u), m1 = WF__AVX2_ISET1((int32_t)0xCD9E8D57u), c[8];
+    float row[4 * WF__AVX2_W];
+    for (size_t f = 0; f < features; f += 4 * WF__AVX2_W) {
+        for (int i = 0; i < 4; i++) c[i] = WF__AVX2_ISET1((int32_t)(counter[i] + (i == 2 ? (uint32_t)(f / 4) : 0)));
+        c[2] = WF__AVX2_IADD(c[2], WF__AVX2_ILD(count));
+        for (int i = 0; i < 20; i += 2) WF__ROUND_avx2(c[0], c[1], c[2], c[3], keys[i], keys[i + 1]);
+        wf__numbers_avx2(c, kind, 0);
+        wf__put_numbers_avx2(row, WF__AVX2_W, 4, WF__AVX2_W, c);
+        for (size_t i = 0; i < 4 * WF__AVX2_W && f + i < features; i++) out[(f + i) * stride] = row[i % 4 * WF__AVX2_W + i / 4];
+    }
+}
 WF__KERNEL_avx2 void wf__fill_words_avx2(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
 {
     static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     enum { BOTH = WF__AVX2_NV > 2, STEP = BOTH ? 2 * WF__AVX2_W : WF__AVX2_W };
     uint32_t keys[20], shared[4];
     wf__philox_keys(seed, keys);
+    if (lanes == 1) { wf__fill_sample_avx2(out, stride, kind, features, keys, counter); return; }
     for (size_t f = 0; f < features; f += 4) {
         wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
         for (size_t l = 0; l < lanes; l += STEP) {
@@ -6849,9 +6522,19 @@ WF__KERNEL_avx2 void wf__fill_words_avx2(float *out, size_t stride, int kind, si
         }
     }
 }
-
-/* random: fill rows of a tile */
-WF__INLINE_avx2 void wf__fill_pair_avx2(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+WF__INLINE_avx2 void wf__put_row_avx2(float *out, const wf__nudge *leap, size_t f, size_t at, const WF__AVX2_I c[4])
+{
+    wf__put_numbers_avx2(out + at, 16, 4, 16, c);
+    if (!leap) return;
+    float *x = leap->x + at;
+    const float *force = leap->force + at;
+    WF__AVX2_F s = WF__AVX2_SET1(leap->scale[f]);
+    WF__AVX2_ST(x, WF__AVX2_FMA(s, WF__AVX2_ADD(WF__AVX2_LD(force), WF__AVX2_FLT(c[0])), WF__AVX2_LD(x)));
+    WF__AVX2_ST(x + 16, WF__AVX2_FMA(s, WF__AVX2_ADD(WF__AVX2_LD(force + 16), WF__AVX2_FLT(c[1])), WF__AVX2_LD(x + 16)));
+    WF__AVX2_ST(x + 32, WF__AVX2_FMA(s, WF__AVX2_ADD(WF__AVX2_LD(force + 32), WF__AVX2_FLT(c[2])), WF__AVX2_LD(x + 32)));
+    WF__AVX2_ST(x + 48, WF__AVX2_FMA(s, WF__AVX2_ADD(WF__AVX2_LD(force + 48), WF__AVX2_FLT(c[3])), WF__AVX2_LD(x + 48)));
+}
+WF__INLINE_avx2 void wf__fill_pair_avx2(float *out, const wf__nudge *leap, size_t f, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
 {
     static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     for (uint32_t l = 0; l < 16; l += WF__AVX2_W) {
@@ -6859,12 +6542,11 @@ WF__INLINE_avx2 void wf__fill_pair_avx2(float *y, uint32_t first, const uint32_t
         c[0] = c[4] = WF__AVX2_IADD(WF__AVX2_ISET1((int32_t)(first + l)), WF__AVX2_ILD(count));
         wf__philox_avx2(c, u, v, keys, both);
         wf__numbers_avx2(c, WF__RANDOM_NORMAL, both);
-        wf__put_numbers_avx2(y + l, 16, 4, 16, c);
-        if (both) wf__put_numbers_avx2(y + 64 + l, 16, 4, 16, c + 4);
+        wf__put_row_avx2(out, leap, f, 64 * f + l, c);
+        if (both) wf__put_row_avx2(out, leap, f + 1, 64 * f + 64 + l, c + 4);
     }
 }
-
-WF__KERNEL_avx2 void wf__fill_tile_avx2(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+WF__KERNEL_avx2 void wf__fill_tile_avx2(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4], const wf__nudge *leap)
 {
     enum { BOTH = WF__AVX2_NV > 2 };
     uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
@@ -6874,8 +6556,8 @@ WF__KERNEL_avx2 void wf__fill_tile_avx2(float *out, size_t dim, size_t steps, ui
         int odd = BOTH && (f & 1);
         wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
         if (++i == dim) { i = 0; c[1]++; }
-        if (odd) wf__fill_pair_avx2(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
-        else if (!BOTH || f + 1 == rows) wf__fill_pair_avx2(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
+        if (odd) wf__fill_pair_avx2(out, leap, f - 1, c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_avx2(out, leap, f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_avx2
@@ -6885,7 +6567,6 @@ WF__KERNEL_avx2 void wf__fill_tile_avx2(float *out, size_t dim, size_t steps, ui
 
 /* random: kernels of each set (avx512) */
 #if defined(WF__ISA_AVX512)
-/* random: scramble vectors once */
 #define WF__ROUND_avx512(c0, c1, c2, c3, k0, k1) \
     do { \
         WF__AVX512_I p = WF__AVX512_MULA(c0, m0), q = WF__AVX512_MULB(c0, m0), s = WF__AVX512_MULA(c2, m1), t = WF__AVX512_MULB(c2, m1); \
@@ -6894,8 +6575,6 @@ WF__KERNEL_avx2 void wf__fill_tile_avx2(float *out, size_t dim, size_t steps, ui
         c1 = WF__AVX512_LOW(s, t); \
         c3 = WF__AVX512_LOW(p, q); \
     } while (0)
-
-/* random: scramble two blocks of vectors */
 #define WF__ROUNDS_avx512(i) do { WF__ROUND_avx512(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_avx512(f, g, h, j, k[i], k[i + 1]); } while (0)
 #define WF__BEGIN_avx512(a, b, c, d, u) \
     do { \
@@ -6905,8 +6584,6 @@ WF__KERNEL_avx2 void wf__fill_tile_avx2(float *out, size_t dim, size_t steps, ui
         c = WF__AVX512_IXOR(WF__AVX512_LOW(p, q), WF__AVX512_ISET1((int32_t)u[2])); \
         d = WF__AVX512_ISET1((int32_t)u[3]); \
     } while (0)
-
-/* From the first word of the counters, c[0] and c[4], to two blocks of four words. u, v: what the lanes of either share. */
 WF__INLINE_avx512 void wf__philox_avx512(WF__AVX512_I c[8], const uint32_t u[4], const uint32_t v[4], const uint32_t k[20], const int both)
 {
     WF__AVX512_I m0 = WF__AVX512_ISET1((int32_t)0xD2511F53u), m1 = WF__AVX512_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
@@ -6917,26 +6594,19 @@ WF__INLINE_avx512 void wf__philox_avx512(WF__AVX512_I c[8], const uint32_t u[4],
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
     c[4] = f; c[5] = g; c[6] = h; c[7] = j;
 }
-
-/* random: a vector of uniforms */
-/* v = u or, where *high, 1 - u, whichever is at most 1/2 */
 WF__INLINE_avx512 WF__AVX512_F wf__half_avx512(WF__AVX512_I x, WF__AVX512_M *high)
 {
     WF__AVX512_I top = WF__AVX512_ISRA(x, 31); /* all ones or all zeros */
     *high = WF__AVX512_ODD(top);
     return WF__AVX512_FMA(WF__AVX512_TOF(WF__AVX512_IXOR(x, top)), WF__AVX512_SET1(2.32830644e-10f), WF__AVX512_SET1(1.16415322e-10f)); /* 2^-32, 2^-33 */
 }
-
 WF__INLINE_avx512 WF__AVX512_F wf__unit_of_avx512(WF__AVX512_I x)
 {
     WF__AVX512_M high;
     WF__AVX512_F v = wf__half_avx512(x, &high);
     return WF__AVX512_MIN(WF__AVX512_SEL(high, WF__AVX512_SUB(WF__AVX512_SET1(1.0f), v), v), WF__AVX512_SET1(0.99999994f));
 }
-
-/* random: a vector of radii */
 typedef struct wf__radius_avx512 { WF__AVX512_F e, f; } wf__radius_avx512; /* u = (1 + f) 2^e */
-
 WF__INLINE_avx512 wf__radius_avx512 wf__radius_begin_avx512(WF__AVX512_I x)
 {
     WF__AVX512_M high;
@@ -6946,18 +6616,12 @@ WF__INLINE_avx512 wf__radius_avx512 wf__radius_begin_avx512(WF__AVX512_I x)
     r.f = WF__AVX512_SEL(WF__AVX512_LE(WF__AVX512_SET1(0.70710677f), u), WF__AVX512_NEG(v), f);
     return r;
 }
-
-/* sqrt(-2 log u) */
 WF__INLINE_avx512 WF__AVX512_F wf__radius_end_avx512(wf__radius_avx512 r)
 {
     WF__AVX512_F y = WF__AVX512_ADD(r.f, wf__log_series_avx512(r.f, WF__AVX512_MUL(r.e, WF__AVX512_SET1(WF__LN2_LOW))));
     return WF__AVX512_SQRT(WF__AVX512_MUL(WF__AVX512_FMA(r.e, WF__AVX512_SET1(WF__LN2_HIGH), y), WF__AVX512_SET1(-2.0f)));
 }
-
-/* random: two vectors of directions */
 typedef struct wf__direction_avx512 { WF__AVX512_F c, s; } wf__direction_avx512;
-
-/* What is missing to the cosine and the sine of a word's part of a turn: signs, and which is which */
 WF__INLINE_avx512 wf__direction_avx512 wf__direction_begin_avx512(WF__AVX512_I w)
 {
     WF__AVX512_I rest = WF__AVX512_ISUB(WF__AVX512_IAND(w, WF__AVX512_ISET1(0x3FFFFFFF)), WF__AVX512_ISET1(0x20000000));
@@ -6969,7 +6633,6 @@ WF__INLINE_avx512 wf__direction_avx512 wf__direction_begin_avx512(WF__AVX512_I w
     d.c = WF__AVX512_FMA(zz, c, WF__AVX512_FNMA(WF__AVX512_SET1(0.5f), z, WF__AVX512_SET1(1.0f)));
     return d;
 }
-
 WF__INLINE_avx512 void wf__direction_end_avx512(WF__AVX512_I *x, WF__AVX512_I *y, WF__AVX512_I w, WF__AVX512_F r, wf__direction_avx512 d)
 {
     WF__AVX512_M odd = WF__AVX512_ODD(WF__AVX512_ISRA(w, 30));
@@ -6977,9 +6640,6 @@ WF__INLINE_avx512 void wf__direction_end_avx512(WF__AVX512_I *x, WF__AVX512_I *y
     *x = WF__AVX512_BITS(WF__AVX512_XOR(WF__AVX512_SEL(odd, s, c), next));
     *y = WF__AVX512_BITS(WF__AVX512_XOR(WF__AVX512_SEL(odd, c, s), sign));
 }
-
-/* random: vectors of normals side by side */
-/* Words c[0..3] to normals; with `both` also c[4..7] */
 WF__INLINE_avx512 void wf__normals_avx512(WF__AVX512_I c[8], const int both)
 {
     WF__AVX512_I half = WF__AVX512_ISET1(0x20000000), u = WF__AVX512_IADD(c[1], half), v = WF__AVX512_IADD(c[3], half), w = u, x = v;
@@ -6995,9 +6655,6 @@ WF__INLINE_avx512 void wf__normals_avx512(WF__AVX512_I c[8], const int both)
     wf__direction_end_avx512(&c[4], &c[5], w, d, h);
     wf__direction_end_avx512(&c[6], &c[7], x, e, i);
 }
-
-/* random: turn words into numbers */
-/* Words c[0..3], with `both` also c[4..7], to numbers. */
 WF__INLINE_avx512 void wf__numbers_avx512(WF__AVX512_I c[8], int kind, const int both)
 {
     if (kind == WF__RANDOM_NORMAL) wf__normals_avx512(c, both);
@@ -7008,7 +6665,6 @@ WF__INLINE_avx512 void wf__numbers_avx512(WF__AVX512_I c[8], int kind, const int
     c[4] = WF__AVX512_BITS(wf__unit_of_avx512(c[4])); c[5] = WF__AVX512_BITS(wf__unit_of_avx512(c[5]));
     c[6] = WF__AVX512_BITS(wf__unit_of_avx512(c[6])); c[7] = WF__AVX512_BITS(wf__unit_of_avx512(c[7]));
 }
-
 WF__INLINE_avx512 void wf__put_numbers_avx512(float *y, size_t stride, size_t rows, size_t left, const WF__AVX512_I c[4])
 {
     WF__PUT_avx512(y, WF__AVX512_FLT(c[0]), left);
@@ -7016,14 +6672,27 @@ WF__INLINE_avx512 void wf__put_numbers_avx512(float *y, size_t stride, size_t ro
     if (rows > 2) WF__PUT_avx512(y + 2 * stride, WF__AVX512_FLT(c[2]), left);
     if (rows > 3) WF__PUT_avx512(y + 3 * stride, WF__AVX512_FLT(c[3]), left);
 }
-
-/* random: fill rows */
+WF__INLINE_avx512 void wf__fill_sample_avx512(float *out, size_t stride, int kind, size_t features, const uint32_t keys[20], const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    WF__AVX512_I m0 = WF__AVX512_ISET1((int32_t)0xD2511F53u), m1 = WF__AVX512_ISET1((int32_t)0xCD9E8D57u), c[8];
+    float row[4 * WF__AVX512_W];
+    for (size_t f = 0; f < features; f += 4 * WF__AVX512_W) {
+        for (int i = 0; i < 4; i++) c[i] = WF__AVX512_ISET1((int32_t)(counter[i] + (i == 2 ? (uint32_t)(f / 4) : 0)));
+        c[2] = WF__AVX512_IADD(c[2], WF__AVX512_ILD(count));
+        for (int i = 0; i < 20; i += 2) WF__ROUND_avx512(c[0], c[1], c[2], c[3], keys[i], keys[i + 1]);
+        wf__numbers_avx512(c, kind, 0);
+        wf__put_numbers_avx512(row, WF__AVX512_W, 4, WF__AVX512_W, c);
+        for (size_t i = 0; i < 4 * WF__AVX512_W && f + i < features; i++) out[(f + i) * stride] = row[i % 4 * WF__AVX512_W + i / 4];
+    }
+}
 WF__KERNEL_avx512 void wf__fill_words_avx512(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
 {
     static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     enum { BOTH = WF__AVX512_NV > 2, STEP = BOTH ? 2 * WF__AVX512_W : WF__AVX512_W };
     uint32_t keys[20], shared[4];
     wf__philox_keys(seed, keys);
+    if (lanes == 1) { wf__fill_sample_avx512(out, stride, kind, features, keys, counter); return; }
     for (size_t f = 0; f < features; f += 4) {
         wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
         for (size_t l = 0; l < lanes; l += STEP) {
@@ -7039,9 +6708,19 @@ WF__KERNEL_avx512 void wf__fill_words_avx512(float *out, size_t stride, int kind
         }
     }
 }
-
-/* random: fill rows of a tile */
-WF__INLINE_avx512 void wf__fill_pair_avx512(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+WF__INLINE_avx512 void wf__put_row_avx512(float *out, const wf__nudge *leap, size_t f, size_t at, const WF__AVX512_I c[4])
+{
+    wf__put_numbers_avx512(out + at, 16, 4, 16, c);
+    if (!leap) return;
+    float *x = leap->x + at;
+    const float *force = leap->force + at;
+    WF__AVX512_F s = WF__AVX512_SET1(leap->scale[f]);
+    WF__AVX512_ST(x, WF__AVX512_FMA(s, WF__AVX512_ADD(WF__AVX512_LD(force), WF__AVX512_FLT(c[0])), WF__AVX512_LD(x)));
+    WF__AVX512_ST(x + 16, WF__AVX512_FMA(s, WF__AVX512_ADD(WF__AVX512_LD(force + 16), WF__AVX512_FLT(c[1])), WF__AVX512_LD(x + 16)));
+    WF__AVX512_ST(x + 32, WF__AVX512_FMA(s, WF__AVX512_ADD(WF__AVX512_LD(force + 32), WF__AVX512_FLT(c[2])), WF__AVX512_LD(x + 32)));
+    WF__AVX512_ST(x + 48, WF__AVX512_FMA(s, WF__AVX512_ADD(WF__AVX512_LD(force + 48), WF__AVX512_FLT(c[3])), WF__AVX512_LD(x + 48)));
+}
+WF__INLINE_avx512 void wf__fill_pair_avx512(float *out, const wf__nudge *leap, size_t f, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
 {
     static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     for (uint32_t l = 0; l < 16; l += WF__AVX512_W) {
@@ -7049,12 +6728,11 @@ WF__INLINE_avx512 void wf__fill_pair_avx512(float *y, uint32_t first, const uint
         c[0] = c[4] = WF__AVX512_IADD(WF__AVX512_ISET1((int32_t)(first + l)), WF__AVX512_ILD(count));
         wf__philox_avx512(c, u, v, keys, both);
         wf__numbers_avx512(c, WF__RANDOM_NORMAL, both);
-        wf__put_numbers_avx512(y + l, 16, 4, 16, c);
-        if (both) wf__put_numbers_avx512(y + 64 + l, 16, 4, 16, c + 4);
+        wf__put_row_avx512(out, leap, f, 64 * f + l, c);
+        if (both) wf__put_row_avx512(out, leap, f + 1, 64 * f + 64 + l, c + 4);
     }
 }
-
-WF__KERNEL_avx512 void wf__fill_tile_avx512(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+WF__KERNEL_avx512 void wf__fill_tile_avx512(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4], const wf__nudge *leap)
 {
     enum { BOTH = WF__AVX512_NV > 2 };
     uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
@@ -7064,8 +6742,8 @@ WF__KERNEL_avx512 void wf__fill_tile_avx512(float *out, size_t dim, size_t steps
         int odd = BOTH && (f & 1);
         wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
         if (++i == dim) { i = 0; c[1]++; }
-        if (odd) wf__fill_pair_avx512(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
-        else if (!BOTH || f + 1 == rows) wf__fill_pair_avx512(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
+        if (odd) wf__fill_pair_avx512(out, leap, f - 1, c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_avx512(out, leap, f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_avx512
@@ -7075,7 +6753,6 @@ WF__KERNEL_avx512 void wf__fill_tile_avx512(float *out, size_t dim, size_t steps
 
 /* random: kernels of each set (neon) */
 #if defined(WF__ISA_NEON)
-/* random: scramble vectors once */
 #define WF__ROUND_neon(c0, c1, c2, c3, k0, k1) \
     do { \
         WF__NEON_I p = WF__NEON_MULA(c0, m0), q = WF__NEON_MULB(c0, m0), s = WF__NEON_MULA(c2, m1), t = WF__NEON_MULB(c2, m1); \
@@ -7084,8 +6761,6 @@ WF__KERNEL_avx512 void wf__fill_tile_avx512(float *out, size_t dim, size_t steps
         c1 = WF__NEON_LOW(s, t); \
         c3 = WF__NEON_LOW(p, q); \
     } while (0)
-
-/* random: scramble two blocks of vectors */
 #define WF__ROUNDS_neon(i) do { WF__ROUND_neon(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_neon(f, g, h, j, k[i], k[i + 1]); } while (0)
 #define WF__BEGIN_neon(a, b, c, d, u) \
     do { \
@@ -7095,8 +6770,6 @@ WF__KERNEL_avx512 void wf__fill_tile_avx512(float *out, size_t dim, size_t steps
         c = WF__NEON_IXOR(WF__NEON_LOW(p, q), WF__NEON_ISET1((int32_t)u[2])); \
         d = WF__NEON_ISET1((int32_t)u[3]); \
     } while (0)
-
-/* From the first word of the counters, c[0] and c[4], to two blocks of four words. u, v: what the lanes of either share. */
 WF__INLINE_neon void wf__philox_neon(WF__NEON_I c[8], const uint32_t u[4], const uint32_t v[4], const uint32_t k[20], const int both)
 {
     WF__NEON_I m0 = WF__NEON_ISET1((int32_t)0xD2511F53u), m1 = WF__NEON_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
@@ -7107,26 +6780,19 @@ WF__INLINE_neon void wf__philox_neon(WF__NEON_I c[8], const uint32_t u[4], const
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
     c[4] = f; c[5] = g; c[6] = h; c[7] = j;
 }
-
-/* random: a vector of uniforms */
-/* v = u or, where *high, 1 - u, whichever is at most 1/2 */
 WF__INLINE_neon WF__NEON_F wf__half_neon(WF__NEON_I x, WF__NEON_M *high)
 {
     WF__NEON_I top = WF__NEON_ISRA(x, 31); /* all ones or all zeros */
     *high = WF__NEON_ODD(top);
     return WF__NEON_FMA(WF__NEON_TOF(WF__NEON_IXOR(x, top)), WF__NEON_SET1(2.32830644e-10f), WF__NEON_SET1(1.16415322e-10f)); /* 2^-32, 2^-33 */
 }
-
 WF__INLINE_neon WF__NEON_F wf__unit_of_neon(WF__NEON_I x)
 {
     WF__NEON_M high;
     WF__NEON_F v = wf__half_neon(x, &high);
     return WF__NEON_MIN(WF__NEON_SEL(high, WF__NEON_SUB(WF__NEON_SET1(1.0f), v), v), WF__NEON_SET1(0.99999994f));
 }
-
-/* random: a vector of radii */
 typedef struct wf__radius_neon { WF__NEON_F e, f; } wf__radius_neon; /* u = (1 + f) 2^e */
-
 WF__INLINE_neon wf__radius_neon wf__radius_begin_neon(WF__NEON_I x)
 {
     WF__NEON_M high;
@@ -7136,18 +6802,12 @@ WF__INLINE_neon wf__radius_neon wf__radius_begin_neon(WF__NEON_I x)
     r.f = WF__NEON_SEL(WF__NEON_LE(WF__NEON_SET1(0.70710677f), u), WF__NEON_NEG(v), f);
     return r;
 }
-
-/* sqrt(-2 log u) */
 WF__INLINE_neon WF__NEON_F wf__radius_end_neon(wf__radius_neon r)
 {
     WF__NEON_F y = WF__NEON_ADD(r.f, wf__log_series_neon(r.f, WF__NEON_MUL(r.e, WF__NEON_SET1(WF__LN2_LOW))));
     return WF__NEON_SQRT(WF__NEON_MUL(WF__NEON_FMA(r.e, WF__NEON_SET1(WF__LN2_HIGH), y), WF__NEON_SET1(-2.0f)));
 }
-
-/* random: two vectors of directions */
 typedef struct wf__direction_neon { WF__NEON_F c, s; } wf__direction_neon;
-
-/* What is missing to the cosine and the sine of a word's part of a turn: signs, and which is which */
 WF__INLINE_neon wf__direction_neon wf__direction_begin_neon(WF__NEON_I w)
 {
     WF__NEON_I rest = WF__NEON_ISUB(WF__NEON_IAND(w, WF__NEON_ISET1(0x3FFFFFFF)), WF__NEON_ISET1(0x20000000));
@@ -7159,7 +6819,6 @@ WF__INLINE_neon wf__direction_neon wf__direction_begin_neon(WF__NEON_I w)
     d.c = WF__NEON_FMA(zz, c, WF__NEON_FNMA(WF__NEON_SET1(0.5f), z, WF__NEON_SET1(1.0f)));
     return d;
 }
-
 WF__INLINE_neon void wf__direction_end_neon(WF__NEON_I *x, WF__NEON_I *y, WF__NEON_I w, WF__NEON_F r, wf__direction_neon d)
 {
     WF__NEON_M odd = WF__NEON_ODD(WF__NEON_ISRA(w, 30));
@@ -7167,9 +6826,6 @@ WF__INLINE_neon void wf__direction_end_neon(WF__NEON_I *x, WF__NEON_I *y, WF__NE
     *x = WF__NEON_BITS(WF__NEON_XOR(WF__NEON_SEL(odd, s, c), next));
     *y = WF__NEON_BITS(WF__NEON_XOR(WF__NEON_SEL(odd, c, s), sign));
 }
-
-/* random: vectors of normals side by side */
-/* Words c[0..3] to normals; with `both` also c[4..7] */
 WF__INLINE_neon void wf__normals_neon(WF__NEON_I c[8], const int both)
 {
     WF__NEON_I half = WF__NEON_ISET1(0x20000000), u = WF__NEON_IADD(c[1], half), v = WF__NEON_IADD(c[3], half), w = u, x = v;
@@ -7185,9 +6841,6 @@ WF__INLINE_neon void wf__normals_neon(WF__NEON_I c[8], const int both)
     wf__direction_end_neon(&c[4], &c[5], w, d, h);
     wf__direction_end_neon(&c[6], &c[7], x, e, i);
 }
-
-/* random: turn words into numbers */
-/* Words c[0..3], with `both` also c[4..7], to numbers. */
 WF__INLINE_neon void wf__numbers_neon(WF__NEON_I c[8], int kind, const int both)
 {
     if (kind == WF__RANDOM_NORMAL) wf__normals_neon(c, both);
@@ -7198,7 +6851,6 @@ WF__INLINE_neon void wf__numbers_neon(WF__NEON_I c[8], int kind, const int both)
     c[4] = WF__NEON_BITS(wf__unit_of_neon(c[4])); c[5] = WF__NEON_BITS(wf__unit_of_neon(c[5]));
     c[6] = WF__NEON_BITS(wf__unit_of_neon(c[6])); c[7] = WF__NEON_BITS(wf__unit_of_neon(c[7]));
 }
-
 WF__INLINE_neon void wf__put_numbers_neon(float *y, size_t stride, size_t rows, size_t left, const WF__NEON_I c[4])
 {
     WF__PUT_neon(y, WF__NEON_FLT(c[0]), left);
@@ -7206,14 +6858,27 @@ WF__INLINE_neon void wf__put_numbers_neon(float *y, size_t stride, size_t rows, 
     if (rows > 2) WF__PUT_neon(y + 2 * stride, WF__NEON_FLT(c[2]), left);
     if (rows > 3) WF__PUT_neon(y + 3 * stride, WF__NEON_FLT(c[3]), left);
 }
-
-/* random: fill rows */
+WF__INLINE_neon void wf__fill_sample_neon(float *out, size_t stride, int kind, size_t features, const uint32_t keys[20], const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    WF__NEON_I m0 = WF__NEON_ISET1((int32_t)0xD2511F53u), m1 = WF__NEON_ISET1((int32_t)0xCD9E8D57u), c[8];
+    float row[4 * WF__NEON_W];
+    for (size_t f = 0; f < features; f += 4 * WF__NEON_W) {
+        for (int i = 0; i < 4; i++) c[i] = WF__NEON_ISET1((int32_t)(counter[i] + (i == 2 ? (uint32_t)(f / 4) : 0)));
+        c[2] = WF__NEON_IADD(c[2], WF__NEON_ILD(count));
+        for (int i = 0; i < 20; i += 2) WF__ROUND_neon(c[0], c[1], c[2], c[3], keys[i], keys[i + 1]);
+        wf__numbers_neon(c, kind, 0);
+        wf__put_numbers_neon(row, WF__NEON_W, 4, WF__NEON_W, c);
+        for (size_t i = 0; i < 4 * WF__NEON_W && f + i < features; i++) out[(f + i) * stride] = row[i % 4 * WF__NEON_W + i / 4];
+    }
+}
 WF__KERNEL_neon void wf__fill_words_neon(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
 {
     static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     enum { BOTH = WF__NEON_NV > 2, STEP = BOTH ? 2 * WF__NEON_W : WF__NEON_W };
     uint32_t keys[20], shared[4];
     wf__philox_keys(seed, keys);
+    if (lanes == 1) { wf__fill_sample_neon(out, stride, kind, features, keys, counter); return; }
     for (size_t f = 0; f < features; f += 4) {
         wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
         for (size_t l = 0; l < lanes; l += STEP) {
@@ -7229,9 +6894,19 @@ WF__KERNEL_neon void wf__fill_words_neon(float *out, size_t stride, int kind, si
         }
     }
 }
-
-/* random: fill rows of a tile */
-WF__INLINE_neon void wf__fill_pair_neon(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+WF__INLINE_neon void wf__put_row_neon(float *out, const wf__nudge *leap, size_t f, size_t at, const WF__NEON_I c[4])
+{
+    wf__put_numbers_neon(out + at, 16, 4, 16, c);
+    if (!leap) return;
+    float *x = leap->x + at;
+    const float *force = leap->force + at;
+    WF__NEON_F s = WF__NEON_SET1(leap->scale[f]);
+    WF__NEON_ST(x, WF__NEON_FMA(s, WF__NEON_ADD(WF__NEON_LD(force), WF__NEON_FLT(c[0])), WF__NEON_LD(x)));
+    WF__NEON_ST(x + 16, WF__NEON_FMA(s, WF__NEON_ADD(WF__NEON_LD(force + 16), WF__NEON_FLT(c[1])), WF__NEON_LD(x + 16)));
+    WF__NEON_ST(x + 32, WF__NEON_FMA(s, WF__NEON_ADD(WF__NEON_LD(force + 32), WF__NEON_FLT(c[2])), WF__NEON_LD(x + 32)));
+    WF__NEON_ST(x + 48, WF__NEON_FMA(s, WF__NEON_ADD(WF__NEON_LD(force + 48), WF__NEON_FLT(c[3])), WF__NEON_LD(x + 48)));
+}
+WF__INLINE_neon void wf__fill_pair_neon(float *out, const wf__nudge *leap, size_t f, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
 {
     static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     for (uint32_t l = 0; l < 16; l += WF__NEON_W) {
@@ -7239,12 +6914,11 @@ WF__INLINE_neon void wf__fill_pair_neon(float *y, uint32_t first, const uint32_t
         c[0] = c[4] = WF__NEON_IADD(WF__NEON_ISET1((int32_t)(first + l)), WF__NEON_ILD(count));
         wf__philox_neon(c, u, v, keys, both);
         wf__numbers_neon(c, WF__RANDOM_NORMAL, both);
-        wf__put_numbers_neon(y + l, 16, 4, 16, c);
-        if (both) wf__put_numbers_neon(y + 64 + l, 16, 4, 16, c + 4);
+        wf__put_row_neon(out, leap, f, 64 * f + l, c);
+        if (both) wf__put_row_neon(out, leap, f + 1, 64 * f + 64 + l, c + 4);
     }
 }
-
-WF__KERNEL_neon void wf__fill_tile_neon(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+WF__KERNEL_neon void wf__fill_tile_neon(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4], const wf__nudge *leap)
 {
     enum { BOTH = WF__NEON_NV > 2 };
     uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
@@ -7254,8 +6928,8 @@ WF__KERNEL_neon void wf__fill_tile_neon(float *out, size_t dim, size_t steps, ui
         int odd = BOTH && (f & 1);
         wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
         if (++i == dim) { i = 0; c[1]++; }
-        if (odd) wf__fill_pair_neon(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
-        else if (!BOTH || f + 1 == rows) wf__fill_pair_neon(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
+        if (odd) wf__fill_pair_neon(out, leap, f - 1, c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_neon(out, leap, f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_neon
@@ -7265,7 +6939,6 @@ WF__KERNEL_neon void wf__fill_tile_neon(float *out, size_t dim, size_t steps, ui
 
 /* random: kernels of each set (wasm) */
 #if defined(WF__ISA_WASM)
-/* random: scramble vectors once */
 #define WF__ROUND_wasm(c0, c1, c2, c3, k0, k1) \
     do { \
         WF__WASM_I p = WF__WASM_MULA(c0, m0), q = WF__WASM_MULB(c0, m0), s = WF__WASM_MULA(c2, m1), t = WF__WASM_MULB(c2, m1); \
@@ -7274,8 +6947,6 @@ WF__KERNEL_neon void wf__fill_tile_neon(float *out, size_t dim, size_t steps, ui
         c1 = WF__WASM_LOW(s, t); \
         c3 = WF__WASM_LOW(p, q); \
     } while (0)
-
-/* random: scramble two blocks of vectors */
 #define WF__ROUNDS_wasm(i) do { WF__ROUND_wasm(a, b, d, e, k[i], k[i + 1]); if (both) WF__ROUND_wasm(f, g, h, j, k[i], k[i + 1]); } while (0)
 #define WF__BEGIN_wasm(a, b, c, d, u) \
     do { \
@@ -7285,8 +6956,6 @@ WF__KERNEL_neon void wf__fill_tile_neon(float *out, size_t dim, size_t steps, ui
         c = WF__WASM_IXOR(WF__WASM_LOW(p, q), WF__WASM_ISET1((int32_t)u[2])); \
         d = WF__WASM_ISET1((int32_t)u[3]); \
     } while (0)
-
-/* From the first word of the counters, c[0] and c[4], to two blocks of four words. u, v: what the lanes of either share. */
 WF__INLINE_wasm void wf__philox_wasm(WF__WASM_I c[8], const uint32_t u[4], const uint32_t v[4], const uint32_t k[20], const int both)
 {
     WF__WASM_I m0 = WF__WASM_ISET1((int32_t)0xD2511F53u), m1 = WF__WASM_ISET1((int32_t)0xCD9E8D57u), a = c[0], b, d, e, f = c[4], g = f, h = f, j = f;
@@ -7297,26 +6966,19 @@ WF__INLINE_wasm void wf__philox_wasm(WF__WASM_I c[8], const uint32_t u[4], const
     c[0] = a; c[1] = b; c[2] = d; c[3] = e;
     c[4] = f; c[5] = g; c[6] = h; c[7] = j;
 }
-
-/* random: a vector of uniforms */
-/* v = u or, where *high, 1 - u, whichever is at most 1/2 */
 WF__INLINE_wasm WF__WASM_F wf__half_wasm(WF__WASM_I x, WF__WASM_M *high)
 {
     WF__WASM_I top = WF__WASM_ISRA(x, 31); /* all ones or all zeros */
     *high = WF__WASM_ODD(top);
     return WF__WASM_FMA(WF__WASM_TOF(WF__WASM_IXOR(x, top)), WF__WASM_SET1(2.32830644e-10f), WF__WASM_SET1(1.16415322e-10f)); /* 2^-32, 2^-33 */
 }
-
 WF__INLINE_wasm WF__WASM_F wf__unit_of_wasm(WF__WASM_I x)
 {
     WF__WASM_M high;
     WF__WASM_F v = wf__half_wasm(x, &high);
     return WF__WASM_MIN(WF__WASM_SEL(high, WF__WASM_SUB(WF__WASM_SET1(1.0f), v), v), WF__WASM_SET1(0.99999994f));
 }
-
-/* random: a vector of radii */
 typedef struct wf__radius_wasm { WF__WASM_F e, f; } wf__radius_wasm; /* u = (1 + f) 2^e */
-
 WF__INLINE_wasm wf__radius_wasm wf__radius_begin_wasm(WF__WASM_I x)
 {
     WF__WASM_M high;
@@ -7326,18 +6988,12 @@ WF__INLINE_wasm wf__radius_wasm wf__radius_begin_wasm(WF__WASM_I x)
     r.f = WF__WASM_SEL(WF__WASM_LE(WF__WASM_SET1(0.70710677f), u), WF__WASM_NEG(v), f);
     return r;
 }
-
-/* sqrt(-2 log u) */
 WF__INLINE_wasm WF__WASM_F wf__radius_end_wasm(wf__radius_wasm r)
 {
     WF__WASM_F y = WF__WASM_ADD(r.f, wf__log_series_wasm(r.f, WF__WASM_MUL(r.e, WF__WASM_SET1(WF__LN2_LOW))));
     return WF__WASM_SQRT(WF__WASM_MUL(WF__WASM_FMA(r.e, WF__WASM_SET1(WF__LN2_HIGH), y), WF__WASM_SET1(-2.0f)));
 }
-
-/* random: two vectors of directions */
 typedef struct wf__direction_wasm { WF__WASM_F c, s; } wf__direction_wasm;
-
-/* What is missing to the cosine and the sine of a word's part of a turn: signs, and which is which */
 WF__INLINE_wasm wf__direction_wasm wf__direction_begin_wasm(WF__WASM_I w)
 {
     WF__WASM_I rest = WF__WASM_ISUB(WF__WASM_IAND(w, WF__WASM_ISET1(0x3FFFFFFF)), WF__WASM_ISET1(0x20000000));
@@ -7349,7 +7005,6 @@ WF__INLINE_wasm wf__direction_wasm wf__direction_begin_wasm(WF__WASM_I w)
     d.c = WF__WASM_FMA(zz, c, WF__WASM_FNMA(WF__WASM_SET1(0.5f), z, WF__WASM_SET1(1.0f)));
     return d;
 }
-
 WF__INLINE_wasm void wf__direction_end_wasm(WF__WASM_I *x, WF__WASM_I *y, WF__WASM_I w, WF__WASM_F r, wf__direction_wasm d)
 {
     WF__WASM_M odd = WF__WASM_ODD(WF__WASM_ISRA(w, 30));
@@ -7357,9 +7012,6 @@ WF__INLINE_wasm void wf__direction_end_wasm(WF__WASM_I *x, WF__WASM_I *y, WF__WA
     *x = WF__WASM_BITS(WF__WASM_XOR(WF__WASM_SEL(odd, s, c), next));
     *y = WF__WASM_BITS(WF__WASM_XOR(WF__WASM_SEL(odd, c, s), sign));
 }
-
-/* random: vectors of normals side by side */
-/* Words c[0..3] to normals; with `both` also c[4..7] */
 WF__INLINE_wasm void wf__normals_wasm(WF__WASM_I c[8], const int both)
 {
     WF__WASM_I half = WF__WASM_ISET1(0x20000000), u = WF__WASM_IADD(c[1], half), v = WF__WASM_IADD(c[3], half), w = u, x = v;
@@ -7375,9 +7027,6 @@ WF__INLINE_wasm void wf__normals_wasm(WF__WASM_I c[8], const int both)
     wf__direction_end_wasm(&c[4], &c[5], w, d, h);
     wf__direction_end_wasm(&c[6], &c[7], x, e, i);
 }
-
-/* random: turn words into numbers */
-/* Words c[0..3], with `both` also c[4..7], to numbers. */
 WF__INLINE_wasm void wf__numbers_wasm(WF__WASM_I c[8], int kind, const int both)
 {
     if (kind == WF__RANDOM_NORMAL) wf__normals_wasm(c, both);
@@ -7388,7 +7037,6 @@ WF__INLINE_wasm void wf__numbers_wasm(WF__WASM_I c[8], int kind, const int both)
     c[4] = WF__WASM_BITS(wf__unit_of_wasm(c[4])); c[5] = WF__WASM_BITS(wf__unit_of_wasm(c[5]));
     c[6] = WF__WASM_BITS(wf__unit_of_wasm(c[6])); c[7] = WF__WASM_BITS(wf__unit_of_wasm(c[7]));
 }
-
 WF__INLINE_wasm void wf__put_numbers_wasm(float *y, size_t stride, size_t rows, size_t left, const WF__WASM_I c[4])
 {
     WF__PUT_wasm(y, WF__WASM_FLT(c[0]), left);
@@ -7396,14 +7044,27 @@ WF__INLINE_wasm void wf__put_numbers_wasm(float *y, size_t stride, size_t rows, 
     if (rows > 2) WF__PUT_wasm(y + 2 * stride, WF__WASM_FLT(c[2]), left);
     if (rows > 3) WF__PUT_wasm(y + 3 * stride, WF__WASM_FLT(c[3]), left);
 }
-
-/* random: fill rows */
+WF__INLINE_wasm void wf__fill_sample_wasm(float *out, size_t stride, int kind, size_t features, const uint32_t keys[20], const uint32_t counter[4])
+{
+    static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    WF__WASM_I m0 = WF__WASM_ISET1((int32_t)0xD2511F53u), m1 = WF__WASM_ISET1((int32_t)0xCD9E8D57u), c[8];
+    float row[4 * WF__WASM_W];
+    for (size_t f = 0; f < features; f += 4 * WF__WASM_W) {
+        for (int i = 0; i < 4; i++) c[i] = WF__WASM_ISET1((int32_t)(counter[i] + (i == 2 ? (uint32_t)(f / 4) : 0)));
+        c[2] = WF__WASM_IADD(c[2], WF__WASM_ILD(count));
+        for (int i = 0; i < 20; i += 2) WF__ROUND_wasm(c[0], c[1], c[2], c[3], keys[i], keys[i + 1]);
+        wf__numbers_wasm(c, kind, 0);
+        wf__put_numbers_wasm(row, WF__WASM_W, 4, WF__WASM_W, c);
+        for (size_t i = 0; i < 4 * WF__WASM_W && f + i < features; i++) out[(f + i) * stride] = row[i % 4 * WF__WASM_W + i / 4];
+    }
+}
 WF__KERNEL_wasm void wf__fill_words_wasm(float *out, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, const uint32_t counter[4])
 {
     static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     enum { BOTH = WF__WASM_NV > 2, STEP = BOTH ? 2 * WF__WASM_W : WF__WASM_W };
     uint32_t keys[20], shared[4];
     wf__philox_keys(seed, keys);
+    if (lanes == 1) { wf__fill_sample_wasm(out, stride, kind, features, keys, counter); return; }
     for (size_t f = 0; f < features; f += 4) {
         wf__philox_shared(counter, (uint32_t)(f / 4), keys, shared);
         for (size_t l = 0; l < lanes; l += STEP) {
@@ -7419,9 +7080,19 @@ WF__KERNEL_wasm void wf__fill_words_wasm(float *out, size_t stride, int kind, si
         }
     }
 }
-
-/* random: fill rows of a tile */
-WF__INLINE_wasm void wf__fill_pair_wasm(float *y, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
+WF__INLINE_wasm void wf__put_row_wasm(float *out, const wf__nudge *leap, size_t f, size_t at, const WF__WASM_I c[4])
+{
+    wf__put_numbers_wasm(out + at, 16, 4, 16, c);
+    if (!leap) return;
+    float *x = leap->x + at;
+    const float *force = leap->force + at;
+    WF__WASM_F s = WF__WASM_SET1(leap->scale[f]);
+    WF__WASM_ST(x, WF__WASM_FMA(s, WF__WASM_ADD(WF__WASM_LD(force), WF__WASM_FLT(c[0])), WF__WASM_LD(x)));
+    WF__WASM_ST(x + 16, WF__WASM_FMA(s, WF__WASM_ADD(WF__WASM_LD(force + 16), WF__WASM_FLT(c[1])), WF__WASM_LD(x + 16)));
+    WF__WASM_ST(x + 32, WF__WASM_FMA(s, WF__WASM_ADD(WF__WASM_LD(force + 32), WF__WASM_FLT(c[2])), WF__WASM_LD(x + 32)));
+    WF__WASM_ST(x + 48, WF__WASM_FMA(s, WF__WASM_ADD(WF__WASM_LD(force + 48), WF__WASM_FLT(c[3])), WF__WASM_LD(x + 48)));
+}
+WF__INLINE_wasm void wf__fill_pair_wasm(float *out, const wf__nudge *leap, size_t f, uint32_t first, const uint32_t u[4], const uint32_t v[4], const uint32_t keys[20], const int both)
 {
     static const int32_t count[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     for (uint32_t l = 0; l < 16; l += WF__WASM_W) {
@@ -7429,12 +7100,11 @@ WF__INLINE_wasm void wf__fill_pair_wasm(float *y, uint32_t first, const uint32_t
         c[0] = c[4] = WF__WASM_IADD(WF__WASM_ISET1((int32_t)(first + l)), WF__WASM_ILD(count));
         wf__philox_wasm(c, u, v, keys, both);
         wf__numbers_wasm(c, WF__RANDOM_NORMAL, both);
-        wf__put_numbers_wasm(y + l, 16, 4, 16, c);
-        if (both) wf__put_numbers_wasm(y + 64 + l, 16, 4, 16, c + 4);
+        wf__put_row_wasm(out, leap, f, 64 * f + l, c);
+        if (both) wf__put_row_wasm(out, leap, f + 1, 64 * f + 64 + l, c + 4);
     }
 }
-
-WF__KERNEL_wasm void wf__fill_tile_wasm(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4])
+WF__KERNEL_wasm void wf__fill_tile_wasm(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4], const wf__nudge *leap)
 {
     enum { BOTH = WF__WASM_NV > 2 };
     uint32_t keys[20], shared[2][4], c[4] = { counter[0], counter[1], counter[2], counter[3] };
@@ -7444,8 +7114,8 @@ WF__KERNEL_wasm void wf__fill_tile_wasm(float *out, size_t dim, size_t steps, ui
         int odd = BOTH && (f & 1);
         wf__philox_shared(c, (uint32_t)i, keys, shared[odd]);
         if (++i == dim) { i = 0; c[1]++; }
-        if (odd) wf__fill_pair_wasm(out + 64 * (f - 1), c[0], shared[0], shared[1], keys, BOTH);
-        else if (!BOTH || f + 1 == rows) wf__fill_pair_wasm(out + 64 * f, c[0], shared[0], shared[0], keys, 0);
+        if (odd) wf__fill_pair_wasm(out, leap, f - 1, c[0], shared[0], shared[1], keys, BOTH);
+        else if (!BOTH || f + 1 == rows) wf__fill_pair_wasm(out, leap, f, c[0], shared[0], shared[0], keys, 0);
     }
 }
 #undef WF__ROUND_wasm
@@ -7477,7 +7147,6 @@ static wf__random_fn wf__random_for(int isa)
 #endif
     return wf__fill_words_f32;
 }
-
 /* random: fill rows of either type */
 /* out[f * stride + l] belongs to feature f of sample first + l; float (by `fill`) or double by `type` */
 static void wf__fill_rows(wf__random_fn fill, void *out, int type, size_t stride, int kind, size_t features, size_t lanes, uint64_t seed, uint64_t first, uint32_t step, uint32_t purpose)
@@ -7499,7 +7168,6 @@ static void wf__fill_random(wf__random_fn fill, void *out, int type, int kind, s
 {
     wf__fill_rows(fill, out, type, lanes, kind, features, lanes, seed, first, step, purpose);
 }
-
 /* random: a running generator */
 static void wf__rng_start(wf_rng *rng, uint64_t seed, uint32_t stream, uint32_t purpose)
 {
@@ -7521,7 +7189,6 @@ uint32_t wf_rng_u32(wf_rng *rng)
     }
     return rng->buffer[rng->used++];
 }
-
 /* random: numbers from a running generator */
 double wf_rng_uniform(wf_rng *rng)
 {
@@ -7535,7 +7202,6 @@ double wf_rng_normal(wf_rng *rng)
     wf__normal_pair(u, v, z);
     return z[0];
 }
-
 /* random: a fair integer and a fair order */
 uint32_t wf_rng_below(wf_rng *rng, uint32_t n)
 {
@@ -7555,7 +7221,6 @@ void wf_rng_shuffle(wf_rng *rng, int *values, size_t n)
         values[j] = swap;
     }
 }
-
 /* header: optimise as before */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
@@ -7568,7 +7233,7 @@ void wf_rng_shuffle(wf_rng *rng, int *values, size_t n)
 size_t wf_memory_read(void *reader, void *data, size_t size)
 {
     wf_memory_reader *r = (wf_memory_reader *)reader;
-    size_t left = r->size - r->at;
+    size_t left = r->at < r->size ? r->size - r->at : 0;
     if (size > left) size = left;
     if (size) memcpy(data, (const char *)r->data + r->at, size);
     r->at += size;
@@ -7590,7 +7255,6 @@ int wf_memory_write(void *writer, const void *data, size_t size)
     w->size += size;
     return 0;
 }
-
 /* files: read a stream to its end */
 void *wf_read_all(wf_arena *A, wf_read_fn read, void *user, size_t expected, size_t *size)
 {
@@ -7612,7 +7276,6 @@ void *wf_read_all(wf_arena *A, wf_read_fn read, void *user, size_t expected, siz
     wf_arena_reset(A, mark);
     return NULL;
 }
-
 /* files: collect output in a sink */
 typedef struct wf__sink { wf_write_fn write; void *user; int failed; } wf__sink;
 typedef wf_result (*wf__put_fn)(wf_arena *A, const void *what, wf__sink *sink);
@@ -7657,7 +7320,6 @@ void *wf_file_read(wf_arena *A, const char *path, size_t *size)
     fclose(f);
     return data;
 }
-
 /* files: rename over an existing file */
 static int wf__rename(const char *from, const char *to)
 {
@@ -7667,7 +7329,6 @@ static int wf__rename(const char *from, const char *to)
 #endif
     return rename(from, to);
 }
-
 /* files: replace a file when its successor is complete */
 static int wf__stdio_write(void *user, const void *data, size_t size) { return fwrite(data, 1, size, (FILE *)user) != size; }
 
@@ -7694,7 +7355,6 @@ static wf_result wf__save(wf_arena *A, const char *path, wf__put_fn put, const v
     wf_arena_reset(A, mark);
     return r;
 }
-
 /* files: write a file */
 typedef struct wf__bytes { const void *data; size_t size; } wf__bytes;
 
@@ -7711,20 +7371,20 @@ wf_result wf_file_write(wf_arena *A, const char *path, const void *data, size_t 
     wf__bytes b = { data, size };
     return wf__save(A, path, wf__bytes_put, &b);
 }
-
 /* files: hold a file while it is parsed */
-static void *wf__load(wf_arena *A, const char *path, wf_arena **scratch, size_t *size)
-{
-    *scratch = A && A->allocator.alloc ? wf_arena_new(&A->allocator) : A;
-    if (!*scratch) { wf__fail(A, WF_ERROR_MEMORY, "%s: no memory to read it", path); return NULL; }
-    void *bytes = wf_file_read(*scratch, path, size);
-    if (!bytes && *scratch != A) wf__fail(A, (*scratch)->report.code, "%s", (*scratch)->report.text);
-    return bytes;
-}
+typedef void *(*wf__parse_fn)(wf_arena *A, const void *bytes, size_t size, const char *name, const void *options);
 
-static void wf__unload(wf_arena *A, wf_arena *scratch)
+static void *wf__read(wf_arena *A, const char *path, wf__parse_fn parse, const void *options)
 {
+    wf_mark mark = wf_arena_mark(A);
+    wf_arena *scratch = A && A->allocator.alloc ? wf_arena_new(&A->allocator) : A;
+    size_t size = 0;
+    void *bytes = scratch ? wf_file_read(scratch, path, &size) : NULL, *parsed = bytes ? parse(A, bytes, size, path, options) : NULL;
+    if (!scratch) wf__fail(A, WF_ERROR_MEMORY, "%s: no memory to read it", path);
+    else if (!bytes && scratch != A) wf__fail(A, scratch->report.code, "%s", scratch->report.text);
     if (scratch != A) wf_arena_free(scratch);
+    else if (!parsed) wf_arena_reset(A, mark);
+    return parsed;
 }
 #endif
 
@@ -7759,7 +7419,6 @@ static int wf__array_shape(wf_array *a, size_t *bytes)
     if (empty) *bytes = 0;
     return 1;
 }
-
 /* files: describe memory of the user */
 wf_array wf_array_of(void *data, int dtype, int nd, const size_t *shape)
 {
@@ -7773,7 +7432,6 @@ wf_array wf_array_of(void *data, int dtype, int nd, const size_t *shape)
     if (!wf__array_shape(&a, &bytes) || (a.count && !data)) a.nd = -1;
     return a;
 }
-
 /* files: turn bytes around */
 static int wf__little_endian(void)
 {
@@ -7792,7 +7450,6 @@ static void wf__swap(void *data, size_t count, size_t size)
             p[size - 1 - i] = byte;
         }
 }
-
 /* files: emit an array in little-endian bytes */
 static void wf__emit_array(wf__sink *s, const wf_array *a)
 {
@@ -7806,7 +7463,6 @@ static void wf__emit_array(wf__sink *s, const wf_array *a)
         wf__emit(s, number, size);
     }
 }
-
 /* files: widen a half */
 static double wf__half(unsigned half)
 {
@@ -7818,7 +7474,6 @@ static double wf__half(unsigned half)
     memcpy(&f, &bits, sizeof f);
     return (double)f;
 }
-
 /* files: convert one element */
 #define WF__ELEMENT(type) { type v; memcpy(&v, p, sizeof v); return (double)v; }
 static double wf__element(const wf_array *a, size_t i)
@@ -7853,8 +7508,12 @@ static double wf__element(const wf_array *a, size_t i)
 /* files: convert an array */
 static int wf__array_ready(wf_arena *A, const wf_array *a)
 {
-    if (a && a->nd >= 0 && wf_dtype_size(a->dtype) && (a->data || !a->count)) return 1;
-    wf__fail(A, WF_ERROR_ARGUMENT, "array: its type, its shape or its data are missing");
+    wf_array counted;
+    size_t bytes;
+    memset(&counted, 0, sizeof counted);
+    if (a) counted = *a;
+    if (wf__array_shape(&counted, &bytes) && counted.count == a->count && (a->data || !a->count)) return 1;
+    wf__fail(A, WF_ERROR_ARGUMENT, "array: its type, its shape or its data are missing, or its count is not that of its shape");
     return 0;
 }
 
@@ -7866,7 +7525,6 @@ double *wf_array_f64(wf_arena *A, const wf_array *a)
     for (size_t i = 0; x && i < a->count; i++) x[i] = wf__element(a, i);
     return x;
 }
-
 /* files: convert an array to float */
 float *wf_array_f32(wf_arena *A, const wf_array *a)
 {
@@ -7884,7 +7542,6 @@ float *wf_array_f32(wf_arena *A, const wf_array *a)
     }
     return x;
 }
-
 /* files: scan a header */
 typedef struct wf__scan {
     wf_arena *A;
@@ -7910,7 +7567,6 @@ static int wf__scan_is(wf__scan *s, int c)
     s->at++;
     return 1;
 }
-
 /* files: scan a size */
 static wf_result wf__scan_size(wf__scan *s, size_t *value)
 {
@@ -7925,7 +7581,6 @@ static wf_result wf__scan_size(wf__scan *s, size_t *value)
     *value = v;
     return s->at == first ? wf__expected(s, "a size") : WF_OK;
 }
-
 /* files: scan a shape */
 static wf_result wf__scan_shape(wf__scan *s, int open, int close, wf_array *a)
 {
@@ -7942,7 +7597,6 @@ static wf_result wf__scan_shape(wf__scan *s, int open, int close, wf_array *a)
     }
     return WF_OK;
 }
-
 /* files: scan a python string */
 static wf_result wf__scan_word(wf__scan *s, char word[32])
 {
@@ -7960,7 +7614,6 @@ static int wf__scan_text(wf__scan *s, const char *text)
     s->at += n;
     return 1;
 }
-
 /* files: understand a type of npy */
 static wf_result wf__npy_type(wf__scan *s, wf_array *a, int *swap)
 {
@@ -7976,7 +7629,6 @@ static wf_result wf__npy_type(wf__scan *s, wf_array *a, int *swap)
     }
     return wf__fail(s->A, WF_ERROR_UNSUPPORTED, "%s: numbers of type '%s' are not supported", s->file, word);
 }
-
 /* files: understand the header of npy */
 static wf_result wf__npy_header(wf__scan *s, wf_array *a, int *swap, int *fortran)
 {
@@ -8004,7 +7656,6 @@ static wf_result wf__npy_header(wf__scan *s, wf_array *a, int *swap, int *fortra
     wf__scan_space(s);
     return s->at == s->end ? WF_OK : wf__expected(s, "nothing more");
 }
-
 /* files: copy from fortran order */
 static void wf__from_fortran(const wf_array *a, const char *from)
 {
@@ -8020,7 +7671,6 @@ static void wf__from_fortran(const wf_array *a, const char *from)
         }
     }
 }
-
 /* files: check an npy file */
 static wf_result wf__npy_open(wf__scan *s, const unsigned char *p, size_t size, wf_array *a, int *swap, int *fortran)
 {
@@ -8038,7 +7688,6 @@ static wf_result wf__npy_open(wf__scan *s, const unsigned char *p, size_t size, 
     if (bytes != size) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: header says %z bytes of data, file holds %z", s->file, bytes, size);
     return WF_OK;
 }
-
 /* files: read npy */
 wf_array *wf_npy_parse(wf_arena *A, const void *bytes, size_t size, const char *name)
 {
@@ -8057,7 +7706,6 @@ wf_array *wf_npy_parse(wf_arena *A, const void *bytes, size_t size, const char *
     *result = a;
     return result;
 }
-
 /* files: write npy */
 static wf_result wf__npy_put(wf_arena *A, const void *what, wf__sink *s)
 {
@@ -8086,21 +7734,13 @@ static wf_result wf__npy_put(wf_arena *A, const void *what, wf__sink *s)
     wf__emit_array(s, a);
     return WF_OK;
 }
-
 /* files: offer npy */
 wf_result wf_npy_write(wf_arena *A, const wf_array *a, wf_write_fn write, void *user) { return wf__send(A, wf__npy_put, a, write, user); }
 #ifndef WF_NO_STDIO
 wf_result wf_npy_save(wf_arena *A, const char *path, const wf_array *a) { return wf__save(A, path, wf__npy_put, a); }
 
-wf_array *wf_npy_read(wf_arena *A, const char *path)
-{
-    wf_arena *scratch;
-    size_t size;
-    void *bytes = wf__load(A, path, &scratch, &size);
-    wf_array *a = bytes ? wf_npy_parse(A, bytes, size, path) : NULL;
-    wf__unload(A, scratch);
-    return a;
-}
+static void *wf__npy_any(wf_arena *A, const void *bytes, size_t size, const char *name, const void *options) { (void)options; return wf_npy_parse(A, bytes, size, name); }
+wf_array *wf_npy_read(wf_arena *A, const char *path) { return (wf_array *)wf__read(A, path, wf__npy_any, NULL); }
 #endif
 
 /* files: check a character of utf-8 */
@@ -8116,7 +7756,6 @@ static size_t wf__utf8(const unsigned char *p, size_t size)
     }
     return code < least[n] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000) ? 0 : n;
 }
-
 /* files: encode a character */
 static void wf__put_utf8(wf__scan *s, uint32_t code)
 {
@@ -8128,7 +7767,6 @@ static void wf__put_utf8(wf__scan *s, uint32_t code)
     s->out[0] = (char)(n == 1 ? code : (0xF00u >> n & 0xF0) | code);
     s->out += n;
 }
-
 /* files: scan four hexadecimal digits */
 static int wf__scan_hex(wf__scan *s, uint32_t *code)
 {
@@ -8143,7 +7781,6 @@ static int wf__scan_hex(wf__scan *s, uint32_t *code)
     *code = v;
     return 1;
 }
-
 /* files: decode an escape */
 static int wf__scan_escape(wf__scan *s)
 {
@@ -8162,7 +7799,6 @@ static int wf__scan_escape(wf__scan *s)
     wf__put_utf8(s, code);
     return 1;
 }
-
 /* files: scan a json string */
 static char *wf__scan_string(wf__scan *s)
 {
@@ -8185,7 +7821,6 @@ static char *wf__scan_string(wf__scan *s)
     *s->out++ = 0;
     return text;
 }
-
 /* files: make room in a list */
 static void *wf__grow(wf_arena *A, void *list, size_t count, size_t *capacity, size_t size)
 {
@@ -8197,7 +7832,6 @@ static void *wf__grow(wf_arena *A, void *list, size_t count, size_t *capacity, s
     *capacity = larger;
     return copy;
 }
-
 /* files: append an entry or a note */
 static wf_result wf__tensors_push(wf_tensors *t, const char *name, const wf_array *a)
 {
@@ -8218,7 +7852,6 @@ static wf_result wf__tensors_push_note(wf_tensors *t, const char *key, const cha
     t->note[t->notes++].value = value;
     return WF_OK;
 }
-
 /* files: sort spans */
 typedef struct wf__span { const char *name; size_t begin, end, index; } wf__span;
 
@@ -8245,7 +7878,6 @@ static wf_result wf__span_unique(const wf__scan *s, wf__span *list, size_t n)
         if (!strcmp(list[i - 1].name, list[i].name)) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: the name '%s' comes twice", s->file, list[i].name);
     return WF_OK;
 }
-
 /* files: scan the name of a type */
 static wf_result wf__scan_dtype(wf__scan *s, const char *name, int *dtype)
 {
@@ -8255,7 +7887,6 @@ static wf_result wf__scan_dtype(wf__scan *s, const char *name, int *dtype)
         if (!strcmp(type, wf_dtype_name(*dtype))) return WF_OK;
     return wf__fail(s->A, WF_ERROR_UNSUPPORTED, "%s: tensor '%s' has numbers of type '%s', which is not supported", s->file, name, type);
 }
-
 /* files: scan one tensor's description */
 static wf_result wf__scan_tensor(wf__scan *s, const char *name, wf_array *a, wf__span *span)
 {
@@ -8281,7 +7912,6 @@ static wf_result wf__scan_tensor(wf__scan *s, const char *name, wf_array *a, wf_
     if (!wf__scan_is(s, '}')) return wf__expected(s, "a comma or the end of a description");
     return seen == 7 ? WF_OK : wf__fail(s->A, WF_ERROR_FORMAT, "%s: tensor '%s' lacks dtype, shape or data_offsets", s->file, name);
 }
-
 /* files: scan the metadata */
 static wf_result wf__scan_notes(wf__scan *s, wf_tensors *t)
 {
@@ -8296,7 +7926,6 @@ static wf_result wf__scan_notes(wf__scan *s, wf_tensors *t)
     } while (wf__scan_is(s, ','));
     return wf__scan_is(s, '}') ? WF_OK : wf__expected(s, "a comma or the end of the metadata");
 }
-
 /* files: scan the whole header */
 static wf_result wf__scan_tensors(wf__scan *s, wf_tensors *t, wf__span **spans)
 {
@@ -8329,7 +7958,6 @@ static wf_result wf__scan_tensors(wf__scan *s, wf_tensors *t, wf__span **spans)
     wf__scan_space(s);
     return s->at == s->end ? WF_OK : wf__expected(s, "nothing more");
 }
-
 /* files: check where tensors lie */
 static wf_result wf__span_check(const wf__scan *s, wf_tensors *t, wf__span *list, size_t size)
 {
@@ -8346,7 +7974,6 @@ static wf_result wf__span_check(const wf__scan *s, wf_tensors *t, wf__span *list
     if (at != size) return wf__fail(s->A, WF_ERROR_FORMAT, "%s: header says %z bytes of data, file holds %z", s->file, at, size);
     return WF_OK;
 }
-
 /* files: fill tensors from checked bytes */
 static wf_result wf__tensors_fill(wf_arena *A, wf__scan *s, wf_tensors *t, size_t size)
 {
@@ -8366,7 +7993,6 @@ static wf_result wf__tensors_fill(wf_arena *A, wf__scan *s, wf_tensors *t, size_
     }
     return r;
 }
-
 /* files: begin a set of tensors */
 wf_tensors *wf_tensors_new(wf_arena *A)
 {
@@ -8374,7 +8000,6 @@ wf_tensors *wf_tensors_new(wf_arena *A)
     if (t) t->arena = A;
     return t;
 }
-
 /* files: read safetensors */
 wf_tensors *wf_tensors_parse(wf_arena *A, const void *bytes, size_t size, const char *name)
 {
@@ -8395,7 +8020,6 @@ wf_tensors *wf_tensors_parse(wf_arena *A, const void *bytes, size_t size, const 
     wf_arena_reset(A, mark);
     return NULL;
 }
-
 /* files: find and add tensors */
 const wf_array *wf_tensors_find(const wf_tensors *t, const char *name)
 {
@@ -8419,7 +8043,6 @@ static int wf__text_valid(const char *text)
         if ((n = *p < 0x20 ? 1 : wf__utf8(p, left)) == 0) break;
     return text && !left;
 }
-
 /* files: add a tensor */
 wf_result wf_tensors_add(wf_tensors *t, const char *name, const wf_array *a)
 {
@@ -8438,7 +8061,6 @@ wf_result wf_tensors_add(wf_tensors *t, const char *name, const wf_array *a)
     if (r != WF_OK) wf_arena_reset(t->arena, mark);
     return r;
 }
-
 /* files: add a note */
 wf_result wf_tensors_note(wf_tensors *t, const char *key, const char *value)
 {
@@ -8451,8 +8073,7 @@ wf_result wf_tensors_note(wf_tensors *t, const char *key, const char *value)
     if (r != WF_OK) wf_arena_reset(t->arena, mark);
     return r;
 }
-
-/* files: count bytes and write sizes */
+/* files: count bytes and write short sentences */
 static int wf__count_bytes(void *user, const void *data, size_t size)
 {
     (void)data;
@@ -8460,13 +8081,15 @@ static int wf__count_bytes(void *user, const void *data, size_t size)
     return 0;
 }
 
-static void wf__emit_size(wf__sink *s, size_t value)
+static void wf__emit_format(wf__sink *s, const char *format, ...)
 {
-    char text[24];
-    wf__format(text, sizeof text, "%z", value);
+    char text[200];
+    va_list list;
+    va_start(list, format);
+    wf__format_list(text, sizeof text, format, list);
+    va_end(list);
     wf__emit_text(s, text);
 }
-
 /* files: write a json string */
 static void wf__emit_json(wf__sink *s, const char *before, const char *text)
 {
@@ -8481,7 +8104,6 @@ static void wf__emit_json(wf__sink *s, const char *before, const char *text)
     }
     wf__emit(s, "\"", 1);
 }
-
 /* files: write a header of safetensors */
 static void wf__emit_header(wf__sink *s, const wf_tensors *t)
 {
@@ -8499,19 +8121,12 @@ static void wf__emit_header(wf__sink *s, const wf_tensors *t)
         wf__emit_json(s, comma, t->entry[i].name);
         wf__emit_json(s, ":{\"dtype\":", wf_dtype_name(a->dtype));
         wf__emit_text(s, ",\"shape\":[");
-        for (int d = 0; d < a->nd; d++) {
-            if (d) wf__emit_text(s, ",");
-            wf__emit_size(s, a->shape[d]);
-        }
-        wf__emit_text(s, "],\"data_offsets\":[");
-        wf__emit_size(s, at);
-        wf__emit_text(s, ",");
-        wf__emit_size(s, at += a->count * wf_dtype_size(a->dtype));
-        wf__emit_text(s, "]}");
+        for (int d = 0; d < a->nd; d++) wf__emit_format(s, d ? ",%z" : "%z", a->shape[d]);
+        wf__emit_format(s, "],\"data_offsets\":[%z,", at);
+        wf__emit_format(s, "%z]}", at += a->count * wf_dtype_size(a->dtype));
     }
     wf__emit_text(s, "}");
 }
-
 /* files: write safetensors */
 static wf_result wf__tensors_put(wf_arena *A, const void *what, wf__sink *s)
 {
@@ -8529,7 +8144,6 @@ static wf_result wf__tensors_put(wf_arena *A, const void *what, wf__sink *s)
     for (size_t i = 0; i < t->count; i++) wf__emit_array(s, &t->entry[i].array);
     return WF_OK;
 }
-
 /* files: offer safetensors */
 wf_result wf_tensors_write(const wf_tensors *t, wf_write_fn write, void *user)
 {
@@ -8538,15 +8152,8 @@ wf_result wf_tensors_write(const wf_tensors *t, wf_write_fn write, void *user)
 #ifndef WF_NO_STDIO
 wf_result wf_tensors_save(const wf_tensors *t, const char *path) { return t ? wf__save(t->arena, path, wf__tensors_put, t) : WF_ERROR_ARGUMENT; }
 
-wf_tensors *wf_tensors_read(wf_arena *A, const char *path)
-{
-    wf_arena *scratch;
-    size_t size;
-    void *bytes = wf__load(A, path, &scratch, &size);
-    wf_tensors *t = bytes ? wf_tensors_parse(A, bytes, size, path) : NULL;
-    wf__unload(A, scratch);
-    return t;
-}
+static void *wf__tensors_any(wf_arena *A, const void *bytes, size_t size, const char *name, const void *options) { (void)options; return wf_tensors_parse(A, bytes, size, name); }
+wf_tensors *wf_tensors_read(wf_arena *A, const char *path) { return (wf_tensors *)wf__read(A, path, wf__tensors_any, NULL); }
 #endif
 
 /* files: compute with long whole numbers */
@@ -8569,8 +8176,7 @@ static void wf__big_pow5(wf__big *a, int power)
     for (; power >= 13; power -= 13) wf__big_mul_add(a, 1220703125u, 0);
     for (; power > 0; power--) wf__big_mul_add(a, 5, 0);
 }
-
-/* files: shift long whole numbers */
+/* files: shift long whole numbers and count their bits */
 static void wf__big_shift(wf__big *a, int bits)
 {
     int words = bits / 32;
@@ -8581,14 +8187,12 @@ static void wf__big_shift(wf__big *a, int bits)
     a->n += words;
 }
 
-/* files: count the bits of a long whole number */
 static int wf__big_bits(const wf__big *a)
 {
     int bits = 32 * (a->n - 1);
     for (uint32_t top = a->w[a->n - 1]; top; top >>= 1) bits++;
     return bits;
 }
-
 /* files: compare and subtract long whole numbers */
 static int wf__big_compare(const wf__big *a, const wf__big *b)
 {
@@ -8611,7 +8215,6 @@ static void wf__big_add(wf__big *a, const wf__big *b, int subtract)
     if (carry && !subtract) a->w[a->n++] = 1;
     while (a->n && !a->w[a->n - 1]) a->n--;
 }
-
 /* files: round to a double */
 static double wf__round_bits(uint64_t m, int e, int more)
 {
@@ -8629,7 +8232,6 @@ static double wf__round_bits(uint64_t m, int e, int more)
     memcpy(&value, &bits, sizeof value);
     return value;
 }
-
 /* files: divide two long whole numbers */
 static double wf__divide(wf__big *n, wf__big *d, int e)
 {
@@ -8645,7 +8247,6 @@ static double wf__divide(wf__big *n, wf__big *d, int e)
     }
     return wf__round_bits(m, e + shift - 63, n->n != 0);
 }
-
 /* files: convert decimal digits */
 static double wf__decimal(const unsigned char *digit, int n, int64_t q)
 {
@@ -8672,7 +8273,6 @@ static double wf__decimal(const unsigned char *digit, int n, int64_t q)
     (void)ten;
     return wf__divide(&num, &den, (int)q);
 }
-
 /* files: parse a number */
 static size_t wf__match(const char *text, size_t size, const char *word)
 {
@@ -8691,7 +8291,6 @@ static size_t wf__parse_special(const char *text, size_t size, double *value)
     if (n) memcpy(value, &bits, sizeof bits);
     return n;
 }
-
 /* files: parse the exponent of a number */
 static size_t wf__parse_exponent(const char *text, size_t size, int64_t *q)
 {
@@ -8707,7 +8306,6 @@ static size_t wf__parse_exponent(const char *text, size_t size, int64_t *q)
     *q += minus ? -e : e;
     return i;
 }
-
 /* files: parse a decimal number */
 size_t wf_number_parse(const char *text, size_t size, double *value)
 {
@@ -8743,7 +8341,6 @@ size_t wf_number_parse(const char *text, size_t size, double *value)
     *value = minus ? -v : v;
     return i;
 }
-
 /* files: hold the digits to come */
 typedef struct wf__digits { wf__big r, s, up, down; int even; } wf__digits;
 
@@ -8753,7 +8350,6 @@ static void wf__big_set(wf__big *a, uint64_t value)
     a->w[1] = (uint32_t)(value >> 32);
     a->n = a->w[1] ? 2 : 1;
 }
-
 /* files: scale a double for its digits */
 static int wf__digits_start(wf__digits *g, uint64_t bits)
 {
@@ -8777,7 +8373,6 @@ static int wf__digits_start(wf__digits *g, uint64_t bits)
     if (k > 0) wf__big_pow5(&g->s, k);
     return k;
 }
-
 /* files: compare with the end of the interval */
 static int wf__digits_high(const wf__digits *g)
 {
@@ -8786,7 +8381,6 @@ static int wf__digits_high(const wf__digits *g)
     int c = wf__big_compare(&sum, &g->s);
     return c > 0 || (c == 0 && g->even);
 }
-
 /* files: generate the shortest digits */
 static int wf__shortest(uint64_t bits, char *digit, int *count)
 {
@@ -8809,7 +8403,6 @@ static int wf__shortest(uint64_t bits, char *digit, int *count)
     *count = n;
     return k;
 }
-
 /* files: write a number */
 size_t wf_number_write(double value, char *text)
 {
@@ -8844,7 +8437,6 @@ size_t wf_number_write(double value, char *text)
     }
     return (size_t)(p - text) + strlen(p);
 }
-
 /* files: define a place in a table */
 typedef struct wf__csv {
     wf_arena *A;
@@ -8877,7 +8469,6 @@ static wf_result wf__csv_line(wf__csv *c) /* WF_OK: at a line; WF_CANCELLED: at 
     c->due = 0;
     return WF_OK;
 }
-
 /* files: step to the next field of a line */
 static int wf__csv_blank(const wf__csv *c, const char *p) { return *p == ' ' || (*p == '\t' && c->separator != '\t'); }
 
@@ -8908,7 +8499,6 @@ static wf_result wf__csv_field(wf__csv *c, const char **text, size_t *size) /* W
     c->due = 1;
     return WF_OK;
 }
-
 /* files: understand a field */
 static int wf__csv_missing(const char *text, size_t size) { return size == 0 || (size == 2 && wf__match(text, size, "na")); }
 
@@ -8925,7 +8515,6 @@ static wf_result wf__csv_number(wf__csv *c, const char *text, size_t size, doubl
     if (c->keep_nan || wf__finite(*value)) return WF_OK;
     return wf__fail(c->A, WF_ERROR_DATA, "%s: line %z, column %z: the value is %s", c->file, c->line, c->column, missing ? "missing" : "not finite");
 }
-
 /* files: understand a row */
 static wf_result wf__csv_row(wf__csv *c, size_t columns, double *values)
 {
@@ -8937,7 +8526,6 @@ static wf_result wf__csv_row(wf__csv *c, size_t columns, double *values)
     if (r < 0 || c->column == columns) return r < 0 ? r : WF_OK;
     return wf__fail(c->A, WF_ERROR_FORMAT, "%s: line %z has %z fields, the first line has %z", c->file, c->line, c->column, columns);
 }
-
 /* files: guess the separator */
 static char wf__csv_separator(const wf__csv *c)
 {
@@ -8950,7 +8538,6 @@ static char wf__csv_separator(const wf__csv *c)
     }
     return ' ';
 }
-
 /* files: understand the first line of a table */
 static wf_result wf__csv_first(wf__csv *c, int *header, size_t *columns)
 {
@@ -8973,7 +8560,6 @@ static wf_result wf__csv_first(wf__csv *c, int *header, size_t *columns)
     if (*header == 0) *header = words ? 1 : -1;
     return WF_OK;
 }
-
 /* files: keep the names of a table */
 static wf_result wf__csv_names(wf__csv *c, wf_table *t)
 {
@@ -8994,7 +8580,6 @@ static wf_result wf__csv_names(wf__csv *c, wf_table *t)
     }
     return r < 0 ? r : WF_OK;
 }
-
 /* files: read a table */
 static wf_result wf__csv_table(wf__csv *c, wf_table *t, int header)
 {
@@ -9010,7 +8595,9 @@ static wf_result wf__csv_table(wf__csv *c, wf_table *t, int header)
     if (r < 0) return r;
     *c = start;
     if (header > 0 && (r = wf__csv_names(c, t)) != WF_OK) return r;
-    t->data = (double *)wf_alloc(c->A, t->rows, t->columns * sizeof *t->data);
+    size_t count;
+    if (!wf__mul_size(t->rows, t->columns, &count)) return wf__fail(c->A, WF_ERROR_LIMIT, "%s: %z rows of %z numbers are too many", c->file, t->rows, t->columns);
+    t->data = (double *)wf_alloc(c->A, count, sizeof *t->data);
     if (!t->data) return WF_ERROR_MEMORY;
     for (size_t i = 0; i < t->rows; i++) {
         if ((r = wf__csv_line(c)) == WF_OK) r = wf__csv_row(c, t->columns, t->data + i * t->columns);
@@ -9018,7 +8605,6 @@ static wf_result wf__csv_table(wf__csv *c, wf_table *t, int header)
     }
     return WF_OK;
 }
-
 /* files: parse a table */
 wf_table *wf_csv_parse(wf_arena *A, const char *text, size_t size, const char *name, const wf_csv_options *options)
 {
@@ -9034,7 +8620,7 @@ wf_table *wf_csv_parse(wf_arena *A, const char *text, size_t size, const char *n
     c.end = text + size;
     if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) c.next += 3; /* a byte order mark, which some editors write */
     for (size_t skip = options ? options->skip : 0; skip && c.next < c.end; c.next++)
-        if (*c.next == '\n') { skip--; c.line++; }
+        if (*c.next == '\n' || (*c.next == '\r' && (c.next + 1 == c.end || c.next[1] != '\n'))) { skip--; c.line++; }
     if (t && wf__csv_table(&c, t, options ? options->header : 0) == WF_OK) return t;
     wf_arena_reset(A, mark);
     return NULL;
@@ -9046,7 +8632,6 @@ int wf_table_column(const wf_table *t, const char *name)
         if (!strcmp(t->names[i], name)) return (int)i;
     return -1;
 }
-
 /* files: write a table */
 static wf_result wf__csv_put(wf_arena *A, const void *what, wf__sink *s)
 {
@@ -9068,21 +8653,13 @@ static wf_result wf__csv_put(wf_arena *A, const void *what, wf__sink *s)
         }
     return WF_OK;
 }
-
 /* files: offer tables */
 wf_result wf_csv_write(wf_arena *A, const wf_table *t, wf_write_fn write, void *user) { return wf__send(A, wf__csv_put, t, write, user); }
 #ifndef WF_NO_STDIO
 wf_result wf_csv_save(wf_arena *A, const char *path, const wf_table *t) { return wf__save(A, path, wf__csv_put, t); }
 
-wf_table *wf_csv_read(wf_arena *A, const char *path, const wf_csv_options *options)
-{
-    wf_arena *scratch;
-    size_t size;
-    const char *text = (const char *)wf__load(A, path, &scratch, &size);
-    wf_table *t = text ? wf_csv_parse(A, text, size, path, options) : NULL;
-    wf__unload(A, scratch);
-    return t;
-}
+static void *wf__csv_any(wf_arena *A, const void *bytes, size_t size, const char *name, const void *options) { return wf_csv_parse(A, (const char *)bytes, size, name, (const wf_csv_options *)options); }
+wf_table *wf_csv_read(wf_arena *A, const char *path, const wf_csv_options *options) { return (wf_table *)wf__read(A, path, wf__csv_any, options); }
 #endif
 
 /* ---- Ranks ---- */
@@ -9103,7 +8680,6 @@ static int wf__mpi_gather(void *user, void *data, const size_t *first)
         }
     return bad;
 }
-
 /* ranks: exchange by MPI */
 static int wf__mpi_exchange(void *user, const void *send, const size_t *to, void *receive, const size_t *from)
 {
@@ -9123,7 +8699,6 @@ static int wf__mpi_exchange(void *user, const void *send, const size_t *to, void
     }
     return bad;
 }
-
 /* ranks: those of MPI */
 wf_ranks wf_ranks_mpi(const void *communicator)
 {
@@ -9144,7 +8719,6 @@ static int wf__ranks_gather(const wf_ranks *r, void *data, size_t blocks, size_t
     for (int k = 0; k <= r->count; k++) first[k] = wf__ranks_first(r, blocks, k) * bytes;
     return r->gather(r->user, data, first);
 }
-
 /* ---- Parameters ---- */
 /* parameters: define the directory */
 struct wf_params {
@@ -9168,13 +8742,12 @@ static void wf__put_value(void *x, int type, size_t i, double value)
     if (type == WF_F64) ((double *)x)[i] = value;
     else ((float *)x)[i] = (float)value;
 }
-
 /* parameters: grow a table */
 static int wf__grow_table(wf_arena *A, void **table, int used, int *room, size_t size)
 {
     if (used < *room) return 1;
+    if (*room >= 1 << 30) { wf__fail(A, WF_ERROR_LIMIT, "a table of more than 2^30 entries"); return 0; }
     int wanted = *room ? 2 * *room : 16;
-    if (wanted < *room) return 0;
     void *larger = wf_alloc(A, (size_t)wanted, size);
     if (!larger) return 0;
     if (used) memcpy(larger, *table, (size_t)used * size);
@@ -9182,7 +8755,6 @@ static int wf__grow_table(wf_arena *A, void **table, int used, int *room, size_t
     *room = wanted;
     return 1;
 }
-
 /* parameters: make a directory */
 wf_params *wf_params_new(wf_arena *A, uint64_t seed, int type)
 {
@@ -9204,7 +8776,6 @@ int wf_params_find(const wf_params *P, const char *name)
         if (!strcmp(P->entry[i].name, name)) return i;
     return -1;
 }
-
 /* parameters: draw starting values */
 static uint64_t wf__hash_name(const char *s)
 {
@@ -9225,7 +8796,6 @@ static void wf__params_start(wf_params *P, const wf_param_info *e, int init, dou
         wf__put_value(P->data, P->type, e->offset + i, x);
     }
 }
-
 /* parameters: describe a shape */
 static void wf__shape_text(char *buffer, size_t size, int nd, const int *d)
 {
@@ -9247,7 +8817,6 @@ static int wf__shape_size(int nd, const int *d, size_t *size)
         if (d[i] < 1 || !wf__mul_size(*size, (size_t)d[i], size)) return 0;
     return *size <= (size_t)1 << 30;
 }
-
 /* parameters: make room for numbers */
 static int wf__params_make_room(wf_params *P, size_t size)
 {
@@ -9261,7 +8830,6 @@ static int wf__params_make_room(wf_params *P, size_t size)
     P->data_room = room;
     return 1;
 }
-
 /* parameters: find or add */
 int wf_params_add(wf_params *P, const char *name, int nd, const int *d, int init, double scale)
 {
@@ -9298,7 +8866,6 @@ int wf_params_add(wf_params *P, const char *name, int nd, const int *d, int init
     wf__params_start(P, e, init, scale);
     return P->entries++;
 }
-
 /* parameters: look inside */
 int wf_params_entries(const wf_params *P) { return P ? P->entries : 0; }
 const wf_param_info *wf_params_entry(const wf_params *P, int i) { return P && i >= 0 && i < P->entries ? &P->entry[i] : NULL; }
@@ -9331,10 +8898,11 @@ wf_result wf_params_set(wf_params *P, const char *name, const double *values, si
     wf_result r;
     const wf_param_info *e = wf__params_named(P, name, count, &r);
     if (!e) return r;
+    for (size_t i = 0; P->type == WF_F32 && i < count; i++)
+        if (wf__finite(values[i]) && !wf__finite_f32((float)values[i])) return wf__fail(P->arena, WF_ERROR_NUMERIC, "params: element %z of %s is %g, too large for a float", i, name, values[i]);
     for (size_t i = 0; i < count; i++) wf__put_value(P->data, P->type, e->offset + i, values[i]);
     return WF_OK;
 }
-
 /* ---- Operations ---- */
 /* operations: table: enum */
 enum {
@@ -9734,7 +9302,6 @@ static size_t wf__node_size(const wf__node *n)
     for (int i = 0; i < n->nd; i++) size *= (size_t)n->d[i];
     return size;
 }
-
 /* graphs: find an equal node */
 static uint32_t wf__node_hash(const wf__node *n, const int32_t *args)
 {
@@ -9756,7 +9323,6 @@ static int wf__node_equal(const wf_graph *g, const wf__node *a, const wf__node *
         && !memcmp(a->at, b->at, sizeof a->at) && !memcmp(&a->value, &b->value, sizeof a->value)
         && (!a->args || !memcmp(g->pool + a->arg, b_args, (size_t)a->args * sizeof *b_args));
 }
-
 /* graphs: look a node up */
 static int wf__node_find(const wf_graph *g, const wf__node *n, const int32_t *args)
 {
@@ -9766,7 +9332,6 @@ static int wf__node_find(const wf_graph *g, const wf__node *n, const int32_t *ar
         if (wf__node_equal(g, &g->node[id], n, args)) return id;
     return 0;
 }
-
 /* graphs: keep the hash table sparse */
 static int wf__graph_rehash(wf_graph *g)
 {
@@ -9784,7 +9349,6 @@ static int wf__graph_rehash(wf_graph *g)
     g->buckets = buckets;
     return 1;
 }
-
 /* graphs: grow a list of numbers */
 static int wf__grow_ints(wf_arena *A, int32_t **table, int used, int more, int *room)
 {
@@ -9794,7 +9358,6 @@ static int wf__grow_ints(wf_arena *A, int32_t **table, int used, int more, int *
     *table = (int32_t *)t;
     return 1;
 }
-
 /* graphs: add a node */
 static wf_t wf__node_add(wf_graph *g, wf__node n, const int32_t *args, int count)
 {
@@ -9817,7 +9380,6 @@ static wf_t wf__node_add(wf_graph *g, wf__node n, const int32_t *args, int count
     g->bucket[h & (uint32_t)(g->buckets - 1)] = g->nodes;
     return wf__at(g, g->nodes++);
 }
-
 /* graphs: make a graph */
 wf_graph *wf_graph_new(wf_arena *A, wf_params *P)
 {
@@ -9868,7 +9430,6 @@ static wf_t wf__unfit(wf_t a, const char *operation, const char *why)
     wf__fail(a.graph->arena, WF_ERROR_SHAPE, "%s: %s: %s (value %d)", operation, sa, why, a.id);
     return wf__none(a.graph);
 }
-
 /* graphs: complain about two graphs */
 static int wf__strangers(wf_t a, wf_t b)
 {
@@ -9877,7 +9438,6 @@ static int wf__strangers(wf_t a, wf_t b)
     wf__fail(a.graph->arena, WF_ERROR_ARGUMENT, "graph: values of two graphs in one operation");
     return 1;
 }
-
 /* graphs: begin a node */
 static wf__node wf__blank(int op, int space, int nd, const int *d)
 {
@@ -9898,7 +9458,6 @@ static int wf__shape_bad(wf_graph *g, const char *what, int nd, const int *d)
     wf__fail(g->arena, WF_ERROR_SHAPE, "%s: a shape has up to 4 sizes, each at least 1, and 2^30 elements at most", what);
     return 1;
 }
-
 /* graphs: build a source */
 static wf_t wf__source_nd(wf_graph *g, const char *name, int space, int nd, const int *d)
 {
@@ -9923,7 +9482,6 @@ static wf_t wf__source_nd(wf_graph *g, const char *name, int space, int nd, cons
     g->source[g->sources++].node = x.id;
     return x;
 }
-
 /* graphs: build inputs */
 wf_t wf_input(wf_graph *g, const char *name, int n) { return wf__source_nd(g, name, WF__BATCH, 1, &n); }
 wf_t wf_input_nd(wf_graph *g, const char *name, int nd, const int *d) { return wf__source_nd(g, name, WF__BATCH, nd, d); }
@@ -9943,7 +9501,6 @@ wf_t wf_param(wf_graph *g, const char *name, int nd, const int *d, int init, dou
     n.at[0] = index;
     return wf__node_add(g, n, NULL, 0);
 }
-
 /* graphs: build constants */
 wf_t wf_const(wf_graph *g, double value)
 {
@@ -9967,7 +9524,6 @@ wf_t wf_const_array(wf_graph *g, int nd, const int *d, const double *values)
     g->constants += (int)size;
     return wf__node_add(g, n, NULL, 0);
 }
-
 /* graphs: build what a run brings with it */
 wf_t wf_full(wf_graph *g, int nd, const int *d, double value) { return wf_bcast(wf_const(g, value), nd, d); }
 
@@ -9979,6 +9535,7 @@ wf_t wf_samples(wf_graph *g)
 static wf_t wf__random(wf_graph *g, int nd, const int *d, int kind, int purpose)
 {
     if (wf__shape_bad(g, "random", nd, d)) return wf__none(g);
+    if (purpose < 0 || purpose > 127) { wf__fail(g->arena, WF_ERROR_ARGUMENT, "random: purpose %d; those of users are 0 to 127", purpose); return wf__none(g); }
     wf__node n = wf__blank(WF__OP_RANDOM, WF__BATCH, nd, d);
     n.at[0] = kind;
     n.at[1] = purpose;
@@ -10011,7 +9568,6 @@ static wf_t wf__unary(int op, wf_t x)
     int32_t arg = x.id;
     return wf__node_add(x.graph, n, &arg, 1);
 }
-
 /* graphs: build unary operations */
 wf_t wf_neg(wf_t x) { return wf__unary(WF__OP_NEG, x); }
 wf_t wf_recip(wf_t x) { return wf__unary(WF__OP_RECIP, x); }
@@ -10046,7 +9602,6 @@ static int wf__common_shape(wf_t a, wf_t b, int d[4])
     }
     return nd;
 }
-
 /* graphs: bring shapes together */
 wf_t wf_bcast(wf_t x, int nd, const int *d)
 {
@@ -10063,7 +9618,6 @@ wf_t wf_bcast(wf_t x, int nd, const int *d)
     int32_t arg = x.id;
     return wf__node_add(x.graph, wf__blank(WF__OP_BCAST, n->space, nd, d), &arg, 1);
 }
-
 /* graphs: simplify a binary operation */
 static int wf__fold(int op, wf_t a, wf_t b, wf_t *result)
 {
@@ -10094,7 +9648,6 @@ static int wf__fold(int op, wf_t a, wf_t b, wf_t *result)
     else *result = zero;
     return result->id != 0;
 }
-
 /* graphs: build a binary operation */
 static wf_t wf__binary(int op, wf_t a, wf_t b)
 {
@@ -10113,7 +9666,6 @@ static wf_t wf__binary(int op, wf_t a, wf_t b)
     int twin = op == WF__OP_ADD || op == WF__OP_MUL || op == WF__OP_EQ ? wf__node_find(a.graph, &n, exchanged) : 0;
     return twin ? wf__at(a.graph, twin) : wf__node_add(a.graph, n, args, 2);
 }
-
 /* graphs: build binary operations */
 wf_t wf_add(wf_t a, wf_t b) { return wf__binary(WF__OP_ADD, a, b); }
 wf_t wf_sub(wf_t a, wf_t b) { return wf__binary(WF__OP_SUB, a, b); }
@@ -10147,7 +9699,6 @@ wf_t wf_select(wf_t c, wf_t a, wf_t b)
     int32_t args[3] = { c.id, a.id, b.id };
     return wf__node_add(a.graph, wf__blank(WF__OP_SELECT, wf__of(a)->space | wf__of(b)->space | wf__of(c)->space, nd, d), args, 3);
 }
-
 /* graphs: check an axis */
 static int wf__axis(wf_t x, int axis, const char *operation)
 {
@@ -10174,7 +9725,6 @@ static wf_t wf__along(int op, wf_t x, int axis, int flags, int keep)
     int32_t arg = x.id;
     return wf__node_add(x.graph, n, &arg, 1);
 }
-
 /* graphs: build sums */
 wf_t wf_sum_over(wf_t x, int axis)
 {
@@ -10195,7 +9745,6 @@ wf_t wf_sum(wf_t x)
     if (wf__of(x)->nd == 0) return x;
     return wf_sum_over(wf_reshape(x, 1, &n), 0);
 }
-
 /* graphs: build other operations along an axis */
 wf_t wf_max_over(wf_t x, int axis) { return wf__along(WF__OP_MAX_OVER, x, axis, 0, 0); }
 wf_t wf_dot(wf_t a, wf_t b) { return wf_sum(wf_mul(a, b)); }
@@ -10223,7 +9772,6 @@ wf_t wf_mean(wf_t x)
     wf_t s = wf_scale(wf_sum(x), 1.0 / (double)wf__node_size(wf__of(x)));
     return wf_is_batch(x) ? wf_div(wf_batch_sum(s), wf_samples(x.graph)) : s;
 }
-
 /* graphs: bring an axis back */
 static wf_t wf__unsqueeze(wf_t x, int axis)
 {
@@ -10238,7 +9786,6 @@ static wf_t wf__bcast_along(wf_t x, int axis, wf_t like)
     if (wf__missing(x) || wf__missing(like)) return wf__none(x.graph);
     return wf_bcast(wf__unsqueeze(x, axis), wf__of(like)->nd, wf__of(like)->d);
 }
-
 /* graphs: build the logarithm of a sum of exponentials */
 wf_t wf_logsumexp(wf_t x, int axis)
 {
@@ -10257,7 +9804,6 @@ wf_t wf_log_softmax(wf_t x, int axis)
     wf_t shifted = wf_sub(x, wf__bcast_along(wf_max_over(x, axis), axis, x));
     return wf_sub(shifted, wf__bcast_along(wf_log(wf_sum_over(wf_exp(shifted), axis)), axis, x));
 }
-
 /* graphs: build a reshape */
 wf_t wf_reshape(wf_t x, int nd, const int *d)
 {
@@ -10270,7 +9816,6 @@ wf_t wf_reshape(wf_t x, int nd, const int *d)
     int32_t arg = x.id;
     return wf__node_add(x.graph, wf__blank(WF__OP_RESHAPE, wf__of(x)->space, nd, d), &arg, 1);
 }
-
 /* graphs: build permutations */
 wf_t wf_permute(wf_t x, const int *order)
 {
@@ -10293,7 +9838,6 @@ wf_t wf_permute(wf_t x, const int *order)
     int32_t arg = x.id;
     return wf__node_add(x.graph, n, &arg, 1);
 }
-
 /* graphs: build transposes */
 wf_t wf_transpose(wf_t x)
 {
@@ -10305,7 +9849,6 @@ wf_t wf_transpose(wf_t x)
     order[nd - 1] = nd - 2;
     return wf_permute(x, order);
 }
-
 /* graphs: build slices */
 wf_t wf_slice_step(wf_t x, int axis, int start, int count, int step)
 {
@@ -10325,7 +9868,6 @@ wf_t wf_slice_step(wf_t x, int axis, int start, int count, int step)
     int32_t arg = x.id;
     return wf__node_add(x.graph, n, &arg, 1);
 }
-
 /* graphs: build pads */
 static wf_t wf__pad_step(wf_t x, int axis, int start, int step, int size)
 {
@@ -10347,7 +9889,6 @@ wf_t wf_pad(wf_t x, int axis, int before, int after)
     if (before < 0 || after < 0 || (int64_t)before + after + wf__of(x)->d[axis] > 1 << 30) return wf__unfit(x, "pad", "the widths are negative or too large");
     return before + after ? wf__pad_step(x, axis, before, 1, before + after + wf__of(x)->d[axis]) : x;
 }
-
 /* graphs: build slices of one step */
 wf_t wf_slice(wf_t x, int axis, int start, int count) { return wf_slice_step(x, axis, start, count, 1); }
 
@@ -10359,7 +9900,6 @@ wf_t wf_reverse(wf_t x, int axis)
     int size = wf__of(x)->d[axis];
     return size == 1 ? x : wf_slice_step(x, axis, size - 1, size, -1);
 }
-
 /* graphs: build concatenations */
 wf_t wf_concat(const wf_t *list, int n, int axis)
 {
@@ -10392,7 +9932,6 @@ wf_t wf_concat(const wf_t *list, int n, int axis)
     total.at[0] = axis;
     return wf__node_add(list[0].graph, total, args, n);
 }
-
 /* graphs: build stacks */
 wf_t wf_stack(const wf_t *list, int n)
 {
@@ -10409,7 +9948,6 @@ wf_t wf_stack(const wf_t *list, int n)
     }
     return wf_concat(rows, n, 0);
 }
-
 /* graphs: build selections by number */
 static wf_t wf__by_number(int op, wf_t x, wf_t index, int rows)
 {
@@ -10441,7 +9979,6 @@ wf_t wf_argsort(wf_t x)
     if (wf__of(x)->nd != 1) return wf__unfit(x, "argsort", "has not one axis");
     return wf__along(WF__OP_ARGSORT, x, 0, 0, 1);
 }
-
 /* graphs: build matrix products */
 wf_t wf_matmul_t(wf_t a, int ta, wf_t b, int tb)
 {
@@ -10489,7 +10026,6 @@ wf_t wf_cholesky(wf_t a)
     int32_t arg = a.id;
     return wf__node_add(a.graph, wf__blank(WF__OP_CHOLESKY, wf__of(a)->space, 2, wf__of(a)->d), &arg, 1);
 }
-
 /* ---- Loops ---- */
 /* loops: define a loop */
 enum { WF__CARRY = 0, WF__EACH = 1, WF__FIXED = 2, WF__STEP = 3 };
@@ -10546,7 +10082,6 @@ static wf_t wf__loop_port(wf_loop *l, int kind, wf_t outer, int space, int nd, c
     l->port[l->ports++] = p;
     return x;
 }
-
 /* loops: bring in carries and rows */
 static int wf__loop_foreign(wf_loop *l, wf_t outer)
 {
@@ -10571,8 +10106,7 @@ wf_t wf_loop_each(wf_loop *l, wf_t rows)
     }
     return wf__loop_port(l, WF__EACH, rows, wf__of(rows)->space, wf__of(rows)->nd - 1, wf__of(rows)->d + 1);
 }
-
-/* loops: bring a constant in */
+/* loops: bring in a constant, or the number of the step */
 wf_t wf_loop_constant(wf_loop *l, wf_t x)
 {
     double value;
@@ -10587,14 +10121,12 @@ wf_t wf_loop_constant(wf_loop *l, wf_t x)
     return wf__loop_port(l, WF__FIXED, x, wf__of(x)->space, wf__of(x)->nd, wf__of(x)->d);
 }
 
-/* loops: bring in the number of the step */
 wf_t wf_loop_step(wf_loop *l)
 {
     int one = 1;
     for (int i = 0; l && i < l->ports; i++) if (l->port[i].kind == WF__STEP) return wf__at(l->body, l->port[i].inner);
     return l ? wf__loop_port(l, WF__STEP, wf__none(l->graph), WF__SHARED, 1, &one) : wf__loop_none(l);
 }
-
 /* loops: close the circle */
 static wf__port *wf__loop_find(wf_loop *l, wf_t carry)
 {
@@ -10608,6 +10140,7 @@ wf_result wf_loop_next(wf_loop *l, wf_t carry, wf_t next)
 {
     wf__port *p = wf__loop_find(l, carry);
     if (!p || wf__strangers(carry, next)) return WF_ERROR_ARGUMENT;
+    if (l->ended) return wf__fail(l->graph->arena, WF_ERROR_ARGUMENT, "loop: it has ended");
     const wf__node *c = wf__of(carry), *n = wf__of(next);
     if (c->nd != n->nd || memcmp(c->d, n->d, sizeof c->d)) { wf__misfit(carry, next, "loop carry and its next value"); return WF_ERROR_SHAPE; }
     if (n->space > c->space)
@@ -10615,7 +10148,6 @@ wf_result wf_loop_next(wf_loop *l, wf_t carry, wf_t next)
     p->next = next.id;
     return WF_OK;
 }
-
 /* loops: follow a partial sum through an operation */
 enum { WF__WHOLE = 0, WF__PARTIAL = 1, WF__MIXED = 2, WF__ZERO_SUM = 3 };
 
@@ -10644,7 +10176,6 @@ static int wf__mark_of(const wf_graph *g, int id, const uint8_t *mark)
     default: return wf__op_kind[n->op] == WF__KIND_LINEAR ? first : worst == WF__PARTIAL ? WF__MIXED : WF__WHOLE;
     }
 }
-
 /* loops: mark partial sums */
 static int wf__mark_result(const wf_graph *g, int id, const uint8_t *mark);
 
@@ -10658,7 +10189,6 @@ static void wf__mark_partials(const wf_graph *g, int top, uint8_t *mark)
         else mark[i] = (uint8_t)wf__mark_of(g, i, mark);
     }
 }
-
 /* loops: mark the results of a shared loop */
 static int wf__mark_result(const wf_graph *g, int id, const uint8_t *mark)
 {
@@ -10681,8 +10211,7 @@ static int wf__mark_result(const wf_graph *g, int id, const uint8_t *mark)
     wf_arena_reset(g->arena, before);
     return result;
 }
-
-/* loops: is this a sum over samples */
+/* loops: find partial sums and refuse them inside */
 static int wf__is_partial(const wf_graph *g, int id) /* whole (0) when memory is short: that is reported anyway */
 {
     wf_mark before = wf_arena_mark(g->arena);
@@ -10693,7 +10222,6 @@ static int wf__is_partial(const wf_graph *g, int id) /* whole (0) when memory is
     return result;
 }
 
-/* loops: refuse partial sums inside */
 static int wf__partial_misused(const wf_loop *l, const uint8_t *mark)
 {
     const wf_graph *g = l->body;
@@ -10703,7 +10231,6 @@ static int wf__partial_misused(const wf_loop *l, const uint8_t *mark)
     for (int i = 0; i < l->ports; i++) if (l->port[i].kind == WF__CARRY && (mark[l->port[i].next] == WF__PARTIAL || mark[l->port[i].next] == WF__MIXED)) return l->port[i].next;
     return 0;
 }
-
 /* loops: check the body */
 static wf_result wf__loop_check(const wf_loop *l)
 {
@@ -10720,14 +10247,14 @@ static wf_result wf__loop_check(const wf_loop *l)
     if (!wrong) return WF_OK;
     return wf__fail(g->arena, WF_ERROR_UNSUPPORTED, "loop: value %d of the body uses a sum over samples, which inside a loop over samples can only leave it as a total", wrong);
 }
-
 /* loops: end a loop */
 wf_result wf_loop_end(wf_loop *l)
 {
     int count = 0, space = WF__SHARED, inside = 0;
-    if (!l || l->ended) return WF_ERROR_ARGUMENT;
+    if (!l) return WF_ERROR_ARGUMENT;
     wf_arena *A = l->graph->arena;
     if (A->report.code < 0) return A->report.code;
+    if (l->ended) return wf__fail(A, WF_ERROR_ARGUMENT, "loop: it has ended");
     for (int id = 1; id < l->body->nodes; id++) inside += l->body->node[id].op == WF__OP_PARAM;
     int32_t *args = (int32_t *)wf_alloc(A, (size_t)(l->ports + inside + 1), sizeof *args);
     if (!args) return WF_ERROR_MEMORY;
@@ -10761,7 +10288,6 @@ wf_result wf_loop_end(wf_loop *l)
     l->ended = 1;
     return WF_OK;
 }
-
 /* loops: take results out */
 static wf_t wf__loop_result(wf_loop *l, int kind, int what, const wf__node *like)
 {
@@ -10778,7 +10304,6 @@ static wf_t wf__loop_result(wf_loop *l, int kind, int what, const wf__node *like
     int32_t arg = l->node;
     return wf__node_add(l->graph, n, &arg, 1);
 }
-
 /* loops: check what is taken out */
 static wf_t wf__loop_out(wf_loop *l, int kind, wf_t value)
 {
@@ -10789,7 +10314,6 @@ static wf_t wf__loop_out(wf_loop *l, int kind, wf_t value)
     if (!wf_is_batch(value) && wf__is_partial(l->body, value.id) > (kind == WF__TOTAL ? WF__PARTIAL : WF__WHOLE)) return wf__unfit(value, "loop", kind == WF__TOTAL ? "is no linear function of sums over samples; only those can leave a loop over samples" : "is a sum over samples, which can only leave a loop over samples as a total");
     return wf__loop_result(l, kind, value.id, wf__of(value));
 }
-
 /* loops: offer results */
 wf_t wf_loop_final(wf_loop *l, wf_t carry)
 {
@@ -10805,32 +10329,40 @@ wf_t wf_per_sample(wf_t x)
     int32_t arg = x.id;
     return wf__node_add(x.graph, wf__blank(WF__OP_BCAST, WF__BATCH, wf__of(x)->nd, wf__of(x)->d), &arg, 1);
 }
-
 /* ---- Operations of your own ---- */
-/* user operations: keep a description */
-typedef struct wf__custom { wf_op_desc op; int which, inputs; } wf__custom;
+/* user operations: define a description */
+typedef void (*wf__fused_fn)(const wf__kernels *kernels, const double *set, const wf_block *in, int inputs, wf_block *out);
 
+typedef struct wf__custom { wf_op_desc op; int which, inputs; wf__fused_fn fused; double set[4]; } wf__custom;
+
+static int wf__custom_number(wf_graph *g, const wf__custom *c)
+{
+    void *table = g->custom;
+    for (int i = 0; c->fused && i < g->customs; i++)
+        if (g->custom[i]->fused == c->fused && g->custom[i]->inputs == c->inputs && !memcmp(g->custom[i]->set, c->set, sizeof c->set)) return i;
+    wf__custom *copy = (wf__custom *)wf_alloc(g->arena, 1, sizeof *copy);
+    if (!copy || !wf__grow_table(g->arena, &table, g->customs, &g->custom_room, sizeof *g->custom)) return -1;
+    g->custom = (struct wf__custom **)table;
+    *copy = *c;
+    copy->op.name = wf__copy_name(g->arena, c->op.name);
+    if (c->fused) copy->op.user = copy->set;
+    g->custom[g->customs] = copy;
+    return g->customs++;
+}
+/* user operations: keep a description */
 static wf_t wf__custom_node(wf_graph *g, const wf__custom *c, const wf_t *in, int inputs, int nd, const int *d)
 {
     int32_t args[12];
     int space = WF__SHARED;
-    void *table = g->custom;
     for (int i = 0; i < inputs; i++) {
         if (wf__strangers(in[0], in[i])) return wf__none(g);
         args[i] = in[i].id;
         space |= wf__of(in[i])->space;
     }
-    wf__custom *copy = (wf__custom *)wf_alloc(g->arena, 1, sizeof *copy);
-    if (!copy || !wf__grow_table(g->arena, &table, g->customs, &g->custom_room, sizeof *g->custom)) return wf__none(g);
-    g->custom = (struct wf__custom **)table;
-    *copy = *c;
-    copy->op.name = wf__copy_name(g->arena, c->op.name);
     wf__node n = wf__blank(WF__OP_CUSTOM, space, nd, d);
-    n.at[0] = g->customs;
-    g->custom[g->customs++] = copy;
-    return wf__node_add(g, n, args, inputs);
+    n.at[0] = wf__custom_number(g, c);
+    return n.at[0] < 0 ? wf__none(g) : wf__node_add(g, n, args, inputs);
 }
-
 /* user operations: add an operation */
 wf_t wf_custom(const wf_op_desc *op, const wf_t *in, int inputs)
 {
@@ -10842,14 +10374,14 @@ wf_t wf_custom(const wf_op_desc *op, const wf_t *in, int inputs)
     }
     if (wf__shape_bad(g, op->name, op->nd, op->d)) return wf__none(g);
     wf__custom c;
+    memset(&c, 0, sizeof c);
     c.op = *op;
     c.which = -1;
     c.inputs = inputs;
     return wf__custom_node(g, &c, in, inputs, op->nd, op->d);
 }
-
 /* ---- Derivatives ---- */
-/* derivatives: build an operation by its number */
+/* derivatives: read a rule and build what it says */
 static wf_t wf__build(int op, const wf_t *args)
 {
     if (wf__op_arity[op] == 1) return wf__unary(op, args[0]);
@@ -10857,7 +10389,6 @@ static wf_t wf__build(int op, const wf_t *args)
     return wf_select(args[0], args[1], args[2]);
 }
 
-/* derivatives: read a rule */
 static wf_t wf__slope(wf_t y, int which)
 {
     wf_t stack[WF__RULE_STACK + 1];
@@ -10875,7 +10406,6 @@ static wf_t wf__slope(wf_t y, int which)
     }
     return stack[0];
 }
-
 /* derivatives: apply a linear operation again */
 static wf_t wf__reapply(wf_t y, wf_t x)
 {
@@ -10895,7 +10425,6 @@ static wf_t wf__reapply(wf_t y, wf_t x)
     default: return wf__none(y.graph);
     }
 }
-
 /* derivatives: sum over repeated axes */
 static wf_t wf__unbroadcast(wf_t u, const wf__node *x)
 {
@@ -10908,7 +10437,6 @@ static wf_t wf__unbroadcast(wf_t u, const wf__node *x)
     }
     return wf_reshape(u, from, d);
 }
-
 /* derivatives: apply the transpose */
 static wf_t wf__transposed(wf_t y, wf_t u)
 {
@@ -10930,7 +10458,6 @@ static wf_t wf__transposed(wf_t y, wf_t u)
     default: return wf__none(y.graph);
     }
 }
-
 /* derivatives: transpose a matrix product */
 static wf_t wf__matmul_vjp(wf_t y, wf_t u, int which)
 {
@@ -10939,22 +10466,18 @@ static wf_t wf__matmul_vjp(wf_t y, wf_t u, int which)
     if (which == 0) return ta ? wf_matmul_t(b, tb, u, 1) : wf_matmul_t(u, 0, b, !tb);
     return tb ? wf_matmul_t(u, 1, a, ta) : wf_matmul_t(a, !ta, u, 0);
 }
-
-/* derivatives: keep a triangle */
+/* derivatives: keep a triangle, solve a similar system */
 static wf_t wf__triangle(wf_t a, int upper, double diagonal)
 {
-    double row[64];
-    int n = wf__of(a)->d[0], one[2] = { 1, n };
-    wf_t rows[64];
-    if (n > 64) return wf__unfit(a, "trisolve", "is larger than 64, too large for a derivative");
-    for (int i = 0; i < n; i++) {
-        for (int j = 0; j < n; j++) row[j] = i == j ? diagonal : (upper ? j > i : j < i) ? 1 : 0;
-        rows[i] = wf_const_array(a.graph, 2, one, row);
-    }
-    return wf_mul(a, wf_concat(rows, n, 0));
+    int n = wf__of(a)->d[0], column[2] = { n, 1 }, row[2] = { 1, n };
+    double *index = (double *)wf_alloc(a.graph->arena, (size_t)n, sizeof *index);
+    if (!index) return wf__none(a.graph);
+    for (int i = 0; i < n; i++) index[i] = i;
+    wf_t i = wf_const_array(a.graph, 2, column, index), j = wf_const_array(a.graph, 2, row, index);
+    wf_t keep = upper ? wf_lt(i, j) : wf_lt(j, i);
+    return wf_mul(a, diagonal > 0 ? wf_add(keep, wf_scale(wf_eq(i, j), diagonal)) : keep);
 }
 
-/* derivatives: solve a similar triangular system */
 static wf_t wf__trisolve_like(wf_t y, wf_t b, int transpose)
 {
     const wf__node *n = wf__of(y);
@@ -10965,7 +10488,6 @@ static wf_t wf__trisolve_matrix(wf_t y, wf_t l)
 {
     return wf__triangle(l, wf__of(y)->at[0], wf__of(y)->at[2] ? 0 : 1);
 }
-
 /* derivatives: differentiate a root */
 static wf_t wf__cholesky_forward(wf_t l, wf_t da)
 {
@@ -11014,7 +10536,6 @@ static wf_t wf__import(wf_graph *to, wf_graph *from, int id, const int32_t *map)
     }
     return wf__node_add(to, n, args, n.args);
 }
-
 /* derivatives: copy the body of a loop */
 static void wf__import_body(wf_loop *copy, const wf_loop *l, const int32_t *map)
 {
@@ -11031,7 +10552,6 @@ static void wf__import_body(wf_loop *copy, const wf_loop *l, const int32_t *map)
     for (int i = 0; inner && i < l->ports; i++)
         if (l->port[i].kind == WF__CARRY) wf_loop_next(copy, wf__at(copy->body, inner[l->port[i].inner]), wf__at(copy->body, inner[l->port[i].next]));
 }
-
 /* derivatives: copy a loop into another graph */
 static wf_t wf__import_loop(wf_graph *to, const wf_loop *l, const int32_t *map)
 {
@@ -11054,7 +10574,6 @@ static wf_t wf__import_loop(wf_graph *to, const wf_loop *l, const int32_t *map)
     }
     return wf_loop_end(copy) == WF_OK ? wf__at(to, copy->node) : wf__none(to);
 }
-
 /* derivatives: define a sweep */
 typedef struct wf__sweep {
     wf_graph *g;
@@ -11074,7 +10593,6 @@ static void wf__sweep_push(wf__sweep *s, int to, int value)
     s->list[2 * s->listed + 1] = s->pending[to];
     s->pending[to] = s->listed++;
 }
-
 /* derivatives: give a contribution */
 static void wf__give(wf__sweep *s, int giver, int to, wf_t c)
 {
@@ -11089,7 +10607,6 @@ static void wf__give(wf__sweep *s, int giver, int to, wf_t c)
     s->cot[to] = c.id;
     if (!c.id) s->failed = 1;
 }
-
 /* derivatives: settle what is pending */
 static void wf__settle(wf__sweep *s, int id)
 {
@@ -11119,7 +10636,6 @@ static void wf__settle(wf__sweep *s, int id)
     s->cot[id] = sum.id;
     if (!sum.id) s->failed = 1;
 }
-
 /* derivatives: differentiate a softmax */
 static wf_t wf__softmax_tangent(wf_t y, wf_t v)
 {
@@ -11127,7 +10643,6 @@ static wf_t wf__softmax_tangent(wf_t y, wf_t v)
     v = wf_bcast(v, wf__of(y)->nd, wf__of(y)->d);
     return wf_mul(y, wf_sub(v, wf__bcast_along(wf_sum_over(wf_mul(v, y), axis), axis, y)));
 }
-
 /* derivatives: pass through a concatenation */
 static void wf__pass_concat(wf__sweep *s, wf_t y, wf_t u)
 {
@@ -11139,7 +10654,6 @@ static void wf__pass_concat(wf__sweep *s, wf_t y, wf_t u)
         start += size;
     }
 }
-
 /* derivatives: check what a user's rule gives */
 static wf_t wf__custom_checked(wf_t like, wf_t d, const char *name) /* users err */
 {
@@ -11151,7 +10665,6 @@ static wf_t wf__custom_checked(wf_t like, wf_t d, const char *name) /* users err
     wf__fail(like.graph->arena, WF_ERROR_SHAPE, "derivative: the operation %s gave %s where %s was wanted", name, got, want);
     return wf__none(like.graph);
 }
-
 /* derivatives: pass through a user's operation */
 static void wf__pass_custom(wf__sweep *s, wf_t y, wf_t u)
 {
@@ -11178,7 +10691,6 @@ static void wf__pass_custom(wf__sweep *s, wf_t y, wf_t u)
         wf__give(s, y.id, in[k].id, wf__custom_node(g, &d, all, inputs + 2, wf__of(in[k])->nd, wf__of(in[k])->d));
     }
 }
-
 /* derivatives: pass a cotangent on */
 static void wf__pass(wf__sweep *s, int id)
 {
@@ -11214,9 +10726,11 @@ static void wf__pass(wf__sweep *s, int id)
     /* derivatives: pass through a triangular system */
     case WF__OP_TRISOLVE: {
         wf_t db = wf__trisolve_like(y, u, 1);
-        wf_t dl = g->node[id].at[1] ? wf_matmul_t(y, 0, db, 1) : wf_matmul_t(db, 0, y, 1);
         wf__give(s, id, wf__arg(g, id, 1), db);
-        if (s->want[a]) wf__give(s, id, a, wf_neg(wf__trisolve_matrix(y, dl)));
+        if (!s->want[a]) return;
+        wf_t minus = wf_neg(db), dl = g->node[id].at[1] ? wf_matmul_t(y, 0, minus, 1) : wf_matmul_t(minus, 0, y, 1);
+        if (g->node[a].space == WF__SHARED && wf_is_batch(dl) && !g->outer) dl = wf__batch_sum_list(g, &dl.id, 1);
+        wf__give(s, wf_is_batch(dl) ? id : dl.id, a, wf__trisolve_matrix(y, dl));
         return;
     }
     case WF__OP_CHOLESKY: wf__give(s, id, a, wf__cholesky_vjp(y, u)); return;
@@ -11225,7 +10739,6 @@ static void wf__pass(wf__sweep *s, int id)
     default: wf__give(s, id, a, wf__transposed(y, u)); return;
     }
 }
-
 /* derivatives: copy a body into a new loop */
 static int32_t *wf__loop_copy(wf_loop *r, wf_loop *l, int stacked)
 {
@@ -11247,7 +10760,6 @@ static int32_t *wf__loop_copy(wf_loop *r, wf_loop *l, int stacked)
         if (!map[id]) map[id] = wf__import(to, from, id, map).id;
     return map;
 }
-
 /* derivatives: list the results of a loop */
 static wf_t wf__result_cot(wf__sweep *s, int scan, int kind, int inner)
 {
@@ -11257,7 +10769,6 @@ static wf_t wf__result_cot(wf__sweep *s, int scan, int kind, int inner)
     }
     return wf__none(s->g);
 }
-
 /* derivatives: build the loop backwards */
 typedef struct wf__lists { wf_t *y, *u, *x, *out; int ny, nx; int32_t *map; } wf__lists;
 
@@ -11301,14 +10812,12 @@ static int wf__loop_lists(wf__sweep *s, wf_loop *l, wf_loop *r, wf__lists *v)
         if (r->body->node[id].op == WF__OP_PARAM) v->x[v->nx++] = wf__at(r->body, id);
     return A->report.code >= 0;
 }
-
 /* derivatives: recognise what is cheap */
 static int wf__is_cheap(const wf__node *n)
 {
     return n->op <= WF__OP_RANDOM || n->op == WF__OP_RESHAPE || n->op == WF__OP_BCAST || n->op == WF__OP_PERMUTE || n->op == WF__OP_STOP
         || n->op == WF__OP_SLICE || n->op == WF__OP_SCAN;
 }
-
 /* derivatives: store one value */
 static void wf__loop_store_node(wf_loop *r, wf_loop *l, const int32_t *back, int id, int copied)
 {
@@ -11330,7 +10839,6 @@ static void wf__loop_store_node(wf_loop *r, wf_loop *l, const int32_t *back, int
     n->args = 0;
     r->port[r->ports - 1].inner = id;
 }
-
 /* derivatives: store what the backward part reads */
 static void wf__loop_store(wf_loop *r, wf_loop *l, const int32_t *map)
 {
@@ -11345,7 +10853,6 @@ static void wf__loop_store(wf_loop *r, wf_loop *l, const int32_t *map)
     for (int id = copied; id < nodes; id++)
         for (int i = 0; i < r->body->node[id].args; i++) wf__loop_store_node(r, l, back, wf__arg(r->body, id, i), copied);
 }
-
 /* derivatives: give a total */
 static void wf__give_total(wf__sweep *s, int scan, int to, wf_loop *r, wf_t value)
 {
@@ -11354,7 +10861,6 @@ static void wf__give_total(wf__sweep *s, int scan, int to, wf_loop *r, wf_t valu
     wf_t total = wf_loop_total(r, value);
     wf__give(s, wf_is_batch(total) ? scan : total.id, to, total);
 }
-
 /* derivatives: pass a cotangent through a loop */
 static void wf__pass_loop(wf__sweep *s, int scan)
 {
@@ -11386,7 +10892,6 @@ static void wf__pass_loop(wf__sweep *s, int scan)
         if (outer.id < scan && s->want[outer.id]) wf__give_total(s, scan, outer.id, r, v.out[i]);
     }
 }
-
 /* derivatives: order the nodes by the expression */
 static int32_t *wf__sweep_order(const wf__sweep *s, const wf_t *y, int ny, int top, int *count)
 {
@@ -11410,7 +10915,6 @@ static int32_t *wf__sweep_order(const wf__sweep *s, const wf_t *y, int ny, int t
     }
     return order;
 }
-
 /* derivatives: sweep backwards */
 static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, int nx, wf_t *out)
 {
@@ -11450,7 +10954,6 @@ static wf_result wf__vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, in
     if (!s.failed) return WF_OK;
     return g->arena->report.code < 0 ? g->arena->report.code : wf__fail(g->arena, WF_ERROR_UNSUPPORTED, "derivative: there is none");
 }
-
 /* derivatives: add tangents */
 static wf_t wf__plus(wf_t a, wf_t b) { return !a.id ? b : !b.id ? a : wf_add(a, b); }
 
@@ -11466,7 +10969,6 @@ static wf_t wf__push_concat(wf_t y, const int32_t *tan)
     }
     return wf_concat(parts, wf__of(y)->args, wf__of(y)->at[0]);
 }
-
 /* derivatives: push through a user's operation */
 static wf_t wf__push_custom(wf_t y, const int32_t *tan)
 {
@@ -11481,7 +10983,6 @@ static wf_t wf__push_custom(wf_t y, const int32_t *tan)
     wf__fail(y.graph->arena, WF_ERROR_UNSUPPORTED, "derivative: the operation %s has no forward derivative", c.op.name);
     return wf__none(y.graph);
 }
-
 /* derivatives: push through one node */
 static wf_t wf__push(wf_t y, const int32_t *tan)
 {
@@ -11522,7 +11023,6 @@ static wf_t wf__push(wf_t y, const int32_t *tan)
     default: return va.id ? wf__reapply(y, va) : wf__const_like(y, 0); /* only an index moves */
     }
 }
-
 /* derivatives: push a tangent through a loop */
 static int wf__push_loop(wf_graph *g, int scan, int32_t *tan, int top)
 {
@@ -11583,7 +11083,6 @@ static int wf__push_loop(wf_graph *g, int scan, int32_t *tan, int top)
     }
     return 1;
 }
-
 /* derivatives: sweep forwards */
 static wf_result wf__jvp(const wf_t *x, const wf_t *v, int nx, const wf_t *y, int ny, wf_t *out)
 {
@@ -11617,7 +11116,6 @@ static wf_result wf__jvp(const wf_t *x, const wf_t *v, int nx, const wf_t *y, in
     for (int i = 0; i < ny; i++) out[i] = tan[y[i].id] ? wf__at(g, tan[y[i].id]) : wf__const_like(y[i], 0);
     return WF_OK;
 }
-
 /* derivatives: check one list */
 static wf_result wf__check_list(const wf_t *list, int n, wf_graph *g)
 {
@@ -11627,7 +11125,6 @@ static wf_result wf__check_list(const wf_t *list, int n, wf_graph *g)
     }
     return WF_OK;
 }
-
 /* derivatives: check lists of values */
 wf_result wf_vjp(const wf_t *y, const wf_t *u, int ny, const wf_t *x, int nx, wf_t *out)
 {
@@ -11648,7 +11145,6 @@ wf_result wf_jvp_list(const wf_t *x, const wf_t *v, int nx, const wf_t *y, int n
     if (r < 0) for (int i = 0; i < ny; i++) out[i] = wf__none(g);
     return r;
 }
-
 /* derivatives: gradients and directions */
 wf_t wf_grad(wf_t y, wf_t x)
 {
@@ -11674,7 +11170,6 @@ static wf_t wf__unit(wf_t x, int k)
     e = wf_pad(e, 0, k, n - 1 - k);
     return wf__missing(e) ? e : wf_reshape(e, wf__of(x)->nd, wf__of(x)->d);
 }
-
 /* derivatives: matrices of derivatives */
 wf_t wf_jacobian(wf_t y, wf_t x)
 {
@@ -11690,7 +11185,6 @@ wf_t wf_jacobian(wf_t y, wf_t x)
     }
     return wf_transpose(wf_stack(column, n));
 }
-
 /* derivatives: divergence */
 wf_t wf_divergence(wf_t y, wf_t x)
 {
@@ -11706,7 +11200,6 @@ wf_t wf_divergence(wf_t y, wf_t x)
     }
     return sum;
 }
-
 /* derivatives: a second derivative from the first */
 static wf_t wf__curvature_of(wf_t y, int which, wf_t x)
 {
@@ -11714,7 +11207,6 @@ static wf_t wf__curvature_of(wf_t y, int which, wf_t x)
     if (!slope.id || wf__jvp(&x, &one, 1, &slope, 1, &out) < 0) return wf__none(y.graph);
     return out;
 }
-
 /* derivatives: put arguments in place of stand-ins */
 static wf_t wf__replace(wf_t value, const wf_t *from, const wf_t *to, int n)
 {
@@ -11732,7 +11224,6 @@ static wf_t wf__replace(wf_t value, const wf_t *from, const wf_t *to, int n)
     }
     return wf__at(g, map[value.id]);
 }
-
 /* derivatives: a second derivative in two arguments */
 static wf_t wf__curvature(wf_t y, int which, int along)
 {
@@ -11744,11 +11235,10 @@ static wf_t wf__curvature(wf_t y, int which, int along)
     if (stand[1].id == stand[0].id) stand[1] = wf_stop(stand[1]); /* x times stop(x) */
     fresh = wf__build(wf__of(y)->op, stand);
     if (wf__missing(fresh)) return fresh;
-    if (wf__arg(y.graph, fresh.id, 0) != stand[0].id) which = 1 - which; /* commutative operations sort their arguments */
+    if (wf__arg(y.graph, fresh.id, 0) != stand[0].id) which = 1 - which; /* it has found its twin, with exchanged arguments */
     f = wf__curvature_of(fresh, which, stand[along]);
     return f.id ? wf__replace(f, stand, real, 2) : f;
 }
-
 /* derivatives: hold jets and multiply them */
 typedef struct wf__jets { wf_graph *g; int dim; int32_t *first, *lap; } wf__jets;
 
@@ -11763,7 +11253,6 @@ static wf_t wf__products(const wf__jets *j, int a, int b)
     }
     return sum;
 }
-
 /* derivatives: add the curvature of an operation */
 static wf_t wf__jet_curved(const wf__jets *j, wf_t y)
 {
@@ -11779,7 +11268,6 @@ static wf_t wf__jet_curved(const wf__jets *j, wf_t y)
         }
     return total;
 }
-
 /* derivatives: the mixed term of a matrix product */
 static wf_t wf__jet_bilinear(const wf__jets *j, wf_t y)
 {
@@ -11791,7 +11279,6 @@ static wf_t wf__jet_bilinear(const wf__jets *j, wf_t y)
     }
     return sum.id ? wf_scale(sum, 2) : sum;
 }
-
 /* derivatives: carry a jet through a node */
 static int wf__jet_node(wf__jets *j, int id, int32_t *tan)
 {
@@ -11817,7 +11304,6 @@ static int wf__jet_node(wf__jets *j, int id, int32_t *tan)
     j->lap[id] = wf__plus(wf__at(g, j->lap[id]), extra).id;
     return g->arena->report.code >= 0;
 }
-
 /* derivatives: fall back to nested tangents */
 static wf_t wf__laplacian_nested(wf_t y, wf_t x)
 {
@@ -11837,7 +11323,6 @@ static int wf__jet_possible(const wf_graph *g, int id, const uint8_t *active)
     return !active[id] || op == WF__OP_MATMUL || op == WF__OP_SELECT || kind == WF__KIND_UNARY || kind == WF__KIND_BINARY || kind == WF__KIND_LINEAR
         || kind == WF__KIND_ZERO || kind == WF__KIND_LEAF;
 }
-
 /* derivatives: sweep with jets */
 static int wf__jet_sweep(wf__jets *j, wf_t y, wf_t x)
 {
@@ -11863,7 +11348,6 @@ static int wf__jet_sweep(wf__jets *j, wf_t y, wf_t x)
         if (need[id] && active[id] && !wf__jet_node(j, id, tan)) return 0;
     return 1;
 }
-
 /* derivatives: jets */
 wf_jet wf_jet2(wf_t y, wf_t x)
 {
@@ -11942,7 +11426,7 @@ typedef struct wf__loop_plan {
 enum { WF__BIND_CARRY, WF__BIND_ROWS, WF__BIND_FIXED, WF__BIND_STEP, WF__BIND_NEXT, WF__BIND_FINAL, WF__BIND_STACK, WF__BIND_TOTAL };
 
 /* plans: define sums, phases and places */
-typedef struct wf__sum { wf__ref out; size_t size, at; int real, node; } wf__sum; /* an accumulator over samples */
+typedef struct wf__sum { wf__ref out; size_t size, at; int real, node, stored; } wf__sum; /* an accumulator over samples; stored: its first step need not find zeros */
 typedef struct wf__phase { wf__code shared, tiles; } wf__phase;
 typedef struct wf__place { int node, space; wf__ref ref; size_t size; } wf__place;
 
@@ -11966,7 +11450,7 @@ struct wf_plan {
     wf__place *in, *out, *grad;
     int ins, in_room, outs, grads, has_grad; /* has_grad: asked for, though all of it may be zero */
     char *constant;
-    size_t constant_bytes;
+    size_t constant_bytes, constant_room;
     size_t shared_bytes, real_sums, double_sums, scratch_bytes;
     int frames, registers, total_steps;
     const wf_graph *custom_graph[64]; /* the graphs that hold users' operations */
@@ -12018,7 +11502,6 @@ static void wf__touch(wf__scope *s, wf__ref r)
     if (!r.buffer) return;
     if (s->buffer[r.buffer].last < s->code->steps) s->buffer[r.buffer].last = s->code->steps;
 }
-
 /* plans: ask for shared memory */
 static wf__ref wf__shared_new(wf__scope *s, size_t bytes)
 {
@@ -12026,7 +11509,6 @@ static wf__ref wf__shared_new(wf__scope *s, size_t bytes)
     s->plan->shared_bytes += wf__round_up(bytes);
     return r;
 }
-
 /* plans: make room for a result */
 static wf__ref wf__result(wf__scope *s, int id)
 {
@@ -12036,7 +11518,6 @@ static wf__ref wf__result(wf__scope *s, int id)
     s->value[id].known = 1;
     return s->value[id].ref;
 }
-
 /* plans: begin and end a step */
 static wf__step *wf__step_new(wf__scope *s, int code, int node)
 {
@@ -12061,33 +11542,33 @@ static void wf__step_done(wf__scope *s, const wf__step *t)
     s->code->steps++;
     s->plan->total_steps++;
 }
-
 /* plans: is this the first axis */
 static int wf__first_axis(const int32_t *d, int axis)
 {
     for (int i = 0; i < axis; i++) if (d[i] != 1) return 0;
     return 1;
 }
-
 /* plans: place a constant */
 static int wf__constant_place(wf__scope *s, int id, wf__ref *r)
 {
     wf_plan *p = s->plan;
     const wf__node *n = &s->g->node[id];
     size_t size = wf__node_size(n), es = wf__es(s), need = p->constant_bytes + wf__round_up(size * es);
-    char *grown = (char *)wf_alloc(s->A, need, 1);
-    if (!grown) { s->failed = 1; return 0; }
-    if (p->constant_bytes) memcpy(grown, p->constant, p->constant_bytes);
+    if (need > p->constant_room) {
+        char *grown = (char *)wf_alloc(s->A, 2 * need, 1);
+        if (!grown) { s->failed = 1; return 0; }
+        if (p->constant_bytes) memcpy(grown, p->constant, p->constant_bytes);
+        p->constant = grown;
+        p->constant_room = 2 * need;
+    }
     for (size_t i = 0; i < size; i++)
-        wf__put_value(grown + p->constant_bytes, p->type, i, n->op == WF__OP_CONST ? n->value : s->g->constant[(size_t)n->at[0] + i]);
+        wf__put_value(p->constant + p->constant_bytes, p->type, i, n->op == WF__OP_CONST ? n->value : s->g->constant[(size_t)n->at[0] + i]);
     r->base = WF__BASE_CONST;
     r->buffer = 0;
     r->at = (int64_t)p->constant_bytes;
-    p->constant = grown;
     p->constant_bytes = need;
     return 1;
 }
-
 /* plans: find a value without computing */
 static int wf__locate(wf__scope *s, int id, wf__ref *r)
 {
@@ -12113,7 +11594,6 @@ static int wf__locate(wf__scope *s, int id, wf__ref *r)
     *r = v->ref;
     return 1;
 }
-
 /* plans: declare what comes later */
 static wf__ref wf__dense(wf__scope *s, int id);
 static void wf__emit_list(wf__scope *s);
@@ -12141,7 +11621,6 @@ static int wf__pattern(const wf__node *y, const wf__node *x, int64_t lanes, int6
     }
     return 1;
 }
-
 /* plans: describe an operand */
 static wf__operand wf__describe(wf__scope *s, int id, int64_t lanes)
 {
@@ -12175,7 +11654,6 @@ static wf__operand wf__describe(wf__scope *s, int id, int64_t lanes)
     o.ref = wf__dense(s, id);
     return o;
 }
-
 /* plans: copy a broadcast out */
 static void wf__emit_bcast(wf__scope *s, int id)
 {
@@ -12200,7 +11678,6 @@ static void wf__emit_bcast(wf__scope *s, int id)
     t->number = from == lanes;
     wf__step_done(s, t);
 }
-
 /* plans: make a value dense */
 static wf__ref wf__dense(wf__scope *s, int id)
 {
@@ -12220,7 +11697,6 @@ static wf__ref wf__dense(wf__scope *s, int id)
     s->failed = 1;
     return r;
 }
-
 /* plans: recognise elementwise nodes */
 static int wf__is_elementwise(const wf__node *n)
 {
@@ -12237,51 +11713,12 @@ static int wf__ready(wf__scope *s, int id)
         return wf__ready(s, wf__arg(s->g, id, 0));
     return 0;
 }
-
 /* plans: map operations to kernels */
-static int wf__unary_kernel(int op)
-{
-    switch (op) {
-    case WF__OP_NEG: return WF__NEG;
-    case WF__OP_RECIP: return WF__RECIP;
-    case WF__OP_EXP: return WF__EXP;
-    case WF__OP_EXPM1: return WF__EXPM1;
-    case WF__OP_LOG: return WF__LOG;
-    case WF__OP_LOG1P: return WF__LOG1P;
-    case WF__OP_SQRT: return WF__SQRT;
-    case WF__OP_TANH: return WF__TANH;
-    case WF__OP_SIGMOID: return WF__SIGMOID;
-    case WF__OP_SOFTPLUS: return WF__SOFTPLUS;
-    case WF__OP_ERF: return WF__ERF;
-    case WF__OP_SIN: return WF__SIN;
-    case WF__OP_COS: return WF__COS;
-    case WF__OP_ABS: return WF__ABS;
-    case WF__OP_SIGN: return WF__SIGN;
-    case WF__OP_FLOOR: return WF__FLOOR;
-    case WF__OP_ROUND: return WF__ROUND;
-    case WF__OP_RELU: return WF__RELU;
-    case WF__OP_SQUARE: return WF__SQUARE;
-    default: return -1;
-    }
-}
+typedef char wf__unary_in_order[WF__OP_RELU - WF__OP_NEG == WF__RELU - WF__NEG && WF__OP_TANH - WF__OP_NEG == WF__TANH - WF__NEG && WF__OP_COS - WF__OP_NEG == WF__COS - WF__NEG ? 1 : -1];
+typedef char wf__binary_in_order[WF__OP_ATAN2 - WF__OP_ADD == WF__ATAN2 - WF__ADD && WF__OP_DIV - WF__OP_ADD == WF__DIV - WF__ADD && WF__OP_LT - WF__OP_ADD == WF__LT - WF__ADD ? 1 : -1];
 
-/* plans: map binary operations to kernels */
-static int wf__binary_kernel(int op)
-{
-    switch (op) {
-    case WF__OP_ADD: return WF__ADD;
-    case WF__OP_SUB: return WF__SUB;
-    case WF__OP_MUL: return WF__MUL;
-    case WF__OP_DIV: return WF__DIV;
-    case WF__OP_MAX: return WF__MAX;
-    case WF__OP_MIN: return WF__MIN;
-    case WF__OP_LT: return WF__LT;
-    case WF__OP_LE: return WF__LE;
-    case WF__OP_EQ: return WF__EQ;
-    case WF__OP_ATAN2: return WF__ATAN2;
-    default: return -1;
-    }
-}
+static int wf__unary_kernel(int op) { return op == WF__OP_SQUARE ? WF__SQUARE : op >= WF__OP_NEG && op <= WF__OP_RELU ? op - WF__OP_NEG + WF__NEG : -1; }
+static int wf__binary_kernel(int op) { return op >= WF__OP_ADD && op <= WF__OP_ATAN2 ? op - WF__OP_ADD + WF__ADD : -1; }
 
 /* plans: recognise one minus */
 static int wf__is_one_minus(wf__scope *s, int id, int op, int y)
@@ -12293,7 +11730,6 @@ static int wf__is_one_minus(wf__scope *s, int id, int op, int y)
     if (op == WF__OP_SQUARE) return s->g->node[b].op == WF__OP_SQUARE && s->uses[b] == 1 && !s->value[b].known;
     return b == y;
 }
-
 /* plans: recognise slopes of activations */
 static int wf__is_slope(wf__scope *s, int id, int *u, int *y)
 {
@@ -12314,7 +11750,32 @@ static int wf__is_slope(wf__scope *s, int id, int *u, int *y)
     }
     return 0;
 }
+/* plans: drop what slopes swallow */
+static void wf__mark_slopes(wf__scope *s)
+{
+    int u, y;
+    for (int id = s->nodes - 1; id > 0; id--) {
+        if (!s->need[id] || s->taken[id] || s->value[id].known || !wf__is_slope(s, id, &u, &y)) continue;
+        for (int k = 0; k < 2; k++) {
+            int d = wf__arg(s->g, id, k);
+            if (d == u || s->uses[d] != 1) continue;
+            s->taken[d] = 1;
+            for (int j = 0; j < 2; j++) {
+                int e = wf__arg(s->g, d, j);
+                if (e != y && s->uses[e] == 1) s->taken[e] = 1;
+            }
+        }
+    }
+}
 
+/* The values that a node is computed from. */
+static int wf__sources(wf__scope *s, int id, int list[4])
+{
+    int n = 0;
+    if (wf__is_slope(s, id, &list[0], &list[1])) return 2;
+    for (; n < s->g->node[id].args; n++) list[n] = wf__arg(s->g, id, n);
+    return n;
+}
 /* plans: define a group under construction */
 enum { WF__GROUP_MAX = 24 };
 
@@ -12340,11 +11801,11 @@ static int wf__group_fits(const wf__group *q, int id)
     const wf__node *n = &s->g->node[id];
     if (!s->need[id] || s->taken[id] || s->value[id].known || !wf__is_elementwise(n)) return 0;
     if (wf__lanes(s, id) != q->lanes || wf__count(s, id) != q->count || q->members == WF__GROUP_MAX) return 0;
-    for (int k = 0; k < n->args; k++)
-        if (wf__group_find(q, wf__arg(s->g, id, k)) < 0 && !wf__ready(s, wf__arg(s->g, id, k))) return 0;
+    int list[4], args = wf__sources(s, id, list);
+    for (int k = 0; k < args; k++)
+        if (wf__group_find(q, list[k]) < 0 && !wf__ready(s, list[k])) return 0;
     return 1;
 }
-
 /* plans: gather a group */
 static void wf__gather(wf__group *q, int from, int to)
 {
@@ -12359,7 +11820,6 @@ static void wf__gather(wf__group *q, int from, int to)
         if (s->plan->reference) break;
     }
 }
-
 /* plans: add an operand to a group */
 static int16_t wf__group_operand(wf__group *q, wf__operand o)
 {
@@ -12378,7 +11838,6 @@ static int16_t wf__group_operand(wf__group *q, wf__operand o)
     p->operand[p->operands] = o;
     return (int16_t)(p->operands++ - q->first_operand);
 }
-
 /* plans: find the operand of a value */
 static int16_t wf__group_source(wf__group *q, int id)
 {
@@ -12397,7 +11856,6 @@ static int16_t wf__group_filled(wf__group *q, int16_t k)
     q->s->plan->operand[q->first_operand + r].kind = WF__PATTERN;
     return r;
 }
-
 /* plans: write the operations of a group */
 static void wf__group_micro(wf__group *q, int op, int form, int16_t y, int16_t a, int16_t b, int16_t c)
 {
@@ -12424,7 +11882,6 @@ static void wf__group_binary(wf__group *q, int kernel, int16_t y, int16_t a, int
     b = wf__group_filled(q, b);
     wf__group_micro(q, kernel, WF__FORM_BINARY, y, a, b, 0);
 }
-
 /* plans: write one member */
 static void wf__group_write(wf__group *q, int id, int16_t y)
 {
@@ -12446,7 +11903,6 @@ static void wf__group_write(wf__group *q, int id, int16_t y)
     c = wf__group_filled(q, c);
     wf__group_micro(q, 0, WF__FORM_SELECT, y, a, b, c);
 }
-
 /* plans: count uses within a group */
 static int wf__group_inner_uses(const wf__group *q, int id)
 {
@@ -12455,42 +11911,16 @@ static int wf__group_inner_uses(const wf__group *q, int id)
         for (int k = 0; k < q->s->g->node[q->member[i]].args; k++) uses += wf__arg(q->s->g, q->member[i], k) == id;
     return uses;
 }
-
-/* plans: drop what slopes swallow */
-static void wf__group_swallow(wf__group *q)
-{
-    wf__scope *s = q->s;
-    int keep = 0, u, y;
-    for (int i = q->members - 1; i >= 0; i--) {
-        int id = q->member[i];
-        if (s->taken[id] || !wf__is_slope(s, id, &u, &y)) continue;
-        for (int k = 0; k < 2; k++) {
-            int d = wf__arg(s->g, id, k);
-            if (d == u || s->uses[d] != 1) continue;
-            s->taken[d] = 1;
-            for (int j = 0; j < 2; j++) {
-                int e = wf__arg(s->g, d, j);
-                if (e != y && s->uses[e] == 1) s->taken[e] = 1;
-            }
-        }
-    }
-    for (int i = 0; i < q->members; i++) if (!s->taken[q->member[i]]) q->member[keep++] = q->member[i];
-    q->members = keep;
-}
-
 /* plans: make operands ready */
 static void wf__group_prepare(wf__group *q)
 {
     wf__scope *s = q->s;
     for (int i = 0; i < q->members; i++) {
-        int list[4], n = 0, id = q->member[i];
-        if (wf__is_slope(s, id, &list[0], &list[1])) n = 2;
-        else for (; n < s->g->node[id].args; n++) list[n] = wf__arg(s->g, id, n);
+        int list[4], n = wf__sources(s, q->member[i], list);
         for (int k = 0; k < n; k++)
             if (wf__group_find(q, list[k]) < 0) wf__describe(s, list[k], q->lanes);
     }
 }
-
 /* plans: end a group */
 static void wf__group_done(wf__group *q)
 {
@@ -12504,7 +11934,6 @@ static void wf__group_done(wf__group *q)
     t->n[2] = s->plan->micros - q->first_micro;
     wf__step_done(s, t);
 }
-
 /* plans: emit a group */
 static void wf__emit_group(wf__scope *s, int from, int to)
 {
@@ -12512,7 +11941,6 @@ static void wf__emit_group(wf__scope *s, int from, int to)
     memset(&q, 0, sizeof q);
     q.s = s;
     wf__gather(&q, from, to);
-    if (!s->plan->reference) wf__group_swallow(&q);
     if (!q.members) return;
     wf__group_prepare(&q);
     q.first_operand = s->plan->operands;
@@ -12535,7 +11963,6 @@ static void wf__emit_group(wf__scope *s, int from, int to)
     wf__group_done(&q);
     for (int i = 0; i < q.members; i++) s->taken[q.member[i]] = 1;
 }
-
 /* plans: measure a matrix product */
 typedef struct wf__mm { int64_t m, n, k, batch; int a, b, ta, tb, la, lb, lc; } wf__mm;
 
@@ -12577,7 +12004,6 @@ static void wf__emit_gemm(wf__scope *s, int id, wf__ref out, int accumulate, wf_
     memcpy(t->n, n, sizeof n);
     wf__step_done(s, t);
 }
-
 /* plans: emit a product of rows */
 static void wf__emit_rows_gemm(wf__scope *s, int id, wf__mm q)
 {
@@ -12592,7 +12018,6 @@ static void wf__emit_rows_gemm(wf__scope *s, int id, wf__mm q)
     memcpy(t->n, n, sizeof n);
     wf__step_done(s, t);
 }
-
 /* plans: emit a product by kind */
 static void wf__emit_matmul(wf__scope *s, int id)
 {
@@ -12612,22 +12037,21 @@ static void wf__emit_matmul(wf__scope *s, int id)
     memcpy(t->n, n, sizeof n);
     wf__step_done(s, t);
 }
-
 /* plans: collect the terms of a sum */
 enum { WF__TERMS = 12 };
 
-static int wf__terms(wf__scope *s, int id, int root, int *list, int n)
+static int wf__terms(wf__scope *s, int id, int root, int depth, int *list, int n)
 {
     const wf__node *x = &s->g->node[id];
     int through = root || (s->uses[id] == 1 && !s->value[id].known && !s->value[id].placed);
-    if (n < 0 || n >= WF__TERMS) return -1;
+    if (n < 0 || n >= WF__TERMS || depth >= WF__TERMS) return -1;
     if (through && x->op == WF__OP_ADD) {
-        n = wf__terms(s, wf__arg(s->g, id, 0), 0, list, n);
-        return n < 0 ? n : wf__terms(s, wf__arg(s->g, id, 1), 0, list, n);
+        n = wf__terms(s, wf__arg(s->g, id, 0), 0, depth + 1, list, n);
+        return n < 0 ? n : wf__terms(s, wf__arg(s->g, id, 1), 0, depth + 1, list, n);
     }
     if (through && x->op == WF__OP_RESHAPE && wf__lanes(s, id) == wf__lanes(s, wf__arg(s->g, id, 0))) {
         int below = s->g->node[wf__arg(s->g, id, 0)].op;
-        if (below == WF__OP_ADD || below == WF__OP_MATMUL) return wf__terms(s, wf__arg(s->g, id, 0), 0, list, n);
+        if (below == WF__OP_ADD || below == WF__OP_MATMUL) return wf__terms(s, wf__arg(s->g, id, 0), 0, depth, list, n);
     }
     list[n] = id;
     return n + 1;
@@ -12639,7 +12063,6 @@ static int wf__is_product(wf__scope *s, int id, int lanes)
     wf__mm q = wf__mm_of(s, id);
     return wf__mm_direct(&q) && q.lc == lanes;
 }
-
 /* plans: mark the roots of sums */
 static void wf__absorb(wf__scope *s, int id, int root, int lanes)
 {
@@ -12656,7 +12079,6 @@ static void wf__absorb(wf__scope *s, int id, int root, int lanes)
     if (!root) s->taken[id] = 1;
     for (int k = 0; k < x->args; k++) wf__absorb(s, wf__arg(s->g, id, k), 0, lanes);
 }
-
 /* plans: find the sum below an activation */
 static int wf__sum_base(wf__scope *s, int id)
 {
@@ -12666,7 +12088,6 @@ static int wf__sum_base(wf__scope *s, int id)
     int a = wf__arg(s->g, id, 0);
     return s->uses[a] == 1 && wf__lanes(s, a) == wf__lanes(s, id) ? a : 0;
 }
-
 /* plans: mark sums of products */
 static void wf__mark_sums(wf__scope *s)
 {
@@ -12674,7 +12095,7 @@ static void wf__mark_sums(wf__scope *s)
     for (int id = s->nodes - 1; id > 0; id--) {
         int base = s->need[id] && !s->taken[id] ? wf__sum_base(s, id) : 0, products = 0;
         if (!base) continue;
-        int n = wf__terms(s, base, base == id, list, 0);
+        int n = wf__terms(s, base, base == id, 0, list, 0);
         int64_t rows = 0;
         for (int i = 0; i < n; i++)
             if (wf__is_product(s, list[i], wf__lanes(s, id))) {
@@ -12688,7 +12109,6 @@ static void wf__mark_sums(wf__scope *s)
         wf__absorb(s, base, base == id, wf__lanes(s, id));
     }
 }
-
 /* plans: emit a plain sum of operands */
 static void wf__emit_sum_of(wf__scope *s, wf__ref out, size_t count, const wf__operand *list, int n, int into)
 {
@@ -12719,13 +12139,12 @@ static void wf__emit_sum_of(wf__scope *s, wf__ref out, size_t count, const wf__o
     }
     if (!s->failed) wf__group_done(&q);
 }
-
 /* plans: emit a sum with products */
 static void wf__emit_products(wf__scope *s, int id)
 {
     int list[WF__TERMS], product[WF__TERMS], products = 0, rest = 0, biases = 1, base = wf__sum_base(s, id), lanes = wf__lanes(s, id);
     wf__operand other[WF__TERMS];
-    int n = wf__terms(s, base, base == id, list, 0), act = base == id ? 0 : wf__unary_kernel(s->g->node[id].op) + 1;
+    int n = wf__terms(s, base, base == id, 0, list, 0), act = base == id ? 0 : wf__unary_kernel(s->g->node[id].op) + 1;
     wf__mm q;
     memset(&q, 0, sizeof q);
     for (int i = 0; i < n; i++)
@@ -12742,7 +12161,6 @@ static void wf__emit_products(wf__scope *s, int id)
     for (int i = 0; i < products; i++)
         wf__emit_gemm(s, product[i], out, i > 0 || (rest && !biases), bias, i == 0 && rest && biases, i + 1 == products ? act : 0);
 }
-
 /* plans: emit along an axis */
 static void wf__emit_along(wf__scope *s, int id, int code, int kind)
 {
@@ -12762,7 +12180,6 @@ static void wf__emit_along(wf__scope *s, int id, int code, int kind)
     t->flags = (uint8_t)kind;
     wf__step_done(s, t);
 }
-
 /* plans: emit a copy with strides */
 static void wf__emit_copy(wf__scope *s, int id, wf__ref y, wf__ref x, int lanes, int spread, const int64_t n[12])
 {
@@ -12785,7 +12202,6 @@ static void wf__strides(const wf__node *x, int lanes, int64_t stride[4])
         if (axis >= 0) step *= x->d[axis];
     }
 }
-
 /* plans: emit zeros */
 static void wf__emit_zero(wf__scope *s, int id, wf__ref y, size_t count)
 {
@@ -12795,7 +12211,6 @@ static void wf__emit_zero(wf__scope *s, int id, wf__ref y, size_t count)
     t->n[0] = (int64_t)count;
     wf__step_done(s, t);
 }
-
 /* plans: emit changes of shape */
 static void wf__emit_move(wf__scope *s, int id)
 {
@@ -12836,7 +12251,6 @@ static void wf__emit_move(wf__scope *s, int id)
         wf__emit_copy(s, id, to, a, lanes, from == lanes, n);
     }
 }
-
 /* plans: emit a plain operation */
 static void wf__emit_slow(wf__scope *s, int id, int code)
 {
@@ -12865,7 +12279,6 @@ static void wf__emit_slow(wf__scope *s, int id, int code)
     t->n[11] = (int64_t)wf__node_size(y);
     wf__step_done(s, t);
 }
-
 /* plans: emit an operation of the user's */
 static void wf__emit_custom(wf__scope *s, int id)
 {
@@ -12900,7 +12313,6 @@ static void wf__emit_custom(wf__scope *s, int id)
     t->number = args;
     wf__step_done(s, t);
 }
-
 /* plans: emit a sum over samples */
 static int wf__is_outer(wf__scope *s, int id)
 {
@@ -12914,24 +12326,26 @@ static int wf__all_outer(wf__scope *s, int id)
     for (int k = 0; k < s->g->node[id].args; k++) if (!wf__is_outer(s, wf__arg(s->g, id, k))) return 0;
     return !s->plan->reference;
 }
-
 /* plans: emit a sum of outer products */
-static void wf__emit_outer(wf__scope *s, int id, const wf__sum *sum)
+static void wf__emit_outer(wf__scope *s, int id, wf__sum *sum)
 {
     wf__mm q = wf__mm_of(s, id);
-    wf__ref a = wf__dense(s, q.a), b = wf__dense(s, q.b), scratch = wf__buffer_new(s, wf__gemm_nt_scratch((size_t)q.n, (size_t)(q.k * q.lc)) * wf__es(s));
+    int row = q.n == 1, first = !s->inside && !sum->stored;
+    wf__ref a = wf__dense(s, row ? q.b : q.a), b = wf__dense(s, row ? q.a : q.b);
+    int64_t m = row ? 1 : q.m, n = row ? q.m : q.n;
+    wf__ref scratch = wf__buffer_new(s, wf__gemm_nt_scratch((size_t)n, (size_t)(q.k * q.lc)) * wf__es(s));
     wf__step *t = wf__step_new(s, WF__STEP_SUM_NT, id);
     if (!t) return;
     t->a = a;
     t->b = b;
     t->c = scratch;
-    t->n[0] = q.m;
-    t->n[1] = q.n;
+    t->n[0] = m;
+    t->n[1] = n;
     t->n[2] = q.k;
     t->n[3] = (int64_t)sum->at;
+    if (first) { t->flags = 4; sum->stored = 1; }
     wf__step_done(s, t);
 }
-
 /* plans: recognise a sum over the last axis */
 static int wf__sums_last_axis(wf__scope *s, int id)
 {
@@ -12939,7 +12353,6 @@ static int wf__sums_last_axis(wf__scope *s, int id)
     if (n->op != WF__OP_SUM || s->uses[id] != 1 || s->value[id].known || s->plan->reference || n->space != WF__BATCH) return 0;
     return n->at[0] == s->g->node[wf__arg(s->g, id, 0)].nd - 1;
 }
-
 /* plans: emit a sum over lanes */
 static void wf__emit_lanes(wf__scope *s, int id, int code, wf__ref out, int64_t at)
 {
@@ -12956,7 +12369,6 @@ static void wf__emit_lanes(wf__scope *s, int id, int code, wf__ref out, int64_t 
     t->n[3] = at;
     wf__step_done(s, t);
 }
-
 /* plans: emit a sum over the lanes of one tile */
 static void wf__emit_partial(wf__scope *s, int id)
 {
@@ -12972,7 +12384,6 @@ static void wf__emit_partial(wf__scope *s, int id)
     t->n[0] = (int64_t)size;
     wf__step_done(s, t);
 }
-
 /* plans: emit what flows into an accumulator */
 static int wf__sinks_inside(const wf_graph *g, int id) /* a shared total of a loop over samples: it is accumulated in the body of the loop */
 {
@@ -12986,11 +12397,10 @@ static void wf__skip_swallowed(wf__scope *s, int id)
         if (s->plan->sum[s->sink[id]].real || wf__sums_last_axis(s, a)) s->taken[a] = 1;
     }
 }
-
 /* plans: emit a sink */
 static void wf__emit_sink(wf__scope *s, int id)
 {
-    const wf__sum *sum = &s->plan->sum[s->sink[id]];
+    wf__sum *sum = &s->plan->sum[s->sink[id]];
     if (s->g->node[id].op != WF__OP_BSUM) {
         wf__ref a = wf__dense(s, id);
         wf__step *t = wf__step_new(s, WF__STEP_SUM_ADD, id);
@@ -13007,7 +12417,6 @@ static void wf__emit_sink(wf__scope *s, int id)
         else wf__emit_lanes(s, a, WF__STEP_SUM_LANES, wf__no_ref(), (int64_t)sum->at);
     }
 }
-
 /* plans: make an accumulator */
 static int wf__sum_new(wf_plan *p, wf_arena *A, int node, size_t size, int real)
 {
@@ -13024,7 +12433,6 @@ static int wf__sum_new(wf_plan *p, wf_arena *A, int node, size_t size, int real)
     else p->double_sums += (size + 7) & ~(size_t)7;
     return p->sums++;
 }
-
 /* plans: open the scope of a list */
 static int wf__scope_open(wf__scope *s, wf_plan *p, wf_graph *g, wf__code *code, int lanes)
 {
@@ -13046,7 +12454,6 @@ static int wf__scope_open(wf__scope *s, wf_plan *p, wf_graph *g, wf__code *code,
     code->bases = WF__BASE_FIRST;
     return 1;
 }
-
 /* plans: count uses */
 static void wf__count_uses(wf__scope *s, int stop_at_shared)
 {
@@ -13060,7 +12467,6 @@ static void wf__count_uses(wf__scope *s, int stop_at_shared)
         }
     }
 }
-
 /* plans: bind a value of a loop */
 static wf__bind *wf__bind_new(wf__scope *s, wf__loop_plan *lp, int kind, wf__ref outer, wf__ref inner, size_t bytes)
 {
@@ -13076,7 +12482,6 @@ static wf__bind *wf__bind_new(wf__scope *s, wf__loop_plan *lp, int kind, wf__ref
     b->row = (int64_t)bytes;
     return b;
 }
-
 /* plans: give a value a base */
 static wf__ref wf__base_new(wf__scope *body, wf__bind *b)
 {
@@ -13090,7 +12495,6 @@ static void wf__keep_alive(wf__scope *s, wf__ref r)
 {
     if (r.buffer) s->buffer[r.buffer].last = INT32_MAX;
 }
-
 /* plans: bind what comes in */
 static void wf__bind_ports(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_plan *lp)
 {
@@ -13110,7 +12514,6 @@ static void wf__bind_ports(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_p
         v->known = 1;
     }
 }
-
 /* plans: bind what goes out */
 static void wf__bind_results(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_plan *lp)
 {
@@ -13143,7 +12546,6 @@ static void wf__bind_results(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop
         lp->bind[lp->binds - 1].inner.at = inner;
     }
 }
-
 /* plans: write results */
 static void wf__emit_results(wf__scope *s, wf__scope *body, wf__loop_plan *lp)
 {
@@ -13161,7 +12563,6 @@ static void wf__emit_results(wf__scope *s, wf__scope *body, wf__loop_plan *lp)
         wf__emit_sum_of(body, y, b->bytes / wf__es(s), &o, 1, b->kind == WF__BIND_TOTAL);
     }
 }
-
 /* plans: write next values */
 static void wf__emit_next(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_plan *lp)
 {
@@ -13182,7 +12583,6 @@ static void wf__emit_next(wf__scope *s, wf__scope *body, wf_loop *l, wf__loop_pl
         wf__bind_new(s, lp, WF__BIND_NEXT, body->value[p.inner].ref, from, bytes);
     }
 }
-
 /* plans: emit a loop */
 static void wf__emit_loop(wf__scope *s, int id)
 {
@@ -13229,7 +12629,6 @@ static void wf__emit_loop(wf__scope *s, int id)
     for (int i = 0; i < lp->binds; i++) if (lp->bind[i].kind != WF__BIND_NEXT) wf__touch(s, lp->bind[i].outer);
     wf__step_done(s, t);
 }
-
 /* plans: emit one node */
 static void wf__emit_node(wf__scope *s, int id)
 {
@@ -13254,13 +12653,12 @@ static void wf__emit_node(wf__scope *s, int id)
     default: wf__emit_group(s, id, s->nodes); return;
     }
 }
-
 /* plans: emit a list */
 static void wf__emit_list(wf__scope *s)
 {
     for (int id = 1; id < s->nodes; id++)
         if (s->need[id] && s->g->node[id].op == WF__OP_BSUM && s->sink[id] >= 0) wf__skip_swallowed(s, id);
-    if (!s->plan->reference) wf__mark_sums(s);
+    if (!s->plan->reference) { wf__mark_slopes(s); wf__mark_sums(s); }
     for (int id = 1; id < s->nodes && !s->failed; id++) {
         if (!s->need[id]) continue;
         if (s->taken[id] == 2) wf__emit_products(s, id);
@@ -13268,8 +12666,7 @@ static void wf__emit_list(wf__scope *s)
         if (s->sink[id] >= 0 && !s->failed && !wf__sinks_inside(s->g, id)) wf__emit_sink(s, id);
     }
 }
-
-/* plans: emit an input */
+/* plans: emit an input or a source */
 static void wf__emit_input(wf__scope *s, int id)
 {
     if (s->g->node[id].space == WF__SHARED) return; /* copied when a run begins */
@@ -13282,7 +12679,6 @@ static void wf__emit_input(wf__scope *s, int id)
     wf__step_done(s, t);
 }
 
-/* plans: emit a source */
 static void wf__emit_source(wf__scope *s, int id)
 {
     const wf__node *n = &s->g->node[id];
@@ -13295,7 +12691,6 @@ static void wf__emit_source(wf__scope *s, int id)
     t->n[2] = n->at[1];
     wf__step_done(s, t);
 }
-
 /* plans: find the smallest gap */
 static size_t wf__best_gap(const wf__scope *s, const int32_t *alive, int count, size_t bytes, int *where)
 {
@@ -13309,7 +12704,6 @@ static size_t wf__best_gap(const wf__scope *s, const int32_t *alive, int count, 
     }
     return smallest == (size_t)-1 ? end : best;
 }
-
 /* plans: place buffers */
 static int wf__place_buffers(wf__scope *s)
 {
@@ -13336,7 +12730,6 @@ static int wf__place_buffers(wf__scope *s)
     for (int i = 0; i < s->code->steps; i++) wf__patch_step(s, &s->code->step[i]);
     return !s->failed;
 }
-
 /* plans: put places for buffers */
 static void wf__patch(wf__scope *s, wf__ref *r)
 {
@@ -13358,7 +12751,6 @@ static void wf__patch_step(wf__scope *s, wf__step *t)
     for (int i = 0; i < lp->binds; i++) if (lp->bind[i].kind != WF__BIND_NEXT) wf__patch(s, &lp->bind[i].outer);
     wf__patch(s, &lp->scratch);
 }
-
 /* plans: find the phase of each node */
 static int wf__levels(const wf_graph *g, const uint8_t *need, int32_t *level)
 {
@@ -13375,7 +12767,6 @@ static int wf__levels(const wf_graph *g, const uint8_t *need, int32_t *level)
     }
     return top;
 }
-
 /* plans: compile the shared part of a phase */
 static int wf__compile_shared(wf_plan *p, wf__scope *s, const int32_t *level, int phase)
 {
@@ -13406,7 +12797,6 @@ static int wf__compile_shared(wf_plan *p, wf__scope *s, const int32_t *level, in
     s->sink = sink;
     return !s->failed && wf__place_buffers(s);
 }
-
 /* plans: emit an output */
 static void wf__emit_output(wf__scope *s, int index)
 {
@@ -13419,7 +12809,6 @@ static void wf__emit_output(wf__scope *s, int index)
     t->n[0] = (int64_t)p->out[index].size;
     wf__step_done(s, t);
 }
-
 /* plans: compile the tiles of a phase */
 static int wf__compile_tiles(wf_plan *p, const wf__scope *shared, const int32_t *level, int phase, wf__code *code)
 {
@@ -13445,7 +12834,6 @@ static int wf__compile_tiles(wf_plan *p, const wf__scope *shared, const int32_t 
         if (p->out[i].space == WF__BATCH && level[p->out[i].node] == phase) wf__emit_output(&s, i);
     return !s.failed && wf__place_buffers(&s);
 }
-
 /* plans: list outputs */
 static int wf__list_outputs(wf_plan *p, const wf_plan_desc *d)
 {
@@ -13461,7 +12849,6 @@ static int wf__list_outputs(wf_plan *p, const wf_plan_desc *d)
     }
     return 1;
 }
-
 /* plans: list what is wanted */
 static int wf__list_gradients(wf_plan *p, wf_t loss)
 {
@@ -13496,7 +12883,6 @@ static int wf__list_gradients(wf_plan *p, wf_t loss)
     }
     return 1;
 }
-
 /* plans: look for the source of a total */
 static int wf__total_is_real(wf__scope *s, int id)
 {
@@ -13519,7 +12905,6 @@ static int wf__total_is_real(wf__scope *s, int id)
     }
     return 1;
 }
-
 /* plans: list inputs and accumulators */
 static int wf__list_inputs(wf_plan *p, wf__scope *s)
 {
@@ -13549,7 +12934,6 @@ static int wf__list_inputs(wf_plan *p, wf__scope *s)
     }
     return 1;
 }
-
 /* plans: choose the number of lanes */
 static int wf__prefers_one_lane(const wf_graph *g)
 {
@@ -13564,7 +12948,6 @@ static int wf__prefers_one_lane(const wf_graph *g)
     }
     return 0;
 }
-
 /* plans: make a wanted value dense */
 static wf__ref wf__dense_final(wf__scope *s, int id, wf__code *code)
 {
@@ -13619,7 +13002,6 @@ static int wf__compile_phases(wf_plan *p)
     }
     return !s.failed;
 }
-
 /* plans: compile */
 wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
 {
@@ -13657,7 +13039,6 @@ wf_plan *wf_compile(wf_arena *A, const wf_plan_desc *d)
     p->tile = d->tile ? d->tile : d->reference || wf__prefers_one_lane(g) ? 1 : 64;
     return wf__compile_phases(p) ? p : NULL;
 }
-
 /* ---- Execution ---- */
 /* header: optimise from here */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -13671,6 +13052,7 @@ typedef struct wf__runner {
     struct wf_ws *ws;
     char *tile, *scratch, **frame, *zero;
     size_t first, valid; /* the samples of this tile */
+    int fresh;           /* the first tile of a slot */
     char *real_sum;
     double *double_sum;
     uint32_t turn;       /* counts the steps of the loops around */
@@ -13731,14 +13113,16 @@ wf_ws *wf_ws_new(wf_arena *A, const wf_plan *p, int threads, const wf_parallel *
     }
     return ws;
 }
-
 /* execution: tell the size of a workspace */
 size_t wf_plan_memory(const wf_plan *p)
 {
-    size_t es = p ? wf__type_size(p->type) : 0;
-    return p ? p->tile_bytes + p->shared_bytes + ((size_t)p->registers + 1) * (WF__CHUNK * es + 64) + p->real_sums * (size_t)p->slots * es + p->double_sums * (size_t)p->slots * 8 : 0;
+    if (!p) return 0;
+    size_t es = wf__type_size(p->type), size = wf__round_up(sizeof(wf_ws)) + wf__round_up(sizeof(wf__runner)) + wf__round_up(p->shared_bytes + 1) + wf__round_up(p->tile_bytes + 1);
+    size += wf__round_up(p->has_grad && p->graph->params->size ? p->graph->params->size * es : 1);
+    size += wf__round_up(p->real_sums ? p->real_sums * (size_t)p->slots * es : 1) + wf__round_up(p->double_sums ? p->double_sums * (size_t)p->slots * sizeof(double) : 1);
+    size += wf__round_up(((size_t)p->ins + 1) * sizeof(wf_feed)) + wf__round_up(((size_t)p->outs + 1) * sizeof(wf_feed));
+    return size + wf__round_up(((size_t)p->registers + 1) * (WF__CHUNK * es + 64)) + wf__round_up(((size_t)p->frames + WF__BASE_FIRST) * sizeof(char *));
 }
-
 /* execution: find an operand */
 static char *wf__place_of(char *const *base, wf__ref r) { return base[r.base] + r.at; }
 
@@ -13767,7 +13151,6 @@ static void wf__spread(const wf_plan *p, char *y, const char *x, int64_t start, 
         i += n;
     }
 }
-
 /* execution: run a small operation */
 static void wf__run_micro(const wf_plan *p, const wf__micro *m, char **x, size_t n)
 {
@@ -13779,7 +13162,6 @@ static void wf__run_micro(const wf_plan *p, const wf__micro *m, char **x, size_t
     default: k->select(x[m->y], x[m->a], x[m->b], x[m->c], n); break;
     }
 }
-
 /* execution: run a group */
 static void wf__run_group(wf__runner *r, const wf__step *t, char *const *base)
 {
@@ -13802,7 +13184,6 @@ static void wf__run_group(wf__runner *r, const wf__step *t, char *const *base)
         for (int64_t i = 0; i < t->n[2]; i++) wf__run_micro(p, &p->micro[t->n[1] + i], x, (size_t)n);
     }
 }
-
 /* execution: run matrix products */
 static void wf__run_gemm(const wf__runner *r, const wf__step *t, char *const *base)
 {
@@ -13825,7 +13206,6 @@ static void wf__run_gemm_nt(const wf__runner *r, const wf__step *t, char *const 
         p->kernels->gemm_nt(y + (size_t)(i * n[0] * n[1]) * es, (size_t)n[1], a + (size_t)(i * n[0] * n[2]) * es, (size_t)n[2], b + (size_t)(i * n[1] * n[2]) * es, (size_t)n[2],
                             (size_t)n[0], (size_t)n[1], (size_t)n[2], 0, scratch);
 }
-
 /* execution: accumulate outer products */
 static void wf__run_sum_nt(wf__runner *r, const wf__step *t, char *const *base)
 {
@@ -13836,8 +13216,10 @@ static void wf__run_sum_nt(wf__runner *r, const wf__step *t, char *const *base)
     char *a = wf__place_of(base, t->a), *b = wf__place_of(base, t->b), *scratch = wf__place_of(base, t->c), *y = r->real_sum + (size_t)n[3] * es;
     int whole = lanes == 1 || (int64_t)r->valid == lanes;
     int64_t parts = whole ? 1 : n[2], length = whole ? row : (int64_t)r->valid;
-    for (int64_t j = 0; j < parts; j++)
-        p->kernels->gemm_nt(y, (size_t)n[1], a + (size_t)(j * lanes) * es, (size_t)row, b + (size_t)(j * lanes) * es, (size_t)row, (size_t)n[0], (size_t)n[1], (size_t)length, 1, scratch);
+    for (int64_t j = 0; j < parts; j++) {
+        int onto = j > 0 || !r->fresh || !(t->flags & 4);
+        p->kernels->gemm_nt(y, (size_t)n[1], a + (size_t)(j * lanes) * es, (size_t)row, b + (size_t)(j * lanes) * es, (size_t)row, (size_t)n[0], (size_t)n[1], (size_t)length, onto, scratch);
+    }
 }
 
 static void wf__run_sum_lanes(wf__runner *r, const wf__step *t, char *const *base)
@@ -13852,7 +13234,6 @@ static void wf__run_sum_lanes(wf__runner *r, const wf__step *t, char *const *bas
     for (int64_t j = 0; j < (whole ? 1 : n[1]); j++)
         p->kernels->sum_rows(sum, a + (size_t)(j * lanes) * es, (size_t)n[0], (size_t)row, whole ? (size_t)row : r->valid);
 }
-
 /* execution: copy with strides */
 static void wf__run_copy(const wf__runner *r, const wf__step *t, char *const *base)
 {
@@ -13872,7 +13253,6 @@ static void wf__run_copy(const wf__runner *r, const wf__step *t, char *const *ba
     for (int64_t i = 0; i < n[0]; i++)
         p->kernels->copy_strided(y + (ptrdiff_t)es * (ptrdiff_t)(i * n[4]), x + (ptrdiff_t)es * (ptrdiff_t)(i * n[8]), size, ys, xs);
 }
-
 /* execution: multiply matrices lane by lane (f32) */
 static void wf__lanes_mm_f32(float *y, const float *a, const float *b, const int64_t *n)
 {
@@ -13888,7 +13268,6 @@ static void wf__lanes_mm_f32(float *y, const float *a, const float *b, const int
                 }
             }
 }
-
 /* execution: multiply matrices lane by lane (f64) */
 static void wf__lanes_mm_f64(double *y, const double *a, const double *b, const int64_t *n)
 {
@@ -13904,7 +13283,6 @@ static void wf__lanes_mm_f64(double *y, const double *a, const double *b, const 
                 }
             }
 }
-
 /* execution: take and scatter rows (f32) */
 static int64_t wf__row_f32(float index, int64_t rows)
 {
@@ -13925,14 +13303,12 @@ static void wf__take_f32(float *y, const float *x, const float *index, const int
             }
         }
 }
-
 /* execution: take and scatter rows (f64) */
 static int64_t wf__row_f64(double index, int64_t rows)
 {
     if (!(index > 0)) return 0;
     return index >= (double)(rows - 1) ? rows - 1 : (int64_t)(index + (double)0.5);
 }
-
 static void wf__take_f64(double *y, const double *x, const double *index, const int64_t *n, int scatter)
 {
     int64_t lx = n[0], li = n[1], ly = n[2], rows = scatter ? n[4] : n[3], count = scatter ? n[3] : n[4], inner = n[5];
@@ -13946,43 +13322,38 @@ static void wf__take_f64(double *y, const double *x, const double *index, const 
             }
         }
 }
-
 /* execution: solve a triangular system (f32) */
-static void wf__trisolve_f32(float *y, const float *a, const float *b, const int64_t *n)
+static void wf__trisolve_f32(const wf__kernels *K, float *y, const float *a, const float *b, const int64_t *n)
 {
-    int64_t la = n[0], lb = n[1], ly = n[2], size = n[4], cols = n[5], upper = n[6] ^ n[7];
-    for (int64_t l = 0; l < ly; l++)
-        for (int64_t j = 0; j < cols; j++)
-            for (int64_t step = 0; step < size; step++) {
-                int64_t i = upper ? size - 1 - step : step;
-                float sum = b[(i * cols + j) * lb + (lb > 1 ? l : 0)];
-                for (int64_t t = 0; t < step; t++) {
-                    int64_t k = upper ? size - 1 - t : t, at = n[7] ? k * size + i : i * size + k;
-                    float product = a[at * la + (la > 1 ? l : 0)] * y[(k * cols + j) * ly + l];
-                    sum -= product;
-                }
-                y[(i * cols + j) * ly + l] = n[8] ? sum : sum / a[(i * size + i) * la + (la > 1 ? l : 0)];
-            }
+    int64_t la = n[0], lb = n[1], ly = n[2], size = n[4], cols = n[5], wide = cols * ly, upper = n[6] ^ n[7], down = n[7] ? 1 : size, along = n[7] ? size : 1;
+    for (int64_t step = 0; step < size; step++) {
+        int64_t i = upper ? size - 1 - step : step, first = upper ? i + 1 : 0;
+        float *x = y + i * wide;
+        const float *left = a + (i * down + first * along) * la, *diagonal = a + (i * size + i) * la;
+        for (int64_t e = 0; e < wide; e++) x[e] = -b[lb > 1 ? i * wide + e : i * cols + e / ly];
+        if (la == 1 && step) K->gemm(x, (size_t)wide, left, (ptrdiff_t)down, (ptrdiff_t)along, y + first * wide, (size_t)wide, 1, (size_t)wide, (size_t)step, 1, NULL, 0);
+        for (int64_t k = 0; k < step && la > 1; k++)
+            for (int64_t e = 0; e < wide; e += la)
+                for (int64_t l = 0; l < la; l++) { float product = left[k * along * la + l] * y[(first + k) * wide + e + l]; x[e + l] += product; }
+        for (int64_t e = 0; e < wide; e++) x[e] = n[8] ? -x[e] : x[e] / -diagonal[la > 1 ? e % la : 0];
+    }
 }
-
 /* execution: solve a triangular system (f64) */
-static void wf__trisolve_f64(double *y, const double *a, const double *b, const int64_t *n)
+static void wf__trisolve_f64(const wf__kernels *K, double *y, const double *a, const double *b, const int64_t *n)
 {
-    int64_t la = n[0], lb = n[1], ly = n[2], size = n[4], cols = n[5], upper = n[6] ^ n[7];
-    for (int64_t l = 0; l < ly; l++)
-        for (int64_t j = 0; j < cols; j++)
-            for (int64_t step = 0; step < size; step++) {
-                int64_t i = upper ? size - 1 - step : step;
-                double sum = b[(i * cols + j) * lb + (lb > 1 ? l : 0)];
-                for (int64_t t = 0; t < step; t++) {
-                    int64_t k = upper ? size - 1 - t : t, at = n[7] ? k * size + i : i * size + k;
-                    double product = a[at * la + (la > 1 ? l : 0)] * y[(k * cols + j) * ly + l];
-                    sum -= product;
-                }
-                y[(i * cols + j) * ly + l] = n[8] ? sum : sum / a[(i * size + i) * la + (la > 1 ? l : 0)];
-            }
+    int64_t la = n[0], lb = n[1], ly = n[2], size = n[4], cols = n[5], wide = cols * ly, upper = n[6] ^ n[7], down = n[7] ? 1 : size, along = n[7] ? size : 1;
+    for (int64_t step = 0; step < size; step++) {
+        int64_t i = upper ? size - 1 - step : step, first = upper ? i + 1 : 0;
+        double *x = y + i * wide;
+        const double *left = a + (i * down + first * along) * la, *diagonal = a + (i * size + i) * la;
+        for (int64_t e = 0; e < wide; e++) x[e] = -b[lb > 1 ? i * wide + e : i * cols + e / ly];
+        if (la == 1 && step) K->gemm(x, (size_t)wide, left, (ptrdiff_t)down, (ptrdiff_t)along, y + first * wide, (size_t)wide, 1, (size_t)wide, (size_t)step, 1, NULL, 0);
+        for (int64_t k = 0; k < step && la > 1; k++)
+            for (int64_t e = 0; e < wide; e += la)
+                for (int64_t l = 0; l < la; l++) { double product = left[k * along * la + l] * y[(first + k) * wide + e + l]; x[e + l] += product; }
+        for (int64_t e = 0; e < wide; e++) x[e] = n[8] ? -x[e] : x[e] / -diagonal[la > 1 ? e % la : 0];
+    }
 }
-
 /* execution: factor a matrix (f32) */
 static void wf__cholesky_f32(float *y, const float *a, const int64_t *n)
 {
@@ -13996,7 +13367,6 @@ static void wf__cholesky_f32(float *y, const float *a, const int64_t *n)
                 y[(i * size + j) * lanes + l] = i == j ? (float)sqrt((double)sum) : sum / y[(j * size + j) * lanes + l];
             }
 }
-
 /* execution: factor a matrix (f64) */
 static void wf__cholesky_f64(double *y, const double *a, const int64_t *n)
 {
@@ -14010,7 +13380,6 @@ static void wf__cholesky_f64(double *y, const double *a, const int64_t *n)
                 y[(i * size + j) * lanes + l] = i == j ? (double)sqrt((double)sum) : sum / y[(j * size + j) * lanes + l];
             }
 }
-
 /* execution: search (f32) */
 static void wf__search_f32(float *y, const float *knots, const float *x, const int64_t *n)
 {
@@ -14027,7 +13396,6 @@ static void wf__search_f32(float *y, const float *knots, const float *x, const i
             y[i * ly + l] = (float)low;
         }
 }
-
 /* execution: search (f64) */
 static void wf__search_f64(double *y, const double *knots, const double *x, const int64_t *n)
 {
@@ -14044,7 +13412,6 @@ static void wf__search_f64(double *y, const double *knots, const double *x, cons
             y[i * ly + l] = (double)low;
         }
 }
-
 /* execution: sort (f32) */
 static void wf__argsort_f32(float *y, const float *x, int32_t *index, const int64_t *n)
 {
@@ -14067,7 +13434,6 @@ static void wf__argsort_f32(float *y, const float *x, int32_t *index, const int6
         for (int64_t i = 0; i < count; i++) y[i * lanes + l] = (float)from[i];
     }
 }
-
 /* execution: sort (f64) */
 static void wf__argsort_f64(double *y, const double *x, int32_t *index, const int64_t *n)
 {
@@ -14090,7 +13456,6 @@ static void wf__argsort_f64(double *y, const double *x, int32_t *index, const in
         for (int64_t i = 0; i < count; i++) y[i * lanes + l] = (double)from[i];
     }
 }
-
 /* execution: run a plain operation */
 #define WF__PLAIN(type, suffix) \
     do { \
@@ -14099,7 +13464,7 @@ static void wf__argsort_f64(double *y, const double *x, int32_t *index, const in
         if (t->code == WF__STEP_LANES_MM) wf__lanes_mm##suffix(y, a, b, t->n); \
         else if (t->code == WF__STEP_TAKE) wf__take##suffix(y, a, b, t->n, 0); \
         else if (t->code == WF__STEP_SCATTER) wf__take##suffix(y, a, b, t->n, 1); \
-        else if (t->act == WF__OP_TRISOLVE) wf__trisolve##suffix(y, a, b, t->n); \
+        else if (t->act == WF__OP_TRISOLVE) wf__trisolve##suffix(r->plan->kernels, y, a, b, t->n); \
         else if (t->act == WF__OP_CHOLESKY) wf__cholesky##suffix(y, a, t->n); \
         else if (t->act == WF__OP_SEARCH) wf__search##suffix(y, a, b, t->n); \
         else wf__argsort##suffix(y, a, (int32_t *)(void *)wf__place_of(base, t->c), t->n); \
@@ -14110,7 +13475,6 @@ static void wf__run_plain(const wf__runner *r, const wf__step *t, char *const *b
     if (r->plan->type == WF_F64) WF__PLAIN(double, _f64);
     else WF__PLAIN(float, _f32);
 }
-
 /* execution: read an input */
 static void wf__run_input(const wf__runner *r, const wf__step *t, char *const *base)
 {
@@ -14135,7 +13499,6 @@ static void wf__run_output(const wf__runner *r, const wf__step *t, char *const *
     if (p->tile == 1) { memcpy(y, wf__place_of(base, t->a), size * es); return; }
     p->kernels->transpose(y, stride, wf__place_of(base, t->a), (size_t)p->tile, size, r->valid);
 }
-
 /* execution: finish a sum */
 static void wf__finish_sum(wf_ws *ws, const wf__sum *s)
 {
@@ -14169,7 +13532,6 @@ static void wf__loop_copy_values(const wf__loop_plan *lp, char *const *outer, ch
         else memcpy(wf__place_of(inner, b->outer), wf__place_of(inner, b->inner), b->bytes);
     }
 }
-
 /* execution: run a loop */
 static void wf__run_loop(wf__runner *r, const wf__step *t, char *const *base)
 {
@@ -14196,7 +13558,6 @@ static void wf__run_loop(wf__runner *r, const wf__step *t, char *const *base)
     r->turn = turn;
     wf__loop_copy_values(lp, base, inner, WF__BIND_FINAL);
 }
-
 /* execution: run a user's operation */
 static void wf__block_of(const wf__runner *r, wf_block *b, const wf__operand *o, char *const *base, const wf_graph *g)
 {
@@ -14207,7 +13568,6 @@ static void wf__block_of(const wf__runner *r, wf_block *b, const wf__operand *o,
     for (int i = 0; i < 4; i++) b->d[i] = n->d[i];
     b->lanes = (int)o->inner;
 }
-
 /* execution: call a user's operation */
 static void wf__run_custom(const wf__runner *r, const wf__step *t, char *const *base)
 {
@@ -14222,10 +13582,10 @@ static void wf__run_custom(const wf__runner *r, const wf__step *t, char *const *
     result.reg = t->node;
     for (int i = 0; i < t->number; i++) wf__block_of(r, &in[i], &o[i], base, g);
     wf__block_of(r, &out, &result, base, g);
-    if (c->which < 0) c->op.eval(c->op.user, in, t->number, &out);
+    if (c->fused) c->fused(r->plan->kernels, c->set, in, t->number, &out);
+    else if (c->which < 0) c->op.eval(c->op.user, in, t->number, &out);
     else c->op.vjp_eval(c->op.user, in, t->number - 2, &in[t->number - 2], &in[t->number - 1], c->which, &out);
 }
-
 /* execution: run one step */
 static void wf__run_step(wf__runner *r, const wf__step *t, char *const *base)
 {
@@ -14264,13 +13624,11 @@ static void wf__run_step(wf__runner *r, const wf__step *t, char *const *base)
     default: wf__run_plain(r, t, base); break;
     }
 }
-
 /* execution: run a list */
 static void wf__run_code(wf__runner *r, const wf__code *code, char *const *base)
 {
     for (int i = 0; i < code->steps; i++) wf__run_step(r, &code->step[i], base);
 }
-
 /* execution: set the bases */
 static void wf__runner_bases(wf__runner *r)
 {
@@ -14280,7 +13638,6 @@ static void wf__runner_bases(wf__runner *r)
     r->frame[WF__BASE_CONST] = r->plan->constant;
     r->frame[WF__BASE_ACC] = NULL;
 }
-
 /* execution: run slots */
 static void wf__run_slot(wf__runner *r, int slot)
 {
@@ -14290,9 +13647,11 @@ static void wf__run_slot(wf__runner *r, int slot)
     size_t from = tiles * (size_t)slot / (size_t)ws->slots, to = tiles * (size_t)(slot + 1) / (size_t)ws->slots;
     r->real_sum = ws->real_sums + (size_t)slot * p->real_sums * es;
     r->double_sum = ws->double_sums + (size_t)slot * p->double_sums;
-    memset(r->real_sum, 0, p->real_sums * es);
+    for (int i = 0; i < p->sums; i++)
+        if (p->sum[i].real && !p->sum[i].stored) memset(r->real_sum + p->sum[i].at * es, 0, p->sum[i].size * es);
     memset(r->double_sum, 0, p->double_sums * sizeof(double));
     for (size_t tile = from; tile < to; tile++) {
+        r->fresh = tile == from;
         r->first = tile * T;
         r->valid = ws->samples - r->first < T ? ws->samples - r->first : T;
         wf__run_code(r, &p->phase[ws->phase].tiles, r->frame);
@@ -14305,7 +13664,6 @@ static void wf__run_slots(void *context, int index)
     int threads = ws->threads < ws->slots ? ws->threads : ws->slots;
     for (int slot = ws->slots * index / threads; slot < ws->slots * (index + 1) / threads; slot++) wf__run_slot(&ws->runner[index], slot);
 }
-
 /* execution: describe a feed */
 wf_feed wf_in(wf_t node, const void *data, size_t stride)
 {
@@ -14318,7 +13676,6 @@ wf_feed wf_out(wf_t node, void *data, size_t stride)
     wf_feed f = { node, NULL, data, stride };
     return f;
 }
-
 /* execution: find the place of a feed */
 static int wf__feed_place(const wf__place *list, const wf_feed *fed, int n, wf_feed f)
 {
@@ -14327,7 +13684,6 @@ static int wf__feed_place(const wf__place *list, const wf_feed *fed, int n, wf_f
         if (list[i].node == f.node.id && (found < 0 || !(f.out ? fed[i].out != NULL : fed[i].in != NULL))) found = i;
     return found;
 }
-
 /* execution: check what is fed */
 static wf_result wf__take_feeds(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count)
 {
@@ -14348,7 +13704,6 @@ static wf_result wf__take_feeds(const wf_plan *p, wf_ws *ws, const wf_feed *feed
         if (!ws->in[i].in) return wf__report(&ws->report, WF_ERROR_ARGUMENT, "run: input %s is not fed", p->graph->source[p->graph->node[p->in[i].node].at[0]].name);
     return WF_OK;
 }
-
 /* execution: deliver what is shared */
 static void wf__deliver(const wf_plan *p, wf_ws *ws)
 {
@@ -14364,7 +13719,6 @@ static void wf__deliver(const wf_plan *p, wf_ws *ws)
     if (p->has_grad) memset(ws->grad, 0, ws->grad_size * es);
     for (int i = 0; i < p->grads; i++) memcpy(ws->grad + (size_t)p->grad[i].space * es, wf__place_of(base, p->grad[i].ref), p->grad[i].size * es);
 }
-
 /* execution: run a plan */
 wf_result wf_run(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count, size_t samples)
 {
@@ -14396,7 +13750,6 @@ wf_result wf_run(const wf_plan *p, wf_ws *ws, const wf_feed *feeds, int count, s
     wf__deliver(p, ws);
     return ws->report.code;
 }
-
 /* execution: give access to a workspace */
 void wf_ws_noise(wf_ws *ws, uint64_t seed, uint32_t step)
 {
@@ -14436,7 +13789,6 @@ static double wf__power(double x, int64_t n)
     for (; n > 0; n >>= 1, x *= x) if (n & 1) y *= x;
     return y;
 }
-
 /* training: check one setting */
 static int wf__opt_option(wf_arena *A, const char *name, double *x, double otherwise, double least, double below)
 {
@@ -14446,7 +13798,6 @@ static int wf__opt_option(wf_arena *A, const char *name, double *x, double other
     wf__fail(A, WF_ERROR_ARGUMENT, "optimiser: %s is %g", name, *x);
     return 0;
 }
-
 /* training: check the settings */
 static int wf__opt_settings(wf_arena *A, wf_opt_desc *d)
 {
@@ -14466,7 +13817,6 @@ static int wf__opt_settings(wf_arena *A, wf_opt_desc *d)
     if (d->beta2 < 0) d->beta2 = 0;
     return ok;
 }
-
 /* training: follow a schedule */
 double wf_opt_rate(const wf_opt *o, int64_t step)
 {
@@ -14483,7 +13833,6 @@ double wf_opt_rate(const wf_opt *o, int64_t step)
     double share = 0.5 + 0.5 * c, range = d->rate - d->rate_end;
     return d->rate_end + range * share;
 }
-
 /* training: freeze and thaw */
 static void wf__opt_begin(wf_opt *o) { o->report.code = WF_OK; o->report.text[0] = 0; }
 
@@ -14502,7 +13851,6 @@ wf_result wf_opt_freeze(wf_opt *o, const char *prefix, int frozen)
     wf__opt_begin(o);
     return wf__opt_mark(o, prefix, frozen != 0) ? WF_OK : wf__report(&o->report, WF_ERROR_NAME, "optimiser: no parameter's name begins with %s", prefix);
 }
-
 /* training: allocate the memory of an optimiser */
 static int wf__opt_memory(wf_opt *o)
 {
@@ -14515,7 +13863,6 @@ static int wf__opt_memory(wf_opt *o)
     o->chunk = (char *)wf_alloc(A, WF__CHUNK, es);
     return o->part && o->m && o->v && (o->ema || !(o->d.ema > 0)) && o->chunk;
 }
-
 /* training: make an optimiser */
 static wf_opt *wf__opt_refuse(wf_arena *A, wf_result code, const char *format, const char *name) { wf__fail(A, code, format, name); return NULL; }
 
@@ -14541,7 +13888,6 @@ wf_opt *wf_opt_new(wf_arena *A, wf_params *P, const wf_opt_desc *desc)
     for (int i = 0; i < o->parts; i++) o->part[i].frozen = 1;
     return wf__opt_mark(o, d.only, 0) ? o : wf__opt_refuse(A, WF_ERROR_NAME, "optimiser: no parameter's name begins with %s", d.only);
 }
-
 /* training: sum squares (f32) */
 static double wf__square_sum_f32(const float *g, size_t n)
 {
@@ -14554,7 +13900,6 @@ static double wf__square_sum_f32(const float *g, size_t n)
         for (size_t j = 0; j < width; j++) lane[j] += lane[j + width];
     return lane[0];
 }
-
 /* training: sum squares (f64) */
 static double wf__square_sum_f64(const double *g, size_t n)
 {
@@ -14567,7 +13912,6 @@ static double wf__square_sum_f64(const double *g, size_t n)
         for (size_t j = 0; j < width; j++) lane[j] += lane[j + width];
     return lane[0];
 }
-
 /* training: name a bad gradient */
 static wf_result wf__opt_blame(wf_opt *o, const wf_param_info *e, const void *grad)
 {
@@ -14577,7 +13921,6 @@ static wf_result wf__opt_blame(wf_opt *o, const wf_param_info *e, const void *gr
     }
     return wf__report(&o->report, WF_ERROR_NUMERIC, "optimiser: the gradient of %s is too large to be squared, after %I steps", e->name, o->steps);
 }
-
 /* training: measure the gradient */
 static wf_result wf__opt_measure(wf_opt *o, const void *grad)
 {
@@ -14597,7 +13940,6 @@ static wf_result wf__opt_measure(wf_opt *o, const void *grad)
     if (o->params->type == WF_F32 && most * o->factor * o->factor > 1e38) return wf__opt_blame(o, largest, grad);
     return WF_OK;
 }
-
 /* training: scale and add */
 static void wf__scale_add(const wf_opt *o, char *y, double a, const char *x, double b, size_t n)
 {
@@ -14613,7 +13955,6 @@ static void wf__scale_add(const wf_opt *o, char *y, double a, const char *x, dou
         k->binary[WF__ADD](y, y, o->chunk, count);
     }
 }
-
 /* training: move the average */
 static void wf__opt_average(const wf_opt *o, const wf_param_info *e, int64_t steps)
 {
@@ -14628,7 +13969,6 @@ static void wf__opt_average(const wf_opt *o, const wf_param_info *e, int64_t ste
         o->kernels->binary[WF__ADD](y, y, o->chunk, count);
     }
 }
-
 /* training: move one parameter */
 static void wf__opt_move(wf_opt *o, int i, const char *grad, double rate)
 {
@@ -14648,7 +13988,6 @@ static void wf__opt_move(wf_opt *o, int i, const char *grad, double rate)
     }
     if (o->ema) wf__opt_average(o, e, k);
 }
-
 /* training: step */
 wf_result wf_opt_step_grad(wf_opt *o, const void *grad)
 {
@@ -14665,7 +14004,6 @@ wf_result wf_opt_step_grad(wf_opt *o, const void *grad)
     o->steps++;
     return WF_OK;
 }
-
 /* training: step after a run */
 wf_result wf_opt_step(wf_opt *o, wf_ws *ws)
 {
@@ -14676,7 +14014,6 @@ wf_result wf_opt_step(wf_opt *o, wf_ws *ws)
     if (ws->report.code < 0) return wf__report(&o->report, ws->report.code, "optimiser: the run before failed: %s", ws->report.text);
     return wf_opt_step_grad(o, ws->grad);
 }
-
 /* training: exchange parameters and average */
 wf_result wf_opt_swap(wf_opt *o)
 {
@@ -14698,7 +14035,6 @@ wf_result wf_opt_swap(wf_opt *o)
     o->swapped = !o->swapped;
     return WF_OK;
 }
-
 /* training: look inside and forget */
 int64_t wf_opt_steps(const wf_opt *o) { return o ? o->steps : 0; }
 double wf_opt_norm(const wf_opt *o) { return o ? o->norm : 0; }
@@ -14715,7 +14051,6 @@ void wf_opt_restart(wf_opt *o)
     if (o->ema) memset(o->ema, 0, bytes);
     o->steps = 0;
 }
-
 /* training: stop at one array */
 enum { WF__MOVE_STORE, WF__MOVE_CHECK, WF__MOVE_COPY };
 typedef struct wf__move { wf_arena *arena; wf_tensors *to; const wf_tensors *from; int mode; } wf__move;
@@ -14731,7 +14066,6 @@ static wf_result wf__move_store(const wf__move *w, const char *prefix, const cha
     wf_array a = wf_array_of(data, dtype, e ? e->nd : 0, shape);
     return wf_tensors_add(w->to, full, &a);
 }
-
 /* training: find an array by two parts of its name */
 static const wf_array *wf__move_find(const wf_tensors *t, const char *prefix, const char *name)
 {
@@ -14740,7 +14074,6 @@ static const wf_array *wf__move_find(const wf_tensors *t, const char *prefix, co
         if (!strncmp(t->entry[i].name, prefix, n) && !strcmp(t->entry[i].name + n, name)) return &t->entry[i].array;
     return NULL;
 }
-
 /* training: check one array */
 static wf_result wf__move_check(const wf__move *w, const char *prefix, const char *name, const wf_param_info *e, const wf_array *a, int dtype)
 {
@@ -14764,7 +14097,6 @@ static wf_result wf__move_check(const wf__move *w, const char *prefix, const cha
     }
     return WF_OK;
 }
-
 /* training: move one array */
 static wf_result wf__move_one(const wf__move *w, const char *prefix, const char *name, const wf_param_info *e, void *data, int dtype)
 {
@@ -14775,7 +14107,6 @@ static wf_result wf__move_one(const wf__move *w, const char *prefix, const char 
     else for (size_t i = 0; i < a->count; i++) wf__put_value(data, dtype == WF_DTYPE_F64 ? WF_F64 : WF_F32, i, wf__element(a, i));
     return WF_OK;
 }
-
 /* training: walk along everything learned */
 static wf_result wf__move_all(const wf__move *w, wf_params *P, wf_opt *o)
 {
@@ -14793,7 +14124,6 @@ static wf_result wf__move_all(const wf__move *w, wf_params *P, wf_opt *o)
     }
     return r;
 }
-
 /* training: check, then copy */
 static wf_result wf__move_in(wf_arena *A, wf_params *P, wf_opt *o, wf_tensors *to, const wf_tensors *from)
 {
@@ -14804,7 +14134,6 @@ static wf_result wf__move_in(wf_arena *A, wf_params *P, wf_opt *o, wf_tensors *t
     w.mode = WF__MOVE_COPY;
     return wf__move_all(&w, P, o);
 }
-
 /* training: store and take */
 wf_result wf_params_store(wf_params *P, wf_tensors *t) { return P && t ? wf__move_in(t->arena, P, NULL, t, NULL) : WF_ERROR_ARGUMENT; }
 wf_result wf_params_take(wf_params *P, const wf_tensors *t) { return P && t ? wf__move_in(P->arena, P, NULL, NULL, t) : WF_ERROR_ARGUMENT; }
@@ -14866,6 +14195,8 @@ static wf_result wf__fit_begin(wf__fit *f)
     if (d->samples > 0x7FFFFFFF) return wf__report(report, WF_ERROR_LIMIT, "fit: %z samples are too many", d->samples);
     if ((d->steps <= 0 && d->epochs <= 0) || d->steps < 0 || d->epochs < 0 || d->feeds < 0 || d->check_feeds < 0 || (d->feeds && !d->data) || (d->check_feeds && !d->check_data))
         return wf__report(report, WF_ERROR_ARGUMENT, "fit: %I steps, %d epochs, %d and %d feeds, or no data", d->steps, d->epochs, d->feeds, d->check_feeds);
+    for (int i = 0; i < d->feeds; i++)
+        if (!d->data[i].in && !d->data[i].out) return wf__report(report, WF_ERROR_ARGUMENT, "fit: feed %d has no data", i);
     for (int i = 0; i < 2; i++) {
         const wf_plan *p = i ? d->check ? d->check->plan : NULL : f->ws->plan;
         if (p && (!p->outs || p->out[0].space != WF__SHARED || p->out[0].size != 1)) return wf__report(report, WF_ERROR_SHAPE, "fit: the first output of a plan must be its loss, one shared number");
@@ -14878,7 +14209,6 @@ static wf_result wf__fit_begin(wf__fit *f)
     f->epoch = -1;
     return WF_OK;
 }
-
 /* training: measure a row and cut a piece */
 static char *wf__fit_cut(char *base, size_t *at, size_t bytes)
 {
@@ -14893,7 +14223,6 @@ static size_t wf__fit_row(const wf_plan *p, int node)
         if (p->in[i].node == node && p->in[i].space != WF__SHARED) return p->in[i].size * wf__type_size(p->type);
     return 0;
 }
-
 /* training: lay out the memory of the loop */
 static size_t wf__fit_memory(wf__fit *f, char *base)
 {
@@ -14914,7 +14243,6 @@ static size_t wf__fit_memory(wf__fit *f, char *base)
     }
     return at;
 }
-
 /* training: prepare the loop */
 static wf_feed wf__fit_loss(const wf_plan *p, void *loss)
 {
@@ -14940,7 +14268,6 @@ static wf_result wf__fit_prepare(wf__fit *f)
     f->check[d->check_feeds] = wf__fit_loss(d->check->plan, &f->loss);
     return WF_OK;
 }
-
 /* training: gather a minibatch */
 static void wf__fit_shuffle(wf__fit *f, int64_t epoch)
 {
@@ -14965,7 +14292,6 @@ static size_t wf__fit_gather(wf__fit *f, int64_t step)
     }
     return to - from;
 }
-
 /* training: make one step of the loop */
 static wf_result wf__fit_step(wf__fit *f)
 {
@@ -14985,7 +14311,6 @@ static wf_result wf__fit_step(wf__fit *f)
     f->r->best_step = k;
     return WF_OK;
 }
-
 /* training: validate */
 static wf_result wf__fit_check(wf__fit *f)
 {
@@ -15006,7 +14331,6 @@ static wf_result wf__fit_check(wf__fit *f)
     f->r->stopped = d->patience > 0 && f->bad >= d->patience;
     return r < 0 && r != WF_ERROR_NUMERIC ? wf__report(&o->report, r, "fit: validation: %s", d->check->report.text) : WF_OK;
 }
-
 /* training: fit */
 wf_result wf_fit(wf_opt *o, wf_ws *ws, const wf_fit_desc *d, wf_fit_report *report)
 {
@@ -15032,19 +14356,8 @@ wf_result wf_fit(wf_opt *o, wf_ws *ws, const wf_fit_desc *d, wf_fit_report *repo
     if (f.kept && r != WF_CANCELLED) memcpy(o->params->data, f.best, o->size * wf__type_size(o->params->type));
     return r;
 }
-
 /* ---- Looking inside ---- */
 /* looking inside: write pieces */
-static void wf__emit_format(wf__sink *s, const char *format, ...)
-{
-    char text[200];
-    va_list list;
-    va_start(list, format);
-    wf__format_list(text, sizeof text, format, list);
-    va_end(list);
-    wf__emit_text(s, text);
-}
-
 static void wf__emit_padded(wf__sink *s, const char *text, size_t width)
 {
     wf__emit_text(s, text);
@@ -15062,7 +14375,6 @@ static void wf__emit_indent(wf__sink *s, int depth)
 {
     for (int i = 0; i < depth; i++) wf__emit_text(s, "    ");
 }
-
 /* looking inside: mark what is needed */
 static void wf__mark_needed(const wf_graph *g, uint8_t *need)
 {
@@ -15079,7 +14391,6 @@ static uint8_t *wf__needed(const wf_graph *g, const wf_t *out, int n)
     wf__mark_needed(g, need);
     return need;
 }
-
 /* looking inside: mark what is needed in a loop */
 static uint8_t *wf__needed_inside(const wf_graph *g, const wf_loop *l, const uint8_t *need)
 {
@@ -15092,7 +14403,6 @@ static uint8_t *wf__needed_inside(const wf_graph *g, const wf_loop *l, const uin
     wf__mark_needed(l->body, inside);
     return inside;
 }
-
 /* looking inside: describe a source */
 static void wf__describe_port(wf__sink *s, int port, const wf_loop *l)
 {
@@ -15116,7 +14426,6 @@ static void wf__describe_source(wf__sink *s, const wf_graph *g, const wf__node *
             wf__emit_number(s, g->constant[(size_t)n->at[0] + i]);
         }
 }
-
 /* looking inside: describe attributes */
 static void wf__describe_rest(wf__sink *s, const wf_graph *g, const wf__node *n)
 {
@@ -15141,7 +14450,6 @@ static void wf__describe_rest(wf__sink *s, const wf_graph *g, const wf__node *n)
     default: break;
     }
 }
-
 /* looking inside: write a node */
 static void wf__dump_node(wf__sink *s, const wf_graph *g, int id, int depth, const wf_loop *l)
 {
@@ -15160,7 +14468,6 @@ static void wf__dump_node(wf__sink *s, const wf_graph *g, int id, int depth, con
     wf__describe_rest(s, g, n);
     wf__emit_text(s, "\n");
 }
-
 /* looking inside: write nodes and the bodies of loops */
 static wf_result wf__dump_nodes(wf__sink *s, const wf_graph *g, const uint8_t *need, int depth, const wf_loop *around)
 {
@@ -15176,7 +14483,6 @@ static wf_result wf__dump_nodes(wf__sink *s, const wf_graph *g, const uint8_t *n
     }
     return WF_OK;
 }
-
 /* looking inside: write a graph */
 typedef wf_result (*wf__draw_fn)(wf__sink *s, const wf_graph *g, const uint8_t *need);
 
@@ -15202,7 +14508,6 @@ static void wf__dot_name(wf__sink *s, const wf__path *path, int id)
     for (; path; path = path->up) wf__emit_format(s, "%d_", path->loop->node);
     wf__emit_format(s, "n%d", id);
 }
-
 /* looking inside: draw a node */
 static void wf__dot_node(wf__sink *s, const wf_graph *g, int id, const wf__path *path)
 {
@@ -15222,7 +14527,6 @@ static void wf__dot_node(wf__sink *s, const wf_graph *g, int id, const wf__path 
     wf__emit_json(s, ", xlabel=", text);
     wf__emit_text(s, n->space == WF__BATCH ? ", style=filled, fillcolor=\"#e0e0e0\"];\n" : "];\n");
 }
-
 /* looking inside: draw edges */
 static void wf__dot_edge(wf__sink *s, const wf__path *from, int a, const wf__path *to, int b, const char *style)
 {
@@ -15241,7 +14545,6 @@ static void wf__dot_ports(wf__sink *s, const wf_loop *l, const uint8_t *inside, 
         if (p->kind == WF__CARRY) wf__dot_edge(s, inner, p->next, inner, p->inner, " [style=bold, constraint=false];\n");
     }
 }
-
 /* looking inside: draw nodes and the bodies of loops */
 static wf_result wf__dot_nodes(wf__sink *s, const wf_graph *g, const uint8_t *need, const wf__path *path)
 {
@@ -15263,7 +14566,6 @@ static wf_result wf__dot_nodes(wf__sink *s, const wf_graph *g, const uint8_t *ne
     }
     return WF_OK;
 }
-
 /* looking inside: draw a graph */
 static wf_result wf__dot_graph(wf__sink *s, const wf_graph *g, const uint8_t *need)
 {
@@ -15291,7 +14593,6 @@ static void wf__dump_operand(wf__sink *s, const wf__operand *o)
     if (o->kind == WF__SCALAR) wf__emit_text(s, ".");
     if (o->kind == WF__PATTERN) wf__emit_format(s, "/%I%%%I", o->inner, o->mid);
 }
-
 /* looking inside: write a group */
 static void wf__dump_group(wf__sink *s, const wf_plan *p, const wf__step *t)
 {
@@ -15309,7 +14610,6 @@ static void wf__dump_group(wf__sink *s, const wf_plan *p, const wf__step *t)
         if (m->form == WF__FORM_SELECT) wf__dump_operand(s, &o[m->c]);
     }
 }
-
 /* looking inside: write a plain step */
 static void wf__dump_plain(wf__sink *s, const wf__step *t)
 {
@@ -15329,7 +14629,6 @@ static void wf__dump_plain(wf__sink *s, const wf__step *t)
     if (t->code == WF__STEP_INPUT || t->code == WF__STEP_OUTPUT || t->code == WF__STEP_FINISH) wf__emit_format(s, " number %d", t->number);
     if (t->code == WF__STEP_SUM_LANES || t->code == WF__STEP_SUM_NT || t->code == WF__STEP_SUM_ADD) wf__emit_format(s, " into sum %I", t->n[3]);
 }
-
 /* looking inside: write steps */
 static void wf__dump_code(wf__sink *s, const wf_plan *p, const wf__code *code, const wf_graph *g, int depth);
 
@@ -15350,7 +14649,6 @@ static void wf__dump_loop(wf__sink *s, const wf_plan *p, const wf__loop_plan *lp
     }
     wf__dump_code(s, p, &lp->code, body, depth + 1);
 }
-
 /* looking inside: write a list of steps */
 static void wf__dump_code(wf__sink *s, const wf_plan *p, const wf__code *code, const wf_graph *g, int depth)
 {
@@ -15366,7 +14664,6 @@ static void wf__dump_code(wf__sink *s, const wf_plan *p, const wf__code *code, c
         wf__emit_text(s, "\n");
     }
 }
-
 /* looking inside: write a plan */
 static void wf__dump_places(wf__sink *s, const wf_plan *p)
 {
@@ -15379,7 +14676,6 @@ static void wf__dump_places(wf__sink *s, const wf_plan *p)
     for (int i = 0; i < p->outs; i++) wf__emit_format(s, "out %d: %%%d %s of %z\n", i, p->out[i].node, p->out[i].space == WF__BATCH ? "B" : "S", p->out[i].size);
     for (int i = 0; i < p->grads; i++) wf__emit_format(s, "gradient %d: %%%d of %z, at %d\n", i, p->grad[i].node, p->grad[i].size, p->grad[i].space);
 }
-
 /* looking inside: write a whole plan */
 wf_result wf_plan_dump(const wf_plan *p, wf_write_fn write, void *user)
 {
@@ -15398,7 +14694,6 @@ wf_result wf_plan_dump(const wf_plan *p, wf_write_fn write, void *user)
     }
     return s.failed ? WF_ERROR_IO : WF_OK;
 }
-
 /* ---- Networks ---- */
 /* networks: put names together */
 enum { WF__NAME_ROOM = 192 };
@@ -15424,7 +14719,6 @@ static wf_t wf__network_param(wf_graph *g, const char *name, const char *part, i
     wf__join(g, full, name, -1, part);
     return g && g->arena->report.code >= 0 ? wf_param(g, full, columns ? 2 : 1, d, init, scale) : wf__none(g);
 }
-
 /* networks: build a linear layer */
 static wf_t wf__column_for(wf_t column, wf_t y) { return wf__missing(column) || wf__missing(y) || wf__of(y)->nd < 2 ? column : wf__unsqueeze(column, 1); }
 
@@ -15435,7 +14729,6 @@ wf_t wf_linear_with(wf_t x, wf_affine w)
     if (!wf__missing(w.bias) && (wf__of(w.bias)->nd != 1 || wf__of(w.bias)->d[0] != wf__of(y)->d[0])) return wf__misfit(w.weight, w.bias, "linear: weight and bias");
     return wf_add(y, wf__column_for(w.bias, y));
 }
-
 /* networks: make the parameters of a linear layer */
 wf_affine wf_linear_params(wf_graph *g, const char *name, int in, int out, int bias)
 {
@@ -15461,7 +14754,6 @@ wf_t wf_linear(wf_t x, const char *name, int out, int bias)
     int in = wf__features(x, "linear");
     return in ? wf_linear_with(x, wf_linear_params(x.graph, name, in, out, bias)) : wf__none(x.graph);
 }
-
 /* networks: apply a curve */
 wf_t wf_activate(wf_t x, int activation)
 {
@@ -15479,7 +14771,6 @@ wf_t wf_activate(wf_t x, int activation)
     default: wf__fail(x.graph->arena, WF_ERROR_ARGUMENT, "activate: there is no curve %d", activation); return wf__none(x.graph);
     }
 }
-
 /* networks: build a perceptron */
 wf_t wf_mlp_with(wf_t x, const wf_affine *layers, int count, int activation, int last)
 {
@@ -15507,7 +14798,6 @@ wf_t wf_mlp(wf_t x, const char *name, const wf_mlp_desc *desc)
     }
     return wf_mlp_with(x, w, layers, d.activation, d.last);
 }
-
 /* networks: build a layer norm */
 wf_t wf_layer_norm_with(wf_t x, wf_affine w, double eps)
 {
@@ -15535,7 +14825,15 @@ wf_t wf_layer_norm(wf_t x, const char *name, double eps)
     int features = wf__features(x, "layer_norm");
     return features ? wf_layer_norm_with(x, wf_layer_norm_params(x.graph, name, features), eps) : wf__none(x.graph);
 }
-
+/* networks: leave numbers out */
+wf_t wf_dropout(wf_t x, double rate, int purpose)
+{
+    int d[4];
+    if (wf__missing(x) || rate == 0) return x;
+    if (!(rate > 0 && rate < 1)) { wf__fail(x.graph->arena, WF_ERROR_ARGUMENT, "dropout: a rate of %g; at least 0, less than 1", rate); return wf__none(x.graph); }
+    wf_t u = wf_uniform(x.graph, wf_shape(x, d), d, purpose), zero = wf_full(x.graph, wf_shape(x, d), d, 0);
+    return wf_select(wf_lt(u, wf_const(x.graph, rate)), zero, wf_scale(x, 1 / (1 - rate)));
+}
 /* networks: check and cut into heads */
 static int wf__attention_unfit(wf_t q, wf_t k, wf_t v, int heads)
 {
@@ -15564,7 +14862,6 @@ static wf_t wf__heads(wf_t x, int heads)
     d[2] = wf__of(x)->d[1];
     return wf_reshape(x, 3, d);
 }
-
 /* networks: build attention */
 wf_t wf_attention_map(wf_t q, wf_t k, int heads, wf_t mask)
 {
@@ -15582,14 +14879,16 @@ wf_t wf_attention_map(wf_t q, wf_t k, int heads, wf_t mask)
     return wf_softmax(scores, 1);
 }
 
-wf_t wf_attention_masked(wf_t q, wf_t k, wf_t v, int heads, wf_t mask)
+static wf_t wf__attend(wf_t q, wf_t k, wf_t v, int heads, wf_t mask, double dropout, int purpose)
 {
     if (wf__attention_unfit(q, k, v, heads)) return wf__none(q.graph);
     int d[2];
     d[0] = wf__of(v)->d[0];
     d[1] = wf__of(q)->d[1];
-    return wf_reshape(wf_matmul(wf__heads(v, heads), wf_attention_map(q, k, heads, mask)), 2, d);
+    return wf_reshape(wf_matmul(wf__heads(v, heads), wf_dropout(wf_attention_map(q, k, heads, mask), dropout, purpose)), 2, d);
 }
+
+wf_t wf_attention_masked(wf_t q, wf_t k, wf_t v, int heads, wf_t mask) { return wf__attend(q, k, v, heads, mask, 0, 0); }
 
 /* networks: build a causal mask */
 wf_t wf_causal_mask(wf_graph *g, int keys, int queries)
@@ -15615,14 +14914,16 @@ static wf_t wf__mask_for(wf_t k, wf_t q, int causal)
 wf_t wf_attention(wf_t q, wf_t k, wf_t v, int heads, int causal) { return wf_attention_masked(q, k, v, heads, wf__mask_for(k, q, causal)); }
 
 /* networks: build self-attention */
-wf_t wf_self_attention_with(wf_t x, wf_attention_weights w, int heads, wf_t mask)
+static wf_t wf__self_attend(wf_t x, wf_attention_weights w, int heads, wf_t mask, double dropout, int purpose)
 {
     int d = wf__features(x, "self-attention");
     wf_t all = d ? wf_linear_with(x, w.in) : wf__none(x.graph);
     if (wf__missing(all)) return all;
     if (wf__of(all)->d[0] != 3 * d) return wf__misfit(x, w.in.weight, "self-attention: tokens and projection");
-    return wf_linear_with(wf_attention_masked(wf_slice(all, 0, 0, d), wf_slice(all, 0, d, d), wf_slice(all, 0, 2 * d, d), heads, mask), w.out);
+    return wf_linear_with(wf__attend(wf_slice(all, 0, 0, d), wf_slice(all, 0, d, d), wf_slice(all, 0, 2 * d, d), heads, mask, dropout, purpose), w.out);
 }
+
+wf_t wf_self_attention_with(wf_t x, wf_attention_weights w, int heads, wf_t mask) { return wf__self_attend(x, w, heads, mask, 0, 0); }
 
 wf_attention_weights wf_attention_params(wf_graph *g, const char *name, int features)
 {
@@ -15642,11 +14943,10 @@ wf_t wf_self_attention(wf_t x, const char *name, int heads, int causal)
     int d = wf__features(x, "self-attention");
     return d ? wf_self_attention_with(x, wf_attention_params(x.graph, name, d), heads, wf__mask_for(x, x, causal)) : wf__none(x.graph);
 }
-
 /* networks: build a transformer layer */
 static wf_transformer_desc wf__transformer_defaults(const wf_transformer_desc *desc, int features)
 {
-    wf_transformer_desc d = { 0, 0, 0, 0, 0, 0 };
+    wf_transformer_desc d = { 0, 0, 0, 0, 0, 0, 0, 0 };
     if (desc) d = *desc;
     if (!d.heads) d.heads = 4;
     if (!d.width) d.width = 4 * features;
@@ -15660,13 +14960,13 @@ wf_t wf_transformer_layer_with(wf_t x, const wf_transformer_weights *w, const wf
     if (!features) return wf__none(x.graph);
     wf_transformer_desc d = wf__transformer_defaults(desc, features);
     wf_t y = d.pre_norm ? wf_layer_norm_with(x, w->norm1, d.eps) : x;
-    y = wf_add(x, wf_self_attention_with(y, w->attention, d.heads, wf__mask_for(x, x, d.causal)));
+    y = wf_add(x, wf_dropout(wf__self_attend(y, w->attention, d.heads, wf__mask_for(x, x, d.causal), d.dropout, d.purpose), d.dropout, d.purpose + 1));
     if (!d.pre_norm) y = wf_layer_norm_with(y, w->norm1, d.eps);
     wf_t z = d.pre_norm ? wf_layer_norm_with(y, w->norm2, d.eps) : y;
-    z = wf_add(y, wf_linear_with(wf_activate(wf_linear_with(z, w->linear1), d.activation), w->linear2));
+    wf_t inside = wf_dropout(wf_activate(wf_linear_with(z, w->linear1), d.activation), d.dropout, d.purpose + 2);
+    z = wf_add(y, wf_dropout(wf_linear_with(inside, w->linear2), d.dropout, d.purpose + 3));
     return d.pre_norm ? z : wf_layer_norm_with(z, w->norm2, d.eps);
 }
-
 /* networks: make the parameters of a transformer layer */
 wf_transformer_weights wf_transformer_params(wf_graph *g, const char *name, int features, const wf_transformer_desc *desc)
 {
@@ -15688,7 +14988,6 @@ wf_t wf_transformer_layer(wf_t x, const char *name, const wf_transformer_desc *d
     wf_transformer_weights w = wf_transformer_params(x.graph, name, features, desc);
     return wf_transformer_layer_with(x, &w, desc);
 }
-
 /* networks: build a gated unit */
 static wf_affine wf__rows_of(wf_affine w, int start, int count)
 {
@@ -15708,7 +15007,6 @@ wf_t wf_gru_cell_with(wf_t x, wf_t h, wf_gru_weights w)
     wf_t fresh = wf_tanh(wf_add(wf_linear_with(x, wf__rows_of(w.in, 2 * n, n)), old));
     return wf_add(fresh, wf_mul(wf_slice(gates, 0, n, n), wf_sub(h, fresh)));
 }
-
 /* networks: make the parameters of a gated unit */
 wf_gru_weights wf_gru_params(wf_graph *g, const char *name, int in, int hidden)
 {
@@ -15726,7 +15024,6 @@ wf_t wf_gru_cell(wf_t x, wf_t h, const char *name)
     int in = wf__features(x, "gru"), hidden = wf__features(h, "gru");
     return in && hidden ? wf_gru_cell_with(x, h, wf_gru_params(h.graph, name, in, hidden)) : wf__none(x.graph);
 }
-
 /* networks: build a binary code */
 wf_t wf_binary_code(wf_t x, int bits)
 {
@@ -15737,7 +15034,6 @@ wf_t wf_binary_code(wf_t x, int bits)
     wf_t q = wf_mul(wf__unsqueeze(x, wf__of(x)->nd), wf_const_array(x.graph, 1, &bits, power));
     return wf_sub(wf_floor(q), wf_scale(wf_floor(wf_scale(q, 0.5)), 2));
 }
-
 /* networks: make the parameters of a sequence */
 static int wf__bits_of(int levels)
 {
@@ -15763,7 +15059,6 @@ wf_sequence_weights wf_sequence_params(wf_graph *g, const char *name, const wf_s
     w.out = wf_linear_params(g, wf__join(g, part, name, -1, ".out"), hidden, desc->levels, 1);
     return w;
 }
-
 /* networks: take one step of a sequence */
 static wf_t wf__sequence_step(wf_t code, wf_t *h, const wf_sequence_weights *w)
 {
@@ -15802,7 +15097,6 @@ static wf_t wf__sequence_codes(wf_t numbers, const wf_sequence_weights *w)
     int n = wf__of(numbers)->d[0], bits = wf__of(w->cell[0].in.weight)->d[1];
     return wf_binary_code(n > 1 ? wf_pad(wf_slice(numbers, 0, 0, n - 1), 0, 1, 0) : wf_scale(numbers, 0), bits);
 }
-
 /* networks: unroll a sequence */
 static wf_t wf__row_of(wf_t rows, int i) { return wf__missing(rows) ? rows : wf_reshape(wf_slice(rows, 0, i, 1), wf__of(rows)->nd - 1, wf__of(rows)->d + 1); }
 
@@ -15825,7 +15119,6 @@ static wf_sequence wf__sequence_unrolled(wf_t numbers, const wf_sequence_weights
     s.states = wf_stack(list[1], n);
     return s;
 }
-
 /* networks: bring weights into a loop */
 static wf_affine wf__affine_inside(wf_loop *l, wf_affine w)
 {
@@ -15844,7 +15137,6 @@ static wf_sequence_weights wf__sequence_inside(wf_loop *l, const wf_sequence_wei
     in.out = wf__affine_inside(l, w->out);
     return in;
 }
-
 /* networks: run a sequence in a loop */
 static int wf__sequence_per_sample(wf_t numbers, const wf_sequence_weights *w)
 {
@@ -15876,7 +15168,6 @@ static wf_sequence wf__sequence_looped(wf_t numbers, const wf_sequence_weights *
     s.states = wf_loop_stack(l, r.state);
     return s;
 }
-
 /* networks: choose the form of a sequence */
 wf_sequence wf_sequence_with(wf_t numbers, const wf_sequence_weights *w, int unroll)
 {
@@ -15892,7 +15183,6 @@ wf_sequence wf_gru_sequence(wf_t numbers, const char *name, const wf_sequence_de
     wf_sequence_weights w = wf_sequence_params(numbers.graph, name, desc);
     return wf_sequence_with(numbers, &w, desc && desc->unroll);
 }
-
 /* networks: draw a sequence */
 wf_t wf_sequence_sample(wf_graph *g, const wf_sequence_weights *w, int n, int purpose)
 {
@@ -15915,14 +15205,12 @@ wf_t wf_sequence_sample(wf_graph *g, const wf_sequence_weights *w, int n, int pu
     if (wf_loop_end(l) < 0) return wf__none(g);
     return wf_reshape(wf_loop_stack(l, next), 1, &n);
 }
-
 /* networks: build an embedding */
 wf_t wf_embedding(wf_t index, const char *name, int rows, int features)
 {
     if (wf__missing(index)) return wf__none(index.graph);
     return wf_transpose(wf_take(wf__network_param(index.graph, name, ".weight", rows, features > 0 ? features : -1, WF_INIT_NORMAL, 1), index));
 }
-
 /* ---- Solvers ---- */
 /* solvers: slopes of a natural spline */
 static void wf__slopes_natural(double *m, double *w, const double *t, const double *x, int knots, int channels)
@@ -15943,7 +15231,6 @@ static void wf__slopes_natural(double *m, double *w, const double *t, const doub
     for (int i = knots - 2; i >= 0; i--)
         for (int k = 0; k < channels; k++) m[(size_t)i * (size_t)channels + (size_t)k] -= w[i] * m[((size_t)i + 1) * (size_t)channels + (size_t)k];
 }
-
 /* solvers: slopes of a Hermite spline */
 static void wf__slopes_backward(double *m, double *w, const double *t, const double *x, int knots, int channels)
 {
@@ -15954,7 +15241,6 @@ static void wf__slopes_backward(double *m, double *w, const double *t, const dou
             m[(size_t)i * (size_t)channels + (size_t)k] = (x[at] - x[before]) / (t[i ? i : 1] - t[i ? i - 1 : 0]);
         }
 }
-
 /* solvers: check knots */
 static int wf__knots_bad(wf_arena *A, const double *t, const double *x, int knots, int channels)
 {
@@ -15966,7 +15252,6 @@ static int wf__knots_bad(wf_arena *A, const double *t, const double *x, int knot
     }
     return 0;
 }
-
 /* solvers: make a spline */
 typedef void (*wf__slopes)(double *m, double *w, const double *t, const double *x, int knots, int channels);
 
@@ -15991,7 +15276,6 @@ static wf_spline *wf__spline_new(wf_arena *A, const double *t, const double *x, 
     }
     return s;
 }
-
 /* solvers: offer the kinds of splines */
 wf_spline *wf_spline_linear(wf_arena *A, const double *t, const double *x, int knots, int channels) { return wf__spline_new(A, t, x, knots, channels, NULL); }
 wf_spline *wf_spline_hermite(wf_arena *A, const double *t, const double *x, int knots, int channels) { return wf__spline_new(A, t, x, knots, channels, wf__slopes_backward); }
@@ -16034,7 +15318,6 @@ wf_t wf_spline_graph(wf_t x, wf_spline_fn kind, const double *t, const double *q
     d[0] = n;
     return wf_matmul(wf_const_array(x.graph, 2, d, w), x);
 }
-
 /* solvers: define the rules */
 typedef struct wf__rule { int stages, order; double c[6], a[15], b[6], e[7]; } wf__rule; /* a: row 2, row 3, ... */
 
@@ -16079,7 +15362,6 @@ static int wf__ode_fits(wf_t y, wf_t dy, int s)
     if (wf__of(y)->nd != wf__of(dy)->nd || memcmp(wf__of(y)->d, wf__of(dy)->d, sizeof wf__of(y)->d)) wf__misfit(y, dy, "ode: a value and its derivative");
     return y.graph->arena->report.code >= 0;
 }
-
 /* solvers: build all stages of a step */
 static int wf__ode_build(const wf__ode *o, wf_t *y, const wf_t *t, wf_t h, wf_t speed, wf_t *with)
 {
@@ -16096,7 +15378,6 @@ static int wf__ode_build(const wf__ode *o, wf_t *y, const wf_t *t, wf_t h, wf_t 
     for (int s = 0; s < o->n; s++) y[s] = wf__ode_towards(y[s], h, o->rule->b, k, o->rule->stages, s);
     return 1;
 }
-
 /* solvers: check an equation */
 static int wf__ode_open(wf__ode *o, const wf_t *y, int n, const wf_field_desc *f, int method, wf_t *with, int has_speed)
 {
@@ -16119,15 +15400,13 @@ static int wf__ode_open(wf__ode *o, const wf_t *y, int n, const wf_field_desc *f
     }
     return 1;
 }
-
 /* solvers: fail to solve */
 static wf_result wf__ode_failed(wf_t *y, int n)
 {
     wf_graph *g = n > 0 && y ? y[0].graph : NULL;
-    for (int s = 0; s < n; s++) y[s] = wf__none(g);
+    for (int s = 0; y && s < n; s++) y[s] = wf__none(g);
     return g && g->arena->report.code < 0 ? g->arena->report.code : WF_ERROR_ARGUMENT;
 }
-
 /* solvers: one step alone */
 wf_result wf_ode_step(wf_t *y, int n, const wf_field_desc *f, int method, wf_t t, wf_t h, wf_t speed)
 {
@@ -16143,7 +15422,6 @@ wf_result wf_ode_step(wf_t *y, int n, const wf_field_desc *f, int method, wf_t t
     }
     return wf__ode_build(&o, y, at, h, speed, with) ? WF_OK : wf__ode_failed(y, n);
 }
-
 /* solvers: lay out the steps */
 typedef struct wf__rows { wf_t time, width, speed; int steps, per; const double *stage; } wf__rows;
 
@@ -16178,7 +15456,6 @@ static int wf__rows_of_times(wf__ode *o, wf_graph *g, const wf_solve_desc *d, wf
     o->h = h[0];
     return 1;
 }
-
 /* solvers: lay out steps between values */
 static int wf__rows_of_grid(const wf__ode *o, wf_graph *g, const wf_solve_desc *d, wf__rows *r)
 {
@@ -16195,7 +15472,6 @@ static int wf__rows_of_grid(const wf__ode *o, wf_graph *g, const wf_solve_desc *
     r->time = wf_add(wf_reshape(from, 2, column), wf_mul(wf_reshape(r->width, 2, column), wf_const_array(g, 2, one, o->rule->c)));
     return 1;
 }
-
 /* solvers: lay out the speeds of a control */
 static int wf__rows_of_control(const wf__ode *o, wf_graph *g, const wf_control *c, wf__rows *r)
 {
@@ -16215,7 +15491,6 @@ static int wf__rows_of_control(const wf__ode *o, wf_graph *g, const wf_control *
     wf__fail(g->arena, WF_ERROR_SHAPE, "ode: a control is points [knots, channels], a spline, or speeds [%d steps, %d stages, channels]", r->steps, stages);
     return 0;
 }
-
 /* solvers: define a span of steps */
 typedef struct wf__stretch { wf_t y[WF__STATES], with[WF__WITH], row[3], path[WF__STATES]; int want; } wf__stretch;
 
@@ -16235,7 +15510,6 @@ static wf_t wf__rows_flat(wf_t x, int rows)
     d[1] = (int)(wf__node_size(wf__of(x)) / (size_t)rows);
     return wf_reshape(x, 2, d);
 }
-
 /* solvers: build a turn of the loop */
 static int wf__ode_turn(const wf__ode *o, wf_graph *g, wf__stretch *s)
 {
@@ -16267,7 +15541,6 @@ static int wf__ode_loop(const wf__ode *o, wf_graph *g, wf__stretch *s, int steps
     }
     return parts * count == steps || wf__ode_rest(o, g, s, parts * count, steps - parts * count);
 }
-
 /* solvers: build the steps that are left over */
 static int wf__ode_rest(const wf__ode *o, wf_graph *g, wf__stretch *s, int done, int left)
 {
@@ -16281,7 +15554,6 @@ static int wf__ode_rest(const wf__ode *o, wf_graph *g, wf__stretch *s, int done,
     }
     return 1;
 }
-
 /* solvers: solve */
 wf_result wf_ode_list(wf_t *y, int n, const wf_field_desc *f, const wf_solve_desc *d, wf_t *path)
 {
@@ -16313,14 +15585,12 @@ wf_result wf_ode_list(wf_t *y, int n, const wf_field_desc *f, const wf_solve_des
     }
     return g->arena->report.code < 0 ? wf__ode_failed(y, n) : WF_OK;
 }
-
 /* solvers: solve for one value */
 wf_t wf_ode(wf_t y0, const wf_field_desc *f, const wf_solve_desc *d)
 {
     wf_ode_list(&y0, 1, f, d, NULL);
     return y0;
 }
-
 /* solvers: drive a state */
 wf_t wf_along(wf_t matrix, wf_t speed)
 {
@@ -16350,7 +15620,6 @@ wf_t wf_cde(wf_t y0, const wf_field_desc *f, const wf_control *control, const wf
     driven.control = control;
     return wf_ode(y0, &along, &driven);
 }
-
 /* solvers: define a march */
 typedef struct wf__march {
     const wf__rule *rule;
@@ -16367,7 +15636,6 @@ static wf_result wf__march_slope(wf__march *m, double t, const double *y, double
     wf_result r = m->f(t, y, dy, m->user);
     return r ? wf__report(&m->report->why, r, "ode: the right-hand side gave up at t = %g", t) : WF_OK;
 }
-
 /* solvers: try a step */
 static wf_result wf__march_try(wf__march *m, double t, double h)
 {
@@ -16384,7 +15652,6 @@ static wf_result wf__march_try(wf__march *m, double t, double h)
     }
     return WF_OK;
 }
-
 /* solvers: measure the error of a step */
 static double wf__march_norm(const wf__march *m, const double *x, const double *next)
 {
@@ -16405,7 +15672,6 @@ static double wf__march_error(wf__march *m, double h) /* leaves the slope at the
     }
     return wf__march_norm(m, m->k[1], m->next);
 }
-
 /* solvers: guess the first step */
 static wf_result wf__march_guess(wf__march *m, double t, double span)
 {
@@ -16420,7 +15686,6 @@ static wf_result wf__march_guess(wf__march *m, double t, double span)
     m->h = better < 100 * h ? better : wf__finite(bend) ? 100 * h : h;
     return WF_OK;
 }
-
 /* solvers: choose the next step */
 static void wf__march_accept(wf__march *m, double h, double error, int rejected)
 {
@@ -16437,7 +15702,6 @@ static void wf__march_reject(wf__march *m, double h, double error)
     m->h = h * (wf__finite(error) && factor > 0.2 ? factor : 0.2);
     m->report->rejected++;
 }
-
 /* solvers: take one step */
 static wf_result wf__march_step(wf__march *m, double *t, double to)
 {
@@ -16461,13 +15725,13 @@ static wf_result wf__march_step(wf__march *m, double *t, double to)
         return WF_OK;
     }
 }
-
 /* solvers: check a march */
 static wf_result wf__march_check(const wf__march *m, double t0, double t1, const wf_adapt_desc *d)
 {
     wf_report *why = &m->report->why;
     if (!m->f || !m->n || !m->rule || m->rule->order < 5 || !wf__finite(t0) || !wf__finite(t1) || !(m->rtol >= 0) || !(m->atol >= 0) || !(d->first >= 0) || !(d->largest >= 0))
         return wf__report(why, WF_ERROR_ARGUMENT, "ode: method %d (WF_DOPRI5 or WF_TSIT5), %z numbers, from %g to %g, tolerances %g and %g", d->method, m->n, t0, t1, m->rtol, m->atol);
+    if (d->count < 0 || (d->count && !d->times)) return wf__report(why, WF_ERROR_ARGUMENT, "ode: %d wanted times, or there are none", d->count);
     for (int i = 0; i < d->count; i++) {
         double before = i ? d->times[i - 1] : t0;
         if (!((d->times[i] - before) * m->way >= 0) || !((t1 - d->times[i]) * m->way >= 0)) return wf__report(why, WF_ERROR_DATA, "ode: wanted time %d is %g, the one before %g, the end %g", i, d->times[i], before, t1);
@@ -16478,7 +15742,6 @@ static wf_result wf__march_check(const wf__march *m, double t0, double t1, const
     }
     return WF_OK;
 }
-
 /* solvers: march */
 static wf_result wf__march_on(wf__march *m, double t0, double t1, const wf_adapt_desc *d)
 {
@@ -16503,7 +15766,6 @@ static wf_result wf__march_on(wf__march *m, double t0, double t1, const wf_adapt
     }
     return r;
 }
-
 /* solvers: solve in plain C */
 wf_result wf_ode_solve(wf_arena *A, wf_rhs_fn f, void *user, double *y, size_t n, double t0, double t1, const wf_adapt_desc *desc, wf_ode_report *report)
 {
@@ -16537,15 +15799,17 @@ wf_result wf_ode_solve(wf_arena *A, wf_rhs_fn f, void *user, double *y, size_t n
     wf_arena_reset(A, mark);
     return r;
 }
-
 /* solvers: make a right-hand side of a plan */
 struct wf_rhs { wf_rhs_desc d; size_t n; int type; char *y, *dy, *now; wf_feed *feed; };
+
+static int wf__rhs_takes(wf_t x, size_t size) { return !x.id || !size || (x.graph && !wf_is_batch(x) && wf__node_size(wf__of(x)) == size); }
 
 wf_rhs *wf_rhs_new(wf_arena *A, const wf_rhs_desc *d)
 {
     int a[4], b[4];
     if (!d || !d->plan || !d->ws || !d->y.id || !d->dy.id || !d->samples || d->count < 0 || (d->control && !d->speed.id)) { wf__fail(A, WF_ERROR_ARGUMENT, "rhs: needs a plan, a workspace, y, dy, samples, and with a control its input"); return NULL; }
     if (wf_shape(d->y, a) != wf_shape(d->dy, b) || memcmp(a, b, sizeof a) || wf_is_batch(d->y) != wf_is_batch(d->dy)) { wf__misfit(d->y, d->dy, "rhs: a state and its derivative"); wf__fail(A, WF_ERROR_SHAPE, "rhs: y and dy have different shapes or spaces"); return NULL; }
+    if (!wf__rhs_takes(d->t, 1) || !wf__rhs_takes(d->speed, d->control ? (size_t)d->control->channels : 0)) { wf__fail(A, WF_ERROR_SHAPE, "rhs: t is a shared input of one number, speed one of a number for each channel of the control"); return NULL; }
     wf_rhs *r = (wf_rhs *)wf_alloc(A, 1, sizeof *r);
     if (!r) return NULL;
     r->d = *d;
@@ -16559,7 +15823,6 @@ wf_rhs *wf_rhs_new(wf_arena *A, const wf_rhs_desc *d)
     if (d->count) memcpy(r->feed, d->feeds, (size_t)d->count * sizeof *r->feed);
     return r;
 }
-
 /* solvers: compute the right-hand side */
 size_t wf_rhs_size(const wf_rhs *r) { return r ? r->n : 0; }
 
@@ -16579,12 +15842,11 @@ wf_result wf_rhs_call(double t, const double *y, double *dy, void *rhs)
     for (size_t i = 0; !wide && i < r->n; i++) dy[i] = wf__get(r->dy, r->type, i);
     return ran == WF_ERROR_NUMERIC ? WF_OK : ran; /* the solver looks for numbers that are not finite itself, and takes a smaller step */
 }
-
 /* ---- Flows ---- */
 #ifndef WF_NO_FLOWS
 
 /* flows: define a flow */
-enum { WF__NF_KINDS = 9, WF__NF_MAPS = 6, WF__NF_MANY = 256 };
+enum { WF__NF_KINDS = 9, WF__NF_MAPS = 6, WF__NF_MANY = 256, WF__NF_DENSE = 4096 };
 
 typedef struct wf__nf_parts { int kept, *order, *back; } wf__nf_parts; /* a coupling's coordinates: those that stay first; and the way back */
 
@@ -16621,7 +15883,6 @@ static wf_t wf__nf_ones(wf_graph *g, int rows, int columns, double value)
     int d[2] = { rows, columns };
     return wf_full(g, 2, d, value);
 }
-
 /* flows: mask a layer */
 static wf_t wf__nf_masked(wf_t weight, const int *in, const int *out, int strict)
 {
@@ -16634,7 +15895,6 @@ static wf_t wf__nf_masked(wf_t weight, const int *in, const int *out, int strict
         for (int i = 0; i < d[1]; i++) mask[o * d[1] + i] = strict ? out[o] > in[i] : out[o] >= in[i];
     return mask ? wf_mul(weight, wf_const_array(weight.graph, 2, d, mask)) : wf__none(weight.graph);
 }
-
 /* flows: build a network */
 /* in: no value: nothing to look at. degree (NULL: no masks): of the inputs [n], then of the outputs [out]. Result: [out]. */
 static wf_t wf__nf_network(const wf__nf *at, wf_t in, int out, const int *degree)
@@ -16671,7 +15931,6 @@ static wf_t wf__nf_network(const wf__nf *at, wf_t in, int out, const int *degree
     if (degree) last.weight = wf__nf_masked(last.weight, deg, degree + seen, 1);
     return wf_linear_with(h, last);
 }
-
 /* flows: affine maps */
 static wf_t wf__map_stretch(wf_t b, wf_t s, wf_t t, int inverse)
 {
@@ -16705,7 +15964,6 @@ static wf_t wf__map_bounded(const wf__nf *at, wf_t b, wf_t p, wf_t *slope, int i
     *slope = wf_log1p(grow);
     return inverse ? wf_div(wf_sub(b, move), by) : wf_add(wf_mul(b, by), move);
 }
-
 /* flows: find a root */
 typedef wf_t (*wf__nf_curve)(wf_t x, const wf_t *with, const void *user, wf_t *slope);
 
@@ -16733,7 +15991,6 @@ static wf_t wf__nf_root(wf_t v, wf_t reach, wf__nf_curve f, const wf_t *with, in
     }
     return root;
 }
-
 /* flows: smooth map */
 typedef struct wf__nf_centres { int count; double first, step, kappa; } wf__nf_centres;
 
@@ -16770,7 +16027,6 @@ static wf_t wf__map_smooth(const wf__nf *at, wf_t b, wf_t p, wf_t *slope, int in
     *slope = wf_add(s, wf_log(steep));
     return inverse ? inner : wf__map_stretch(y, s, t, 0);
 }
-
 /* flows: spline: lay out the knots */
 typedef struct wf__nf_knots { wf_t x, y, d; } wf__nf_knots; /* [bins + 1, m] */
 
@@ -16797,7 +16053,6 @@ static wf__nf_knots wf__nf_knots_of(wf_t p, int bins, double bound)
     k.d = wf_concat(list, 3, 0);
     return k;
 }
-
 /* flows: spline: choose the bin */
 typedef struct wf__nf_bin { wf_t x, w, y, h, d0, d1, s; } wf__nf_bin;
 
@@ -16818,8 +16073,7 @@ static wf__nf_bin wf__nf_bin_at(const wf__nf_knots *k, wf_t u, int bins, int by_
     b.s = wf_div(b.h, b.w);
     return b;
 }
-
-/* flows: spline map */
+/* flows: spline: invert within a bin */
 static wf_t wf__nf_spline_root(const wf__nf_bin *k, wf_t u, wf_t bend)
 {
     wf_graph *g = u.graph;
@@ -16829,13 +16083,12 @@ static wf_t wf__nf_spline_root(const wf__nf_bin *k, wf_t u, wf_t bend)
     wf_t over = wf_select(falls, sum, wf_scale(c, 2)), under = wf_select(falls, wf_max(wf_scale(a, 2), tiny), wf_max(sum, tiny));
     return wf_div(over, under);
 }
-static wf_t wf__map_spline(const wf__nf *at, wf_t x, wf_t p, wf_t *slope, int inverse)
+/* flows: spline: spell the map */
+static wf_t wf__nf_spline(wf_t x, wf_t p, int bins, double reach, int inverse, wf_t *slope)
 {
-    int bins = at->l->bins;
-    wf_graph *g = at->g;
-    if (wf__missing(x) || wf__missing(p)) return wf__none(g);
-    wf_t bound = wf_const(g, at->l->bound), inside = wf_le(wf_abs(x), bound), u = wf_max(wf_min(x, bound), wf_neg(bound)), zero = wf_const(g, 0), one = wf_const(g, 1);
-    wf__nf_knots knots = wf__nf_knots_of(p, bins, at->l->bound);
+    wf_graph *g = p.graph;
+    wf_t bound = wf_const(g, reach), inside = wf_le(wf_abs(x), bound), u = wf_max(wf_min(x, bound), wf_neg(bound)), zero = wf_const(g, 0), one = wf_const(g, 1);
+    wf__nf_knots knots = wf__nf_knots_of(p, bins, reach);
     wf__nf_bin k = wf__nf_bin_at(&knots, u, bins, inverse);
     wf_t bend = wf_sub(wf_add(k.d0, k.d1), wf_scale(k.s, 2)), xi = inverse ? wf__nf_spline_root(&k, u, bend) : wf_div(wf_sub(u, k.x), k.w);
     xi = wf_max(wf_min(xi, one), zero);
@@ -16845,7 +16098,864 @@ static wf_t wf__map_spline(const wf__nf *at, wf_t x, wf_t p, wf_t *slope, int in
     *slope = wf_select(inside, wf_sub(wf_log(P), wf_scale(wf_log(wf_div(D, k.s)), 2)), zero);
     return wf_select(inside, y, x);
 }
+/* header: optimise from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O1,expensive-optimizations,gcse")
+#endif
 
+/* flows: spline: settings of the kernel */
+typedef struct wf__spline { int bins, inverse; double bound, step, spread, shift; } wf__spline;
+
+static wf__spline wf__spline_of(const double *set)
+{
+    wf__spline t;
+    double least = 1e-3;
+    t.bins = (int)set[0];
+    t.bound = set[1];
+    t.inverse = set[2] > 0;
+    t.step = 2 * t.bound * least;
+    t.spread = 2 * t.bound * (1 - least * t.bins);
+    t.shift = log(expm1(1 - least)); /* zeros give slope 1 */
+    return t;
+}
+/* flows: spline: in vectors (sse2) */
+#if defined(WF__ISA_SSE2)
+/* flows: spline: one axis of the bin */
+typedef struct wf__axis_sse2 { WF__SSE2_F scale, below, own, low, high; } wf__axis_sse2;
+
+/* The exponentials of the logits of one axis, to e; the sum, divided into what all bins share. */
+WF__INLINE_sse2 WF__SSE2_F wf__spline_weigh_sse2(float *e, const float *p, size_t n, size_t left, const wf__spline *t)
+{
+    WF__SSE2_F most = WF__GET_sse2(p, left), sum = WF__SSE2_ZERO;
+    for (int k = 1; k < t->bins; k++) most = WF__SSE2_MAX(most, WF__GET_sse2(p + (size_t)k * n, left));
+    for (int k = 0; k < t->bins; k++) {
+        WF__SSE2_F w = wf__exp_sse2(WF__SSE2_SUB(WF__GET_sse2(p + (size_t)k * n, left), most));
+        WF__SSE2_ST(e + k * WF__SSE2_W, w);
+        sum = WF__SSE2_ADD(sum, w);
+    }
+    return WF__SSE2_DIV(WF__SSE2_SET1((float)t->spread), sum);
+}
+/* flows: spline: find the bin */
+#define WF__KNOT_sse2(k, sum) WF__SSE2_FMA(sum, s->scale, WF__SSE2_FMA(k, WF__SSE2_SET1((float)t->step), WF__SSE2_SET1((float)-t->bound)))
+
+/* `at`: a place on this axis, or, if `known`, the number of the bin; the number is returned. */
+WF__INLINE_sse2 WF__SSE2_F wf__spline_find_sse2(wf__axis_sse2 *s, const float *e, const wf__spline *t, WF__SSE2_F at, int known)
+{
+    WF__SSE2_F sum = WF__SSE2_LD(e), bin = WF__SSE2_ZERO, next;
+    s->below = bin;
+    s->own = sum;
+    for (int k = 1; k < t->bins; k++) {
+        WF__SSE2_F w = WF__SSE2_LD(e + k * WF__SSE2_W), number = WF__SSE2_SET1((float)k);
+        WF__SSE2_M passed = known ? WF__SSE2_LE(number, at) : WF__SSE2_LE(WF__KNOT_sse2(number, sum), at);
+        s->below = WF__SSE2_SEL(passed, sum, s->below);
+        s->own = WF__SSE2_SEL(passed, w, s->own);
+        bin = WF__SSE2_SEL(passed, number, bin);
+        sum = WF__SSE2_ADD(sum, w);
+    }
+    next = WF__SSE2_ADD(bin, WF__SSE2_SET1(1.0f));
+    s->low = WF__KNOT_sse2(bin, s->below);
+    s->high = WF__SSE2_SEL(WF__SSE2_EQ(next, WF__SSE2_SET1((float)t->bins)), WF__SSE2_SET1((float)t->bound), WF__KNOT_sse2(next, WF__SSE2_ADD(s->below, s->own)));
+    return bin;
+}
+/* flows: spline: derivatives along one axis */
+WF__INLINE_sse2 void wf__spline_back_sse2(float *out, size_t n, size_t left, const float *e, const wf__axis_sse2 *s, const wf__spline *t, WF__SSE2_F bin, WF__SSE2_F low, WF__SSE2_F wide)
+{
+    WF__SSE2_M last = WF__SSE2_LE(WF__SSE2_SET1((float)t->bins - 1.0f), bin);
+    WF__SSE2_F own = WF__SSE2_SEL(last, WF__SSE2_ZERO, wide), both = WF__SSE2_SEL(last, WF__SSE2_SUB(low, wide), low);
+    WF__SSE2_F mean = WF__SSE2_MUL(WF__SSE2_MUL(WF__SSE2_FMA(s->below, both, WF__SSE2_MUL(s->own, own)), s->scale), WF__SSE2_SET1((float)(1 / t->spread)));
+    for (int k = 0; k < t->bins; k++, out += n) {
+        WF__SSE2_F number = WF__SSE2_SET1((float)k), effect = WF__SSE2_SEL(WF__SSE2_LT(number, bin), both, WF__SSE2_SEL(WF__SSE2_EQ(number, bin), own, WF__SSE2_ZERO));
+        WF__PUT_sse2(out, WF__SSE2_MUL(WF__SSE2_MUL(WF__SSE2_LD(e + k * WF__SSE2_W), s->scale), WF__SSE2_SUB(effect, mean)), left);
+    }
+}
+/* flows: spline: the kernel */
+WF__KERNEL_sse2 void wf__spline_sse2(const double *set, float *out, const float *x, const float *p, const float *u, size_t n)
+{
+    float e[2][WF__NF_MANY * WF__SSE2_W];
+    wf__spline t = wf__spline_of(set);
+    wf__axis_sse2 a[2];
+    for (size_t i = 0; i < n; i += WF__SSE2_W) {
+        size_t left = n - i;
+        WF__SSE2_F x0 = WF__GET_sse2(x + i, left), bound = WF__SSE2_SET1((float)t.bound), v = WF__SSE2_MAX(WF__SSE2_NEG(bound), WF__SSE2_MIN(bound, x0)), bin = v;
+        WF__SSE2_M inside = WF__SSE2_LE(WF__SSE2_ABS(x0), bound);
+        for (int known = 0; known < 2; known++) {
+            int k = t.inverse ^ known;
+            a[k].scale = wf__spline_weigh_sse2(e[k], p + (size_t)(k * t.bins) * n + i, n, left, &t);
+            bin = wf__spline_find_sse2(&a[k], e[k], &t, bin, known);
+        }
+        /* flows: spline: read the slopes of the bin */
+        WF__SSE2_F one = WF__SSE2_SET1(1.0f), next = WF__SSE2_ADD(bin, one), r0 = WF__SSE2_ZERO, r1 = WF__SSE2_ZERO;
+        for (int k = 1; k < t.bins; k++) {
+            WF__SSE2_F r = WF__GET_sse2(p + (size_t)(2 * t.bins + k - 1) * n + i, left), number = WF__SSE2_SET1((float)k);
+            r0 = WF__SSE2_SEL(WF__SSE2_EQ(bin, number), r, r0);
+            r1 = WF__SSE2_SEL(WF__SSE2_EQ(next, number), r, r1);
+        }
+        r0 = WF__SSE2_ADD(r0, WF__SSE2_SET1((float)t.shift));
+        r1 = WF__SSE2_ADD(r1, WF__SSE2_SET1((float)t.shift));
+        WF__SSE2_F d0 = WF__SSE2_ADD(wf__softplus_sse2(r0), WF__SSE2_SET1(1e-3f)), d1 = WF__SSE2_ADD(wf__softplus_sse2(r1), WF__SSE2_SET1(1e-3f));
+        WF__SSE2_F w = WF__SSE2_SUB(a[0].high, a[0].low), h = WF__SSE2_SUB(a[1].high, a[1].low), s = WF__SSE2_DIV(h, w), bend = WF__SSE2_FNMA(WF__SSE2_SET1(2.0f), s, WF__SSE2_ADD(d0, d1)), xi;
+        /* flows: spline: find the place in the bin */
+        if (t.inverse) {
+            WF__SSE2_F eta = WF__SSE2_DIV(WF__SSE2_SUB(v, a[1].low), h), b = WF__SSE2_FNMA(eta, bend, d0), c = WF__SSE2_MUL(s, eta), tiny = WF__SSE2_SET1(1e-14f);
+            WF__SSE2_F twice = WF__SSE2_FMA(WF__SSE2_SET1(2.0f), WF__SSE2_SUB(s, d0), WF__SSE2_MUL(WF__SSE2_MUL(WF__SSE2_SET1(2.0f), eta), bend)); /* 2 a */
+            WF__SSE2_F root = WF__SSE2_SQRT(WF__SSE2_MAX(tiny, WF__SSE2_FMA(b, b, WF__SSE2_MUL(WF__SSE2_MUL(WF__SSE2_SET1(2.0f), twice), c)))), sum = WF__SSE2_ADD(WF__SSE2_ABS(b), root);
+            WF__SSE2_M falls = WF__SSE2_LT(b, WF__SSE2_ZERO);
+            xi = WF__SSE2_DIV(WF__SSE2_SEL(falls, sum, WF__SSE2_ADD(c, c)), WF__SSE2_MAX(tiny, WF__SSE2_SEL(falls, twice, sum)));
+        } else xi = WF__SSE2_DIV(WF__SSE2_SUB(v, a[0].low), w);
+        xi = WF__SSE2_MAX(WF__SSE2_ZERO, WF__SSE2_MIN(one, xi));
+        WF__SSE2_F rest = WF__SSE2_SUB(one, xi), q = WF__SSE2_MUL(xi, rest), xx = WF__SSE2_MUL(xi, xi), rr = WF__SSE2_MUL(rest, rest), D = WF__SSE2_FMA(bend, q, s);
+        WF__SSE2_F P = WF__SSE2_FMA(d1, xx, WF__SSE2_FMA(WF__SSE2_ADD(s, s), q, WF__SSE2_MUL(d0, rr))), part = WF__SSE2_DIV(WF__SSE2_FMA(s, xx, WF__SSE2_MUL(d0, q)), D);
+        if (!u) {
+            /* flows: spline: put the value */
+            WF__SSE2_F y = t.inverse ? WF__SSE2_FMA(xi, w, a[0].low) : WF__SSE2_FMA(h, part, a[1].low);
+            WF__SSE2_F slope = WF__SSE2_FNMA(WF__SSE2_SET1(2.0f), wf__log_sse2(WF__SSE2_DIV(D, s)), wf__log_sse2(P));
+            WF__PUT_sse2(out + i, WF__SSE2_SEL(inside, y, x0), left);
+            WF__PUT_sse2(out + n + i, WF__SSE2_SEL(inside, slope, WF__SSE2_ZERO), left);
+            continue;
+        }
+        /* flows: spline: derivatives within the bin */
+        WF__SSE2_F g = WF__SSE2_SEL(inside, WF__GET_sse2(u + i, left), WF__SSE2_ZERO), l = WF__SSE2_SEL(inside, WF__GET_sse2(u + n + i, left), WF__SSE2_ZERO);
+        WF__SSE2_F rD = WF__SSE2_DIV(one, D), rP = WF__SSE2_DIV(one, P), rw = WF__SSE2_DIV(one, w), two = WF__SSE2_SET1(2.0f), turn = WF__SSE2_FNMA(two, xi, one), flat = WF__SSE2_FNMA(two, q, one);
+        WF__SSE2_F lD = WF__SSE2_MUL(WF__SSE2_MUL(two, l), rD), lP = WF__SSE2_MUL(l, rP), steep = WF__SSE2_MUL(WF__SSE2_MUL(WF__SSE2_MUL(h, s), P), WF__SSE2_MUL(rD, rD));
+        WF__SSE2_F by = WF__SSE2_FMA(d1, xi, WF__SSE2_FNMA(d0, rest, WF__SSE2_MUL(s, turn))), of_xi = WF__SSE2_FNMA(lD, WF__SSE2_MUL(bend, turn), WF__SSE2_MUL(WF__SSE2_MUL(two, lP), by)), low, in;
+        if (t.inverse) {
+            low = g;
+            in = WF__SSE2_DIV(WF__SSE2_FMA(g, w, of_xi), steep);
+            g = WF__SSE2_NEG(in);
+        } else {
+            in = WF__SSE2_MUL(WF__SSE2_FMA(g, steep, of_xi), rw);
+            low = WF__SSE2_NEG(in);
+        }
+        WF__SSE2_F unit = WF__SSE2_MUL(WF__SSE2_MUL(g, h), rD), lq = WF__SSE2_MUL(lD, q);
+        WF__SSE2_F of_s = WF__SSE2_FMA(unit, WF__SSE2_FNMA(part, flat, xx), WF__SSE2_FMA(lP, WF__SSE2_ADD(q, q), WF__SSE2_FNMA(lD, flat, WF__SSE2_DIV(WF__SSE2_ADD(l, l), s))));
+        WF__SSE2_F of_d0 = WF__SSE2_FMA(unit, WF__SSE2_FNMA(part, q, q), WF__SSE2_FNMA(q, lD, WF__SSE2_MUL(lP, rr))), of_d1 = WF__SSE2_FNMA(unit, WF__SSE2_MUL(part, q), WF__SSE2_FMA(lP, xx, WF__SSE2_NEG(lq)));
+        WF__SSE2_F of_w = WF__SSE2_FMA(low, xi, WF__SSE2_NEG(WF__SSE2_MUL(WF__SSE2_MUL(of_s, s), rw))), of_h = WF__SSE2_FMA(g, part, WF__SSE2_MUL(of_s, rw));
+        /* flows: spline: put the derivative */
+        wf__spline_back_sse2(out + i, n, left, e[0], &a[0], &t, bin, low, of_w);
+        wf__spline_back_sse2(out + (size_t)t.bins * n + i, n, left, e[1], &a[1], &t, bin, g, of_h);
+        of_d0 = WF__SSE2_MUL(of_d0, wf__sigmoid_sse2(r0));
+        of_d1 = WF__SSE2_MUL(of_d1, wf__sigmoid_sse2(r1));
+        for (int k = 1; k < t.bins; k++) {
+            WF__SSE2_F number = WF__SSE2_SET1((float)k);
+            WF__PUT_sse2(out + (size_t)(2 * t.bins + k - 1) * n + i, WF__SSE2_SEL(WF__SSE2_EQ(bin, number), of_d0, WF__SSE2_SEL(WF__SSE2_EQ(next, number), of_d1, WF__SSE2_ZERO)), left);
+        }
+        WF__PUT_sse2(out + (size_t)(3 * t.bins - 1) * n + i, WF__SSE2_SEL(inside, in, WF__GET_sse2(u + i, left)), left);
+    }
+}
+#endif
+
+/* flows: spline: in vectors (avx2) */
+#if defined(WF__ISA_AVX2)
+typedef struct wf__axis_avx2 { WF__AVX2_F scale, below, own, low, high; } wf__axis_avx2;
+WF__INLINE_avx2 WF__AVX2_F wf__spline_weigh_avx2(float *e, const float *p, size_t n, size_t left, const wf__spline *t)
+{
+    WF__AVX2_F most = WF__GET_avx2(p, left), sum = WF__AVX2_ZERO;
+    for (int k = 1; k < t->bins; k++) most = WF__AVX2_MAX(most, WF__GET_avx2(p + (size_t)k * n, left));
+    for (int k = 0; k < t->bins; k++) {
+        WF__AVX2_F w = wf__exp_avx2(WF__AVX2_SUB(WF__GET_avx2(p + (size_t)k * n, left), most));
+        WF__AVX2_ST(e + k * WF__AVX2_W, w);
+        sum = WF__AVX2_ADD(sum, w);
+    }
+    return WF__AVX2_DIV(WF__AVX2_SET1((float)t->spread), sum);
+}
+#define WF__KNOT_avx2(k, sum) WF__AVX2_FMA(sum, s->scale, WF__AVX2_FMA(k, WF__AVX2_SET1((float)t->step), WF__AVX2_SET1((float)-t->bound)))
+WF__INLINE_avx2 WF__AVX2_F wf__spline_find_avx2(wf__axis_avx2 *s, const float *e, const wf__spline *t, WF__AVX2_F at, int known)
+{
+    WF__AVX2_F sum = WF__AVX2_LD(e), bin = WF__AVX2_ZERO, next;
+    s->below = bin;
+    s->own = sum;
+    for (int k = 1; k < t->bins; k++) {
+        WF__AVX2_F w = WF__AVX2_LD(e + k * WF__AVX2_W), number = WF__AVX2_SET1((float)k);
+        WF__AVX2_M passed = known ? WF__AVX2_LE(number, at) : WF__AVX2_LE(WF__KNOT_avx2(number, sum), at);
+        s->below = WF__AVX2_SEL(passed, sum, s->below);
+        s->own = WF__AVX2_SEL(passed, w, s->own);
+        bin = WF__AVX2_SEL(passed, number, bin);
+        sum = WF__AVX2_ADD(sum, w);
+    }
+    next = WF__AVX2_ADD(bin, WF__AVX2_SET1(1.0f));
+    s->low = WF__KNOT_avx2(bin, s->below);
+    s->high = WF__AVX2_SEL(WF__AVX2_EQ(next, WF__AVX2_SET1((float)t->bins)), WF__AVX2_SET1((float)t->bound), WF__KNOT_avx2(next, WF__AVX2_ADD(s->below, s->own)));
+    return bin;
+}
+WF__INLINE_avx2 void wf__spline_back_avx2(float *out, size_t n, size_t left, const float *e, const wf__axis_avx2 *s, const wf__spline *t, WF__AVX2_F bin, WF__AVX2_F low, WF__AVX2_F wide)
+{
+    WF__AVX2_M last = WF__AVX2_LE(WF__AVX2_SET1((float)t->bins - 1.0f), bin);
+    WF__AVX2_F own = WF__AVX2_SEL(last, WF__AVX2_ZERO, wide), both = WF__AVX2_SEL(last, WF__AVX2_SUB(low, wide), low);
+    WF__AVX2_F mean = WF__AVX2_MUL(WF__AVX2_MUL(WF__AVX2_FMA(s->below, both, WF__AVX2_MUL(s->own, own)), s->scale), WF__AVX2_SET1((float)(1 / t->spread)));
+    for (int k = 0; k < t->bins; k++, out += n) {
+        WF__AVX2_F number = WF__AVX2_SET1((float)k), effect = WF__AVX2_SEL(WF__AVX2_LT(number, bin), both, WF__AVX2_SEL(WF__AVX2_EQ(number, bin), own, WF__AVX2_ZERO));
+        WF__PUT_avx2(out, WF__AVX2_MUL(WF__AVX2_MUL(WF__AVX2_LD(e + k * WF__AVX2_W), s->scale), WF__AVX2_SUB(effect, mean)), left);
+    }
+}
+WF__KERNEL_avx2 void wf__spline_avx2(const double *set, float *out, const float *x, const float *p, const float *u, size_t n)
+{
+    float e[2][WF__NF_MANY * WF__AVX2_W];
+    wf__spline t = wf__spline_of(set);
+    wf__axis_avx2 a[2];
+    for (size_t i = 0; i < n; i += WF__AVX2_W) {
+        size_t left = n - i;
+        WF__AVX2_F x0 = WF__GET_avx2(x + i, left), bound = WF__AVX2_SET1((float)t.bound), v = WF__AVX2_MAX(WF__AVX2_NEG(bound), WF__AVX2_MIN(bound, x0)), bin = v;
+        WF__AVX2_M inside = WF__AVX2_LE(WF__AVX2_ABS(x0), bound);
+        for (int known = 0; known < 2; known++) {
+            int k = t.inverse ^ known;
+            a[k].scale = wf__spline_weigh_avx2(e[k], p + (size_t)(k * t.bins) * n + i, n, left, &t);
+            bin = wf__spline_find_avx2(&a[k], e[k], &t, bin, known);
+        }
+        WF__AVX2_F one = WF__AVX2_SET1(1.0f), next = WF__AVX2_ADD(bin, one), r0 = WF__AVX2_ZERO, r1 = WF__AVX2_ZERO;
+        for (int k = 1; k < t.bins; k++) {
+            WF__AVX2_F r = WF__GET_avx2(p + (size_t)(2 * t.bins + k - 1) * n + i, left), number = WF__AVX2_SET1((float)k);
+            r0 = WF__AVX2_SEL(WF__AVX2_EQ(bin, number), r, r0);
+            r1 = WF__AVX2_SEL(WF__AVX2_EQ(next, number), r, r1);
+        }
+        r0 = WF__AVX2_ADD(r0, WF__AVX2_SET1((float)t.shift));
+        r1 = WF__AVX2_ADD(r1, WF__AVX2_SET1((float)t.shift));
+        WF__AVX2_F d0 = WF__AVX2_ADD(wf__softplus_avx2(r0), WF__AVX2_SET1(1e-3f)), d1 = WF__AVX2_ADD(wf__softplus_avx2(r1), WF__AVX2_SET1(1e-3f));
+        WF__AVX2_F w = WF__AVX2_SUB(a[0].high, a[0].low), h = WF__AVX2_SUB(a[1].high, a[1].low), s = WF__AVX2_DIV(h, w), bend = WF__AVX2_FNMA(WF__AVX2_SET1(2.0f), s, WF__AVX2_ADD(d0, d1)), xi;
+        if (t.inverse) {
+            WF__AVX2_F eta = WF__AVX2_DIV(WF__AVX2_SUB(v, a[1].low), h), b = WF__AVX2_FNMA(eta, bend, d0), c = WF__AVX2_MUL(s, eta), tiny = WF__AVX2_SET1(1e-14f);
+            WF__AVX2_F twice = WF__AVX2_FMA(WF__AVX2_SET1(2.0f), WF__AVX2_SUB(s, d0), WF__AVX2_MUL(WF__AVX2_MUL(WF__AVX2_SET1(2.0f), eta), bend)); /* 2 a */
+            WF__AVX2_F root = WF__AVX2_SQRT(WF__AVX2_MAX(tiny, WF__AVX2_FMA(b, b, WF__AVX2_MUL(WF__AVX2_MUL(WF__AVX2_SET1(2.0f), twice), c)))), sum = WF__AVX2_ADD(WF__AVX2_ABS(b), root);
+            WF__AVX2_M falls = WF__AVX2_LT(b, WF__AVX2_ZERO);
+            xi = WF__AVX2_DIV(WF__AVX2_SEL(falls, sum, WF__AVX2_ADD(c, c)), WF__AVX2_MAX(tiny, WF__AVX2_SEL(falls, twice, sum)));
+        } else xi = WF__AVX2_DIV(WF__AVX2_SUB(v, a[0].low), w);
+        xi = WF__AVX2_MAX(WF__AVX2_ZERO, WF__AVX2_MIN(one, xi));
+        WF__AVX2_F rest = WF__AVX2_SUB(one, xi), q = WF__AVX2_MUL(xi, rest), xx = WF__AVX2_MUL(xi, xi), rr = WF__AVX2_MUL(rest, rest), D = WF__AVX2_FMA(bend, q, s);
+        WF__AVX2_F P = WF__AVX2_FMA(d1, xx, WF__AVX2_FMA(WF__AVX2_ADD(s, s), q, WF__AVX2_MUL(d0, rr))), part = WF__AVX2_DIV(WF__AVX2_FMA(s, xx, WF__AVX2_MUL(d0, q)), D);
+        if (!u) {
+            WF__AVX2_F y = t.inverse ? WF__AVX2_FMA(xi, w, a[0].low) : WF__AVX2_FMA(h, part, a[1].low);
+            WF__AVX2_F slope = WF__AVX2_FNMA(WF__AVX2_SET1(2.0f), wf__log_avx2(WF__AVX2_DIV(D, s)), wf__log_avx2(P));
+            WF__PUT_avx2(out + i, WF__AVX2_SEL(inside, y, x0), left);
+            WF__PUT_avx2(out + n + i, WF__AVX2_SEL(inside, slope, WF__AVX2_ZERO), left);
+            continue;
+        }
+        WF__AVX2_F g = WF__AVX2_SEL(inside, WF__GET_avx2(u + i, left), WF__AVX2_ZERO), l = WF__AVX2_SEL(inside, WF__GET_avx2(u + n + i, left), WF__AVX2_ZERO);
+        WF__AVX2_F rD = WF__AVX2_DIV(one, D), rP = WF__AVX2_DIV(one, P), rw = WF__AVX2_DIV(one, w), two = WF__AVX2_SET1(2.0f), turn = WF__AVX2_FNMA(two, xi, one), flat = WF__AVX2_FNMA(two, q, one);
+        WF__AVX2_F lD = WF__AVX2_MUL(WF__AVX2_MUL(two, l), rD), lP = WF__AVX2_MUL(l, rP), steep = WF__AVX2_MUL(WF__AVX2_MUL(WF__AVX2_MUL(h, s), P), WF__AVX2_MUL(rD, rD));
+        WF__AVX2_F by = WF__AVX2_FMA(d1, xi, WF__AVX2_FNMA(d0, rest, WF__AVX2_MUL(s, turn))), of_xi = WF__AVX2_FNMA(lD, WF__AVX2_MUL(bend, turn), WF__AVX2_MUL(WF__AVX2_MUL(two, lP), by)), low, in;
+        if (t.inverse) {
+            low = g;
+            in = WF__AVX2_DIV(WF__AVX2_FMA(g, w, of_xi), steep);
+            g = WF__AVX2_NEG(in);
+        } else {
+            in = WF__AVX2_MUL(WF__AVX2_FMA(g, steep, of_xi), rw);
+            low = WF__AVX2_NEG(in);
+        }
+        WF__AVX2_F unit = WF__AVX2_MUL(WF__AVX2_MUL(g, h), rD), lq = WF__AVX2_MUL(lD, q);
+        WF__AVX2_F of_s = WF__AVX2_FMA(unit, WF__AVX2_FNMA(part, flat, xx), WF__AVX2_FMA(lP, WF__AVX2_ADD(q, q), WF__AVX2_FNMA(lD, flat, WF__AVX2_DIV(WF__AVX2_ADD(l, l), s))));
+        WF__AVX2_F of_d0 = WF__AVX2_FMA(unit, WF__AVX2_FNMA(part, q, q), WF__AVX2_FNMA(q, lD, WF__AVX2_MUL(lP, rr))), of_d1 = WF__AVX2_FNMA(unit, WF__AVX2_MUL(part, q), WF__AVX2_FMA(lP, xx, WF__AVX2_NEG(lq)));
+        WF__AVX2_F of_w = WF__AVX2_FMA(low, xi, WF__AVX2_NEG(WF__AVX2_MUL(WF__AVX2_MUL(of_s, s), rw))), of_h = WF__AVX2_FMA(g, part, WF__AVX2_MUL(of_s, rw));
+        wf__spline_back_avx2(out + i, n, left, e[0], &a[0], &t, bin, low, of_w);
+        wf__spline_back_avx2(out + (size_t)t.bins * n + i, n, left, e[1], &a[1], &t, bin, g, of_h);
+        of_d0 = WF__AVX2_MUL(of_d0, wf__sigmoid_avx2(r0));
+        of_d1 = WF__AVX2_MUL(of_d1, wf__sigmoid_avx2(r1));
+        for (int k = 1; k < t.bins; k++) {
+            WF__AVX2_F number = WF__AVX2_SET1((float)k);
+            WF__PUT_avx2(out + (size_t)(2 * t.bins + k - 1) * n + i, WF__AVX2_SEL(WF__AVX2_EQ(bin, number), of_d0, WF__AVX2_SEL(WF__AVX2_EQ(next, number), of_d1, WF__AVX2_ZERO)), left);
+        }
+        WF__PUT_avx2(out + (size_t)(3 * t.bins - 1) * n + i, WF__AVX2_SEL(inside, in, WF__GET_avx2(u + i, left)), left);
+    }
+}
+#endif
+
+/* flows: spline: in vectors (avx512) */
+#if defined(WF__ISA_AVX512)
+typedef struct wf__axis_avx512 { WF__AVX512_F scale, below, own, low, high; } wf__axis_avx512;
+WF__INLINE_avx512 WF__AVX512_F wf__spline_weigh_avx512(float *e, const float *p, size_t n, size_t left, const wf__spline *t)
+{
+    WF__AVX512_F most = WF__GET_avx512(p, left), sum = WF__AVX512_ZERO;
+    for (int k = 1; k < t->bins; k++) most = WF__AVX512_MAX(most, WF__GET_avx512(p + (size_t)k * n, left));
+    for (int k = 0; k < t->bins; k++) {
+        WF__AVX512_F w = wf__exp_avx512(WF__AVX512_SUB(WF__GET_avx512(p + (size_t)k * n, left), most));
+        WF__AVX512_ST(e + k * WF__AVX512_W, w);
+        sum = WF__AVX512_ADD(sum, w);
+    }
+    return WF__AVX512_DIV(WF__AVX512_SET1((float)t->spread), sum);
+}
+#define WF__KNOT_avx512(k, sum) WF__AVX512_FMA(sum, s->scale, WF__AVX512_FMA(k, WF__AVX512_SET1((float)t->step), WF__AVX512_SET1((float)-t->bound)))
+WF__INLINE_avx512 WF__AVX512_F wf__spline_find_avx512(wf__axis_avx512 *s, const float *e, const wf__spline *t, WF__AVX512_F at, int known)
+{
+    WF__AVX512_F sum = WF__AVX512_LD(e), bin = WF__AVX512_ZERO, next;
+    s->below = bin;
+    s->own = sum;
+    for (int k = 1; k < t->bins; k++) {
+        WF__AVX512_F w = WF__AVX512_LD(e + k * WF__AVX512_W), number = WF__AVX512_SET1((float)k);
+        WF__AVX512_M passed = known ? WF__AVX512_LE(number, at) : WF__AVX512_LE(WF__KNOT_avx512(number, sum), at);
+        s->below = WF__AVX512_SEL(passed, sum, s->below);
+        s->own = WF__AVX512_SEL(passed, w, s->own);
+        bin = WF__AVX512_SEL(passed, number, bin);
+        sum = WF__AVX512_ADD(sum, w);
+    }
+    next = WF__AVX512_ADD(bin, WF__AVX512_SET1(1.0f));
+    s->low = WF__KNOT_avx512(bin, s->below);
+    s->high = WF__AVX512_SEL(WF__AVX512_EQ(next, WF__AVX512_SET1((float)t->bins)), WF__AVX512_SET1((float)t->bound), WF__KNOT_avx512(next, WF__AVX512_ADD(s->below, s->own)));
+    return bin;
+}
+WF__INLINE_avx512 void wf__spline_back_avx512(float *out, size_t n, size_t left, const float *e, const wf__axis_avx512 *s, const wf__spline *t, WF__AVX512_F bin, WF__AVX512_F low, WF__AVX512_F wide)
+{
+    WF__AVX512_M last = WF__AVX512_LE(WF__AVX512_SET1((float)t->bins - 1.0f), bin);
+    WF__AVX512_F own = WF__AVX512_SEL(last, WF__AVX512_ZERO, wide), both = WF__AVX512_SEL(last, WF__AVX512_SUB(low, wide), low);
+    WF__AVX512_F mean = WF__AVX512_MUL(WF__AVX512_MUL(WF__AVX512_FMA(s->below, both, WF__AVX512_MUL(s->own, own)), s->scale), WF__AVX512_SET1((float)(1 / t->spread)));
+    for (int k = 0; k < t->bins; k++, out += n) {
+        WF__AVX512_F number = WF__AVX512_SET1((float)k), effect = WF__AVX512_SEL(WF__AVX512_LT(number, bin), both, WF__AVX512_SEL(WF__AVX512_EQ(number, bin), own, WF__AVX512_ZERO));
+        WF__PUT_avx512(out, WF__AVX512_MUL(WF__AVX512_MUL(WF__AVX512_LD(e + k * WF__AVX512_W), s->scale), WF__AVX512_SUB(effect, mean)), left);
+    }
+}
+WF__KERNEL_avx512 void wf__spline_avx512(const double *set, float *out, const float *x, const float *p, const float *u, size_t n)
+{
+    float e[2][WF__NF_MANY * WF__AVX512_W];
+    wf__spline t = wf__spline_of(set);
+    wf__axis_avx512 a[2];
+    for (size_t i = 0; i < n; i += WF__AVX512_W) {
+        size_t left = n - i;
+        WF__AVX512_F x0 = WF__GET_avx512(x + i, left), bound = WF__AVX512_SET1((float)t.bound), v = WF__AVX512_MAX(WF__AVX512_NEG(bound), WF__AVX512_MIN(bound, x0)), bin = v;
+        WF__AVX512_M inside = WF__AVX512_LE(WF__AVX512_ABS(x0), bound);
+        for (int known = 0; known < 2; known++) {
+            int k = t.inverse ^ known;
+            a[k].scale = wf__spline_weigh_avx512(e[k], p + (size_t)(k * t.bins) * n + i, n, left, &t);
+            bin = wf__spline_find_avx512(&a[k], e[k], &t, bin, known);
+        }
+        WF__AVX512_F one = WF__AVX512_SET1(1.0f), next = WF__AVX512_ADD(bin, one), r0 = WF__AVX512_ZERO, r1 = WF__AVX512_ZERO;
+        for (int k = 1; k < t.bins; k++) {
+            WF__AVX512_F r = WF__GET_avx512(p + (size_t)(2 * t.bins + k - 1) * n + i, left), number = WF__AVX512_SET1((float)k);
+            r0 = WF__AVX512_SEL(WF__AVX512_EQ(bin, number), r, r0);
+            r1 = WF__AVX512_SEL(WF__AVX512_EQ(next, number), r, r1);
+        }
+        r0 = WF__AVX512_ADD(r0, WF__AVX512_SET1((float)t.shift));
+        r1 = WF__AVX512_ADD(r1, WF__AVX512_SET1((float)t.shift));
+        WF__AVX512_F d0 = WF__AVX512_ADD(wf__softplus_avx512(r0), WF__AVX512_SET1(1e-3f)), d1 = WF__AVX512_ADD(wf__softplus_avx512(r1), WF__AVX512_SET1(1e-3f));
+        WF__AVX512_F w = WF__AVX512_SUB(a[0].high, a[0].low), h = WF__AVX512_SUB(a[1].high, a[1].low), s = WF__AVX512_DIV(h, w), bend = WF__AVX512_FNMA(WF__AVX512_SET1(2.0f), s, WF__AVX512_ADD(d0, d1)), xi;
+        if (t.inverse) {
+            WF__AVX512_F eta = WF__AVX512_DIV(WF__AVX512_SUB(v, a[1].low), h), b = WF__AVX512_FNMA(eta, bend, d0), c = WF__AVX512_MUL(s, eta), tiny = WF__AVX512_SET1(1e-14f);
+            WF__AVX512_F twice = WF__AVX512_FMA(WF__AVX512_SET1(2.0f), WF__AVX512_SUB(s, d0), WF__AVX512_MUL(WF__AVX512_MUL(WF__AVX512_SET1(2.0f), eta), bend)); /* 2 a */
+            WF__AVX512_F root = WF__AVX512_SQRT(WF__AVX512_MAX(tiny, WF__AVX512_FMA(b, b, WF__AVX512_MUL(WF__AVX512_MUL(WF__AVX512_SET1(2.0f), twice), c)))), sum = WF__AVX512_ADD(WF__AVX512_ABS(b), root);
+            WF__AVX512_M falls = WF__AVX512_LT(b, WF__AVX512_ZERO);
+            xi = WF__AVX512_DIV(WF__AVX512_SEL(falls, sum, WF__AVX512_ADD(c, c)), WF__AVX512_MAX(tiny, WF__AVX512_SEL(falls, twice, sum)));
+        } else xi = WF__AVX512_DIV(WF__AVX512_SUB(v, a[0].low), w);
+        xi = WF__AVX512_MAX(WF__AVX512_ZERO, WF__AVX512_MIN(one, xi));
+        WF__AVX512_F rest = WF__AVX512_SUB(one, xi), q = WF__AVX512_MUL(xi, rest), xx = WF__AVX512_MUL(xi, xi), rr = WF__AVX512_MUL(rest, rest), D = WF__AVX512_FMA(bend, q, s);
+        WF__AVX512_F P = WF__AVX512_FMA(d1, xx, WF__AVX512_FMA(WF__AVX512_ADD(s, s), q, WF__AVX512_MUL(d0, rr))), part = WF__AVX512_DIV(WF__AVX512_FMA(s, xx, WF__AVX512_MUL(d0, q)), D);
+        if (!u) {
+            WF__AVX512_F y = t.inverse ? WF__AVX512_FMA(xi, w, a[0].low) : WF__AVX512_FMA(h, part, a[1].low);
+            WF__AVX512_F slope = WF__AVX512_FNMA(WF__AVX512_SET1(2.0f), wf__log_avx512(WF__AVX512_DIV(D, s)), wf__log_avx512(P));
+            WF__PUT_avx512(out + i, WF__AVX512_SEL(inside, y, x0), left);
+            WF__PUT_avx512(out + n + i, WF__AVX512_SEL(inside, slope, WF__AVX512_ZERO), left);
+            continue;
+        }
+        WF__AVX512_F g = WF__AVX512_SEL(inside, WF__GET_avx512(u + i, left), WF__AVX512_ZERO), l = WF__AVX512_SEL(inside, WF__GET_avx512(u + n + i, left), WF__AVX512_ZERO);
+        WF__AVX512_F rD = WF__AVX512_DIV(one, D), rP = WF__AVX512_DIV(one, P), rw = WF__AVX512_DIV(one, w), two = WF__AVX512_SET1(2.0f), turn = WF__AVX512_FNMA(two, xi, one), flat = WF__AVX512_FNMA(two, q, one);
+        WF__AVX512_F lD = WF__AVX512_MUL(WF__AVX512_MUL(two, l), rD), lP = WF__AVX512_MUL(l, rP), steep = WF__AVX512_MUL(WF__AVX512_MUL(WF__AVX512_MUL(h, s), P), WF__AVX512_MUL(rD, rD));
+        WF__AVX512_F by = WF__AVX512_FMA(d1, xi, WF__AVX512_FNMA(d0, rest, WF__AVX512_MUL(s, turn))), of_xi = WF__AVX512_FNMA(lD, WF__AVX512_MUL(bend, turn), WF__AVX512_MUL(WF__AVX512_MUL(two, lP), by)), low, in;
+        if (t.inverse) {
+            low = g;
+            in = WF__AVX512_DIV(WF__AVX512_FMA(g, w, of_xi), steep);
+            g = WF__AVX512_NEG(in);
+        } else {
+            in = WF__AVX512_MUL(WF__AVX512_FMA(g, steep, of_xi), rw);
+            low = WF__AVX512_NEG(in);
+        }
+        WF__AVX512_F unit = WF__AVX512_MUL(WF__AVX512_MUL(g, h), rD), lq = WF__AVX512_MUL(lD, q);
+        WF__AVX512_F of_s = WF__AVX512_FMA(unit, WF__AVX512_FNMA(part, flat, xx), WF__AVX512_FMA(lP, WF__AVX512_ADD(q, q), WF__AVX512_FNMA(lD, flat, WF__AVX512_DIV(WF__AVX512_ADD(l, l), s))));
+        WF__AVX512_F of_d0 = WF__AVX512_FMA(unit, WF__AVX512_FNMA(part, q, q), WF__AVX512_FNMA(q, lD, WF__AVX512_MUL(lP, rr))), of_d1 = WF__AVX512_FNMA(unit, WF__AVX512_MUL(part, q), WF__AVX512_FMA(lP, xx, WF__AVX512_NEG(lq)));
+        WF__AVX512_F of_w = WF__AVX512_FMA(low, xi, WF__AVX512_NEG(WF__AVX512_MUL(WF__AVX512_MUL(of_s, s), rw))), of_h = WF__AVX512_FMA(g, part, WF__AVX512_MUL(of_s, rw));
+        wf__spline_back_avx512(out + i, n, left, e[0], &a[0], &t, bin, low, of_w);
+        wf__spline_back_avx512(out + (size_t)t.bins * n + i, n, left, e[1], &a[1], &t, bin, g, of_h);
+        of_d0 = WF__AVX512_MUL(of_d0, wf__sigmoid_avx512(r0));
+        of_d1 = WF__AVX512_MUL(of_d1, wf__sigmoid_avx512(r1));
+        for (int k = 1; k < t.bins; k++) {
+            WF__AVX512_F number = WF__AVX512_SET1((float)k);
+            WF__PUT_avx512(out + (size_t)(2 * t.bins + k - 1) * n + i, WF__AVX512_SEL(WF__AVX512_EQ(bin, number), of_d0, WF__AVX512_SEL(WF__AVX512_EQ(next, number), of_d1, WF__AVX512_ZERO)), left);
+        }
+        WF__PUT_avx512(out + (size_t)(3 * t.bins - 1) * n + i, WF__AVX512_SEL(inside, in, WF__GET_avx512(u + i, left)), left);
+    }
+}
+#endif
+
+/* flows: spline: in vectors (neon) */
+#if defined(WF__ISA_NEON)
+typedef struct wf__axis_neon { WF__NEON_F scale, below, own, low, high; } wf__axis_neon;
+WF__INLINE_neon WF__NEON_F wf__spline_weigh_neon(float *e, const float *p, size_t n, size_t left, const wf__spline *t)
+{
+    WF__NEON_F most = WF__GET_neon(p, left), sum = WF__NEON_ZERO;
+    for (int k = 1; k < t->bins; k++) most = WF__NEON_MAX(most, WF__GET_neon(p + (size_t)k * n, left));
+    for (int k = 0; k < t->bins; k++) {
+        WF__NEON_F w = wf__exp_neon(WF__NEON_SUB(WF__GET_neon(p + (size_t)k * n, left), most));
+        WF__NEON_ST(e + k * WF__NEON_W, w);
+        sum = WF__NEON_ADD(sum, w);
+    }
+    return WF__NEON_DIV(WF__NEON_SET1((float)t->spread), sum);
+}
+#define WF__KNOT_neon(k, sum) WF__NEON_FMA(sum, s->scale, WF__NEON_FMA(k, WF__NEON_SET1((float)t->step), WF__NEON_SET1((float)-t->bound)))
+WF__INLINE_neon WF__NEON_F wf__spline_find_neon(wf__axis_neon *s, const float *e, const wf__spline *t, WF__NEON_F at, int known)
+{
+    WF__NEON_F sum = WF__NEON_LD(e), bin = WF__NEON_ZERO, next;
+    s->below = bin;
+    s->own = sum;
+    for (int k = 1; k < t->bins; k++) {
+        WF__NEON_F w = WF__NEON_LD(e + k * WF__NEON_W), number = WF__NEON_SET1((float)k);
+        WF__NEON_M passed = known ? WF__NEON_LE(number, at) : WF__NEON_LE(WF__KNOT_neon(number, sum), at);
+        s->below = WF__NEON_SEL(passed, sum, s->below);
+        s->own = WF__NEON_SEL(passed, w, s->own);
+        bin = WF__NEON_SEL(passed, number, bin);
+        sum = WF__NEON_ADD(sum, w);
+    }
+    next = WF__NEON_ADD(bin, WF__NEON_SET1(1.0f));
+    s->low = WF__KNOT_neon(bin, s->below);
+    s->high = WF__NEON_SEL(WF__NEON_EQ(next, WF__NEON_SET1((float)t->bins)), WF__NEON_SET1((float)t->bound), WF__KNOT_neon(next, WF__NEON_ADD(s->below, s->own)));
+    return bin;
+}
+WF__INLINE_neon void wf__spline_back_neon(float *out, size_t n, size_t left, const float *e, const wf__axis_neon *s, const wf__spline *t, WF__NEON_F bin, WF__NEON_F low, WF__NEON_F wide)
+{
+    WF__NEON_M last = WF__NEON_LE(WF__NEON_SET1((float)t->bins - 1.0f), bin);
+    WF__NEON_F own = WF__NEON_SEL(last, WF__NEON_ZERO, wide), both = WF__NEON_SEL(last, WF__NEON_SUB(low, wide), low);
+    WF__NEON_F mean = WF__NEON_MUL(WF__NEON_MUL(WF__NEON_FMA(s->below, both, WF__NEON_MUL(s->own, own)), s->scale), WF__NEON_SET1((float)(1 / t->spread)));
+    for (int k = 0; k < t->bins; k++, out += n) {
+        WF__NEON_F number = WF__NEON_SET1((float)k), effect = WF__NEON_SEL(WF__NEON_LT(number, bin), both, WF__NEON_SEL(WF__NEON_EQ(number, bin), own, WF__NEON_ZERO));
+        WF__PUT_neon(out, WF__NEON_MUL(WF__NEON_MUL(WF__NEON_LD(e + k * WF__NEON_W), s->scale), WF__NEON_SUB(effect, mean)), left);
+    }
+}
+WF__KERNEL_neon void wf__spline_neon(const double *set, float *out, const float *x, const float *p, const float *u, size_t n)
+{
+    float e[2][WF__NF_MANY * WF__NEON_W];
+    wf__spline t = wf__spline_of(set);
+    wf__axis_neon a[2];
+    for (size_t i = 0; i < n; i += WF__NEON_W) {
+        size_t left = n - i;
+        WF__NEON_F x0 = WF__GET_neon(x + i, left), bound = WF__NEON_SET1((float)t.bound), v = WF__NEON_MAX(WF__NEON_NEG(bound), WF__NEON_MIN(bound, x0)), bin = v;
+        WF__NEON_M inside = WF__NEON_LE(WF__NEON_ABS(x0), bound);
+        for (int known = 0; known < 2; known++) {
+            int k = t.inverse ^ known;
+            a[k].scale = wf__spline_weigh_neon(e[k], p + (size_t)(k * t.bins) * n + i, n, left, &t);
+            bin = wf__spline_find_neon(&a[k], e[k], &t, bin, known);
+        }
+        WF__NEON_F one = WF__NEON_SET1(1.0f), next = WF__NEON_ADD(bin, one), r0 = WF__NEON_ZERO, r1 = WF__NEON_ZERO;
+        for (int k = 1; k < t.bins; k++) {
+            WF__NEON_F r = WF__GET_neon(p + (size_t)(2 * t.bins + k - 1) * n + i, left), number = WF__NEON_SET1((float)k);
+            r0 = WF__NEON_SEL(WF__NEON_EQ(bin, number), r, r0);
+            r1 = WF__NEON_SEL(WF__NEON_EQ(next, number), r, r1);
+        }
+        r0 = WF__NEON_ADD(r0, WF__NEON_SET1((float)t.shift));
+        r1 = WF__NEON_ADD(r1, WF__NEON_SET1((float)t.shift));
+        WF__NEON_F d0 = WF__NEON_ADD(wf__softplus_neon(r0), WF__NEON_SET1(1e-3f)), d1 = WF__NEON_ADD(wf__softplus_neon(r1), WF__NEON_SET1(1e-3f));
+        WF__NEON_F w = WF__NEON_SUB(a[0].high, a[0].low), h = WF__NEON_SUB(a[1].high, a[1].low), s = WF__NEON_DIV(h, w), bend = WF__NEON_FNMA(WF__NEON_SET1(2.0f), s, WF__NEON_ADD(d0, d1)), xi;
+        if (t.inverse) {
+            WF__NEON_F eta = WF__NEON_DIV(WF__NEON_SUB(v, a[1].low), h), b = WF__NEON_FNMA(eta, bend, d0), c = WF__NEON_MUL(s, eta), tiny = WF__NEON_SET1(1e-14f);
+            WF__NEON_F twice = WF__NEON_FMA(WF__NEON_SET1(2.0f), WF__NEON_SUB(s, d0), WF__NEON_MUL(WF__NEON_MUL(WF__NEON_SET1(2.0f), eta), bend)); /* 2 a */
+            WF__NEON_F root = WF__NEON_SQRT(WF__NEON_MAX(tiny, WF__NEON_FMA(b, b, WF__NEON_MUL(WF__NEON_MUL(WF__NEON_SET1(2.0f), twice), c)))), sum = WF__NEON_ADD(WF__NEON_ABS(b), root);
+            WF__NEON_M falls = WF__NEON_LT(b, WF__NEON_ZERO);
+            xi = WF__NEON_DIV(WF__NEON_SEL(falls, sum, WF__NEON_ADD(c, c)), WF__NEON_MAX(tiny, WF__NEON_SEL(falls, twice, sum)));
+        } else xi = WF__NEON_DIV(WF__NEON_SUB(v, a[0].low), w);
+        xi = WF__NEON_MAX(WF__NEON_ZERO, WF__NEON_MIN(one, xi));
+        WF__NEON_F rest = WF__NEON_SUB(one, xi), q = WF__NEON_MUL(xi, rest), xx = WF__NEON_MUL(xi, xi), rr = WF__NEON_MUL(rest, rest), D = WF__NEON_FMA(bend, q, s);
+        WF__NEON_F P = WF__NEON_FMA(d1, xx, WF__NEON_FMA(WF__NEON_ADD(s, s), q, WF__NEON_MUL(d0, rr))), part = WF__NEON_DIV(WF__NEON_FMA(s, xx, WF__NEON_MUL(d0, q)), D);
+        if (!u) {
+            WF__NEON_F y = t.inverse ? WF__NEON_FMA(xi, w, a[0].low) : WF__NEON_FMA(h, part, a[1].low);
+            WF__NEON_F slope = WF__NEON_FNMA(WF__NEON_SET1(2.0f), wf__log_neon(WF__NEON_DIV(D, s)), wf__log_neon(P));
+            WF__PUT_neon(out + i, WF__NEON_SEL(inside, y, x0), left);
+            WF__PUT_neon(out + n + i, WF__NEON_SEL(inside, slope, WF__NEON_ZERO), left);
+            continue;
+        }
+        WF__NEON_F g = WF__NEON_SEL(inside, WF__GET_neon(u + i, left), WF__NEON_ZERO), l = WF__NEON_SEL(inside, WF__GET_neon(u + n + i, left), WF__NEON_ZERO);
+        WF__NEON_F rD = WF__NEON_DIV(one, D), rP = WF__NEON_DIV(one, P), rw = WF__NEON_DIV(one, w), two = WF__NEON_SET1(2.0f), turn = WF__NEON_FNMA(two, xi, one), flat = WF__NEON_FNMA(two, q, one);
+        WF__NEON_F lD = WF__NEON_MUL(WF__NEON_MUL(two, l), rD), lP = WF__NEON_MUL(l, rP), steep = WF__NEON_MUL(WF__NEON_MUL(WF__NEON_MUL(h, s), P), WF__NEON_MUL(rD, rD));
+        WF__NEON_F by = WF__NEON_FMA(d1, xi, WF__NEON_FNMA(d0, rest, WF__NEON_MUL(s, turn))), of_xi = WF__NEON_FNMA(lD, WF__NEON_MUL(bend, turn), WF__NEON_MUL(WF__NEON_MUL(two, lP), by)), low, in;
+        if (t.inverse) {
+            low = g;
+            in = WF__NEON_DIV(WF__NEON_FMA(g, w, of_xi), steep);
+            g = WF__NEON_NEG(in);
+        } else {
+            in = WF__NEON_MUL(WF__NEON_FMA(g, steep, of_xi), rw);
+            low = WF__NEON_NEG(in);
+        }
+        WF__NEON_F unit = WF__NEON_MUL(WF__NEON_MUL(g, h), rD), lq = WF__NEON_MUL(lD, q);
+        WF__NEON_F of_s = WF__NEON_FMA(unit, WF__NEON_FNMA(part, flat, xx), WF__NEON_FMA(lP, WF__NEON_ADD(q, q), WF__NEON_FNMA(lD, flat, WF__NEON_DIV(WF__NEON_ADD(l, l), s))));
+        WF__NEON_F of_d0 = WF__NEON_FMA(unit, WF__NEON_FNMA(part, q, q), WF__NEON_FNMA(q, lD, WF__NEON_MUL(lP, rr))), of_d1 = WF__NEON_FNMA(unit, WF__NEON_MUL(part, q), WF__NEON_FMA(lP, xx, WF__NEON_NEG(lq)));
+        WF__NEON_F of_w = WF__NEON_FMA(low, xi, WF__NEON_NEG(WF__NEON_MUL(WF__NEON_MUL(of_s, s), rw))), of_h = WF__NEON_FMA(g, part, WF__NEON_MUL(of_s, rw));
+        wf__spline_back_neon(out + i, n, left, e[0], &a[0], &t, bin, low, of_w);
+        wf__spline_back_neon(out + (size_t)t.bins * n + i, n, left, e[1], &a[1], &t, bin, g, of_h);
+        of_d0 = WF__NEON_MUL(of_d0, wf__sigmoid_neon(r0));
+        of_d1 = WF__NEON_MUL(of_d1, wf__sigmoid_neon(r1));
+        for (int k = 1; k < t.bins; k++) {
+            WF__NEON_F number = WF__NEON_SET1((float)k);
+            WF__PUT_neon(out + (size_t)(2 * t.bins + k - 1) * n + i, WF__NEON_SEL(WF__NEON_EQ(bin, number), of_d0, WF__NEON_SEL(WF__NEON_EQ(next, number), of_d1, WF__NEON_ZERO)), left);
+        }
+        WF__PUT_neon(out + (size_t)(3 * t.bins - 1) * n + i, WF__NEON_SEL(inside, in, WF__GET_neon(u + i, left)), left);
+    }
+}
+#endif
+
+/* flows: spline: in vectors (wasm) */
+#if defined(WF__ISA_WASM)
+typedef struct wf__axis_wasm { WF__WASM_F scale, below, own, low, high; } wf__axis_wasm;
+WF__INLINE_wasm WF__WASM_F wf__spline_weigh_wasm(float *e, const float *p, size_t n, size_t left, const wf__spline *t)
+{
+    WF__WASM_F most = WF__GET_wasm(p, left), sum = WF__WASM_ZERO;
+    for (int k = 1; k < t->bins; k++) most = WF__WASM_MAX(most, WF__GET_wasm(p + (size_t)k * n, left));
+    for (int k = 0; k < t->bins; k++) {
+        WF__WASM_F w = wf__exp_wasm(WF__WASM_SUB(WF__GET_wasm(p + (size_t)k * n, left), most));
+        WF__WASM_ST(e + k * WF__WASM_W, w);
+        sum = WF__WASM_ADD(sum, w);
+    }
+    return WF__WASM_DIV(WF__WASM_SET1((float)t->spread), sum);
+}
+#define WF__KNOT_wasm(k, sum) WF__WASM_FMA(sum, s->scale, WF__WASM_FMA(k, WF__WASM_SET1((float)t->step), WF__WASM_SET1((float)-t->bound)))
+WF__INLINE_wasm WF__WASM_F wf__spline_find_wasm(wf__axis_wasm *s, const float *e, const wf__spline *t, WF__WASM_F at, int known)
+{
+    WF__WASM_F sum = WF__WASM_LD(e), bin = WF__WASM_ZERO, next;
+    s->below = bin;
+    s->own = sum;
+    for (int k = 1; k < t->bins; k++) {
+        WF__WASM_F w = WF__WASM_LD(e + k * WF__WASM_W), number = WF__WASM_SET1((float)k);
+        WF__WASM_M passed = known ? WF__WASM_LE(number, at) : WF__WASM_LE(WF__KNOT_wasm(number, sum), at);
+        s->below = WF__WASM_SEL(passed, sum, s->below);
+        s->own = WF__WASM_SEL(passed, w, s->own);
+        bin = WF__WASM_SEL(passed, number, bin);
+        sum = WF__WASM_ADD(sum, w);
+    }
+    next = WF__WASM_ADD(bin, WF__WASM_SET1(1.0f));
+    s->low = WF__KNOT_wasm(bin, s->below);
+    s->high = WF__WASM_SEL(WF__WASM_EQ(next, WF__WASM_SET1((float)t->bins)), WF__WASM_SET1((float)t->bound), WF__KNOT_wasm(next, WF__WASM_ADD(s->below, s->own)));
+    return bin;
+}
+WF__INLINE_wasm void wf__spline_back_wasm(float *out, size_t n, size_t left, const float *e, const wf__axis_wasm *s, const wf__spline *t, WF__WASM_F bin, WF__WASM_F low, WF__WASM_F wide)
+{
+    WF__WASM_M last = WF__WASM_LE(WF__WASM_SET1((float)t->bins - 1.0f), bin);
+    WF__WASM_F own = WF__WASM_SEL(last, WF__WASM_ZERO, wide), both = WF__WASM_SEL(last, WF__WASM_SUB(low, wide), low);
+    WF__WASM_F mean = WF__WASM_MUL(WF__WASM_MUL(WF__WASM_FMA(s->below, both, WF__WASM_MUL(s->own, own)), s->scale), WF__WASM_SET1((float)(1 / t->spread)));
+    for (int k = 0; k < t->bins; k++, out += n) {
+        WF__WASM_F number = WF__WASM_SET1((float)k), effect = WF__WASM_SEL(WF__WASM_LT(number, bin), both, WF__WASM_SEL(WF__WASM_EQ(number, bin), own, WF__WASM_ZERO));
+        WF__PUT_wasm(out, WF__WASM_MUL(WF__WASM_MUL(WF__WASM_LD(e + k * WF__WASM_W), s->scale), WF__WASM_SUB(effect, mean)), left);
+    }
+}
+WF__KERNEL_wasm void wf__spline_wasm(const double *set, float *out, const float *x, const float *p, const float *u, size_t n)
+{
+    float e[2][WF__NF_MANY * WF__WASM_W];
+    wf__spline t = wf__spline_of(set);
+    wf__axis_wasm a[2];
+    for (size_t i = 0; i < n; i += WF__WASM_W) {
+        size_t left = n - i;
+        WF__WASM_F x0 = WF__GET_wasm(x + i, left), bound = WF__WASM_SET1((float)t.bound), v = WF__WASM_MAX(WF__WASM_NEG(bound), WF__WASM_MIN(bound, x0)), bin = v;
+        WF__WASM_M inside = WF__WASM_LE(WF__WASM_ABS(x0), bound);
+        for (int known = 0; known < 2; known++) {
+            int k = t.inverse ^ known;
+            a[k].scale = wf__spline_weigh_wasm(e[k], p + (size_t)(k * t.bins) * n + i, n, left, &t);
+            bin = wf__spline_find_wasm(&a[k], e[k], &t, bin, known);
+        }
+        WF__WASM_F one = WF__WASM_SET1(1.0f), next = WF__WASM_ADD(bin, one), r0 = WF__WASM_ZERO, r1 = WF__WASM_ZERO;
+        for (int k = 1; k < t.bins; k++) {
+            WF__WASM_F r = WF__GET_wasm(p + (size_t)(2 * t.bins + k - 1) * n + i, left), number = WF__WASM_SET1((float)k);
+            r0 = WF__WASM_SEL(WF__WASM_EQ(bin, number), r, r0);
+            r1 = WF__WASM_SEL(WF__WASM_EQ(next, number), r, r1);
+        }
+        r0 = WF__WASM_ADD(r0, WF__WASM_SET1((float)t.shift));
+        r1 = WF__WASM_ADD(r1, WF__WASM_SET1((float)t.shift));
+        WF__WASM_F d0 = WF__WASM_ADD(wf__softplus_wasm(r0), WF__WASM_SET1(1e-3f)), d1 = WF__WASM_ADD(wf__softplus_wasm(r1), WF__WASM_SET1(1e-3f));
+        WF__WASM_F w = WF__WASM_SUB(a[0].high, a[0].low), h = WF__WASM_SUB(a[1].high, a[1].low), s = WF__WASM_DIV(h, w), bend = WF__WASM_FNMA(WF__WASM_SET1(2.0f), s, WF__WASM_ADD(d0, d1)), xi;
+        if (t.inverse) {
+            WF__WASM_F eta = WF__WASM_DIV(WF__WASM_SUB(v, a[1].low), h), b = WF__WASM_FNMA(eta, bend, d0), c = WF__WASM_MUL(s, eta), tiny = WF__WASM_SET1(1e-14f);
+            WF__WASM_F twice = WF__WASM_FMA(WF__WASM_SET1(2.0f), WF__WASM_SUB(s, d0), WF__WASM_MUL(WF__WASM_MUL(WF__WASM_SET1(2.0f), eta), bend)); /* 2 a */
+            WF__WASM_F root = WF__WASM_SQRT(WF__WASM_MAX(tiny, WF__WASM_FMA(b, b, WF__WASM_MUL(WF__WASM_MUL(WF__WASM_SET1(2.0f), twice), c)))), sum = WF__WASM_ADD(WF__WASM_ABS(b), root);
+            WF__WASM_M falls = WF__WASM_LT(b, WF__WASM_ZERO);
+            xi = WF__WASM_DIV(WF__WASM_SEL(falls, sum, WF__WASM_ADD(c, c)), WF__WASM_MAX(tiny, WF__WASM_SEL(falls, twice, sum)));
+        } else xi = WF__WASM_DIV(WF__WASM_SUB(v, a[0].low), w);
+        xi = WF__WASM_MAX(WF__WASM_ZERO, WF__WASM_MIN(one, xi));
+        WF__WASM_F rest = WF__WASM_SUB(one, xi), q = WF__WASM_MUL(xi, rest), xx = WF__WASM_MUL(xi, xi), rr = WF__WASM_MUL(rest, rest), D = WF__WASM_FMA(bend, q, s);
+        WF__WASM_F P = WF__WASM_FMA(d1, xx, WF__WASM_FMA(WF__WASM_ADD(s, s), q, WF__WASM_MUL(d0, rr))), part = WF__WASM_DIV(WF__WASM_FMA(s, xx, WF__WASM_MUL(d0, q)), D);
+        if (!u) {
+            WF__WASM_F y = t.inverse ? WF__WASM_FMA(xi, w, a[0].low) : WF__WASM_FMA(h, part, a[1].low);
+            WF__WASM_F slope = WF__WASM_FNMA(WF__WASM_SET1(2.0f), wf__log_wasm(WF__WASM_DIV(D, s)), wf__log_wasm(P));
+            WF__PUT_wasm(out + i, WF__WASM_SEL(inside, y, x0), left);
+            WF__PUT_wasm(out + n + i, WF__WASM_SEL(inside, slope, WF__WASM_ZERO), left);
+            continue;
+        }
+        WF__WASM_F g = WF__WASM_SEL(inside, WF__GET_wasm(u + i, left), WF__WASM_ZERO), l = WF__WASM_SEL(inside, WF__GET_wasm(u + n + i, left), WF__WASM_ZERO);
+        WF__WASM_F rD = WF__WASM_DIV(one, D), rP = WF__WASM_DIV(one, P), rw = WF__WASM_DIV(one, w), two = WF__WASM_SET1(2.0f), turn = WF__WASM_FNMA(two, xi, one), flat = WF__WASM_FNMA(two, q, one);
+        WF__WASM_F lD = WF__WASM_MUL(WF__WASM_MUL(two, l), rD), lP = WF__WASM_MUL(l, rP), steep = WF__WASM_MUL(WF__WASM_MUL(WF__WASM_MUL(h, s), P), WF__WASM_MUL(rD, rD));
+        WF__WASM_F by = WF__WASM_FMA(d1, xi, WF__WASM_FNMA(d0, rest, WF__WASM_MUL(s, turn))), of_xi = WF__WASM_FNMA(lD, WF__WASM_MUL(bend, turn), WF__WASM_MUL(WF__WASM_MUL(two, lP), by)), low, in;
+        if (t.inverse) {
+            low = g;
+            in = WF__WASM_DIV(WF__WASM_FMA(g, w, of_xi), steep);
+            g = WF__WASM_NEG(in);
+        } else {
+            in = WF__WASM_MUL(WF__WASM_FMA(g, steep, of_xi), rw);
+            low = WF__WASM_NEG(in);
+        }
+        WF__WASM_F unit = WF__WASM_MUL(WF__WASM_MUL(g, h), rD), lq = WF__WASM_MUL(lD, q);
+        WF__WASM_F of_s = WF__WASM_FMA(unit, WF__WASM_FNMA(part, flat, xx), WF__WASM_FMA(lP, WF__WASM_ADD(q, q), WF__WASM_FNMA(lD, flat, WF__WASM_DIV(WF__WASM_ADD(l, l), s))));
+        WF__WASM_F of_d0 = WF__WASM_FMA(unit, WF__WASM_FNMA(part, q, q), WF__WASM_FNMA(q, lD, WF__WASM_MUL(lP, rr))), of_d1 = WF__WASM_FNMA(unit, WF__WASM_MUL(part, q), WF__WASM_FMA(lP, xx, WF__WASM_NEG(lq)));
+        WF__WASM_F of_w = WF__WASM_FMA(low, xi, WF__WASM_NEG(WF__WASM_MUL(WF__WASM_MUL(of_s, s), rw))), of_h = WF__WASM_FMA(g, part, WF__WASM_MUL(of_s, rw));
+        wf__spline_back_wasm(out + i, n, left, e[0], &a[0], &t, bin, low, of_w);
+        wf__spline_back_wasm(out + (size_t)t.bins * n + i, n, left, e[1], &a[1], &t, bin, g, of_h);
+        of_d0 = WF__WASM_MUL(of_d0, wf__sigmoid_wasm(r0));
+        of_d1 = WF__WASM_MUL(of_d1, wf__sigmoid_wasm(r1));
+        for (int k = 1; k < t.bins; k++) {
+            WF__WASM_F number = WF__WASM_SET1((float)k);
+            WF__PUT_wasm(out + (size_t)(2 * t.bins + k - 1) * n + i, WF__WASM_SEL(WF__WASM_EQ(bin, number), of_d0, WF__WASM_SEL(WF__WASM_EQ(next, number), of_d1, WF__WASM_ZERO)), left);
+        }
+        WF__PUT_wasm(out + (size_t)(3 * t.bins - 1) * n + i, WF__WASM_SEL(inside, in, WF__GET_wasm(u + i, left)), left);
+    }
+}
+#endif
+
+/* flows: spline: plainly (f32) */
+/* flows: spline: find the bin, plainly */
+typedef struct wf__axis_f32 { double e[WF__NF_MANY], scale, below, low, high; } wf__axis_f32;
+
+static int wf__spline_find_f32(wf__axis_f32 *s, const float *p, size_t n, const wf__spline *t, double at, int known)
+{
+    double most = (double)p[0], sum = 0;
+    int bin = 0, k;
+    for (k = 1; k < t->bins; k++) if ((double)p[(size_t)k * n] > most) most = (double)p[(size_t)k * n];
+    for (k = 0; k < t->bins; k++) sum += s->e[k] = exp((double)p[(size_t)k * n] - most);
+    s->scale = t->spread / sum;
+    s->below = 0;
+    s->low = -t->bound;
+    sum = s->e[0];
+    for (k = 1; k < t->bins; sum += s->e[k++]) {
+        double knot = k * t->step - t->bound + s->scale * sum;
+        if (known >= 0 ? k > known : knot > at) break;
+        s->below = sum;
+        s->low = knot;
+        bin = k;
+    }
+    s->high = bin + 1 == t->bins ? t->bound : (bin + 1) * t->step - t->bound + s->scale * sum;
+    return bin;
+}
+static void wf__spline_f32(const double *set, float *out, const float *x, const float *p, const float *u, size_t n)
+{
+    wf__axis_f32 a[2];
+    wf__spline t = wf__spline_of(set);
+    for (size_t i = 0; i < n; i++) {
+        double v = (double)x[i], g = u ? (double)u[i] : 0, l = u ? (double)u[n + i] : 0;
+        int inside = fabs(v) <= t.bound;
+        if (!inside) { v = v > 0 ? t.bound : -t.bound; g = l = 0; }
+        /* flows: spline: within the bin, plainly */
+        int bin = wf__spline_find_f32(&a[t.inverse], p + (size_t)(t.inverse * t.bins) * n + i, n, &t, v, -1);
+        wf__spline_find_f32(&a[!t.inverse], p + (size_t)(!t.inverse * t.bins) * n + i, n, &t, 0, bin);
+        const float *slopes = p + (size_t)(2 * t.bins - 1) * n + i;
+        double r0 = t.shift + (bin ? (double)slopes[(size_t)bin * n] : 0), r1 = t.shift + (bin + 1 < t.bins ? (double)slopes[(size_t)(bin + 1) * n] : 0);
+        double d0 = 1e-3 + wf__ref_one(WF__SOFTPLUS, r0), d1 = 1e-3 + wf__ref_one(WF__SOFTPLUS, r1), w = a[0].high - a[0].low, h = a[1].high - a[1].low, s = h / w, bend = d0 + d1 - 2 * s, xi = (v - a[0].low) / w;
+        if (t.inverse) {
+            double eta = (v - a[1].low) / h, b = d0 - eta * bend, twice = 2 * (s - d0 + eta * bend), root = b * b + 2 * twice * s * eta;
+            root = sqrt(root > 1e-14 ? root : 1e-14);
+            xi = b < 0 ? (root - b) / (twice > 1e-14 ? twice : 1e-14) : 2 * s * eta / (b + root);
+        }
+        xi = xi > 1 ? 1 : xi > 0 ? xi : 0;
+        double rest = 1 - xi, q = xi * rest, D = s + bend * q, P = d1 * xi * xi + 2 * s * q + d0 * rest * rest, part = (s * xi * xi + d0 * q) / D;
+        if (!u) {
+            out[i] = inside ? (float)(t.inverse ? a[0].low + xi * w : a[1].low + h * part) : x[i];
+            out[n + i] = inside ? (float)(log(P) - 2 * log(D / s)) : (float)0;
+            continue;
+        }
+        /* flows: spline: derivatives, plainly */
+        double turn = 1 - 2 * xi, flat = 1 - 2 * q, steep = h * s * P / (D * D), of_xi = 2 * l * ((d1 * xi + s * turn - d0 * rest) / P - bend * turn / D);
+        double in = t.inverse ? (g * w + of_xi) / steep : (g * steep + of_xi) / w, low = t.inverse ? g : -in;
+        if (t.inverse) g = -in;
+        double of_s = g * h / D * (xi * xi - part * flat) + 2 * l * (q / P + 1 / s - flat / D);
+        double of_d0 = g * h / D * q * (1 - part) + l * (rest * rest / P - 2 * q / D), of_d1 = -g * h / D * q * part + l * (xi * xi / P - 2 * q / D);
+        double end[2], wide[2];
+        end[0] = low;
+        end[1] = g;
+        wide[0] = low * xi - of_s * s / w;
+        wide[1] = g * part + of_s / w;
+        for (int k = 0; k < 2; k++) {
+            double own = bin + 1 < t.bins ? wide[k] : 0, both = end[k] - wide[k] + own, mean = (a[k].below * both + a[k].e[bin] * own) * a[k].scale / t.spread;
+            for (int j = 0; j < t.bins; j++) out[(size_t)(k * t.bins + j) * n + i] = (float)(a[k].e[j] * a[k].scale * ((j < bin ? both : j == bin ? own : 0) - mean));
+        }
+        for (int k = 1; k < t.bins; k++)
+            out[(size_t)(2 * t.bins + k - 1) * n + i] = (float)(k == bin ? of_d0 * wf__ref_one(WF__SIGMOID, r0) : k == bin + 1 ? of_d1 * wf__ref_one(WF__SIGMOID, r1) : 0);
+        out[(size_t)(3 * t.bins - 1) * n + i] = inside ? (float)in : u[i];
+    }
+}
+/* flows: spline: plainly (f64) */
+typedef struct wf__axis_f64 { double e[WF__NF_MANY], scale, below, low, high; } wf__axis_f64;
+static int wf__spline_find_f64(wf__axis_f64 *s, const double *p, size_t n, const wf__spline *t, double at, int known)
+{
+    double most = (double)p[0], sum = 0;
+    int bin = 0, k;
+    for (k = 1; k < t->bins; k++) if ((double)p[(size_t)k * n] > most) most = (double)p[(size_t)k * n];
+    for (k = 0; k < t->bins; k++) sum += s->e[k] = exp((double)p[(size_t)k * n] - most);
+    s->scale = t->spread / sum;
+    s->below = 0;
+    s->low = -t->bound;
+    sum = s->e[0];
+    for (k = 1; k < t->bins; sum += s->e[k++]) {
+        double knot = k * t->step - t->bound + s->scale * sum;
+        if (known >= 0 ? k > known : knot > at) break;
+        s->below = sum;
+        s->low = knot;
+        bin = k;
+    }
+    s->high = bin + 1 == t->bins ? t->bound : (bin + 1) * t->step - t->bound + s->scale * sum;
+    return bin;
+}
+static void wf__spline_f64(const double *set, double *out, const double *x, const double *p, const double *u, size_t n)
+{
+    wf__axis_f64 a[2];
+    wf__spline t = wf__spline_of(set);
+    for (size_t i = 0; i < n; i++) {
+        double v = (double)x[i], g = u ? (double)u[i] : 0, l = u ? (double)u[n + i] : 0;
+        int inside = fabs(v) <= t.bound;
+        if (!inside) { v = v > 0 ? t.bound : -t.bound; g = l = 0; }
+        int bin = wf__spline_find_f64(&a[t.inverse], p + (size_t)(t.inverse * t.bins) * n + i, n, &t, v, -1);
+        wf__spline_find_f64(&a[!t.inverse], p + (size_t)(!t.inverse * t.bins) * n + i, n, &t, 0, bin);
+        const double *slopes = p + (size_t)(2 * t.bins - 1) * n + i;
+        double r0 = t.shift + (bin ? (double)slopes[(size_t)bin * n] : 0), r1 = t.shift + (bin + 1 < t.bins ? (double)slopes[(size_t)(bin + 1) * n] : 0);
+        double d0 = 1e-3 + wf__ref_one(WF__SOFTPLUS, r0), d1 = 1e-3 + wf__ref_one(WF__SOFTPLUS, r1), w = a[0].high - a[0].low, h = a[1].high - a[1].low, s = h / w, bend = d0 + d1 - 2 * s, xi = (v - a[0].low) / w;
+        if (t.inverse) {
+            double eta = (v - a[1].low) / h, b = d0 - eta * bend, twice = 2 * (s - d0 + eta * bend), root = b * b + 2 * twice * s * eta;
+            root = sqrt(root > 1e-14 ? root : 1e-14);
+            xi = b < 0 ? (root - b) / (twice > 1e-14 ? twice : 1e-14) : 2 * s * eta / (b + root);
+        }
+        xi = xi > 1 ? 1 : xi > 0 ? xi : 0;
+        double rest = 1 - xi, q = xi * rest, D = s + bend * q, P = d1 * xi * xi + 2 * s * q + d0 * rest * rest, part = (s * xi * xi + d0 * q) / D;
+        if (!u) {
+            out[i] = inside ? (double)(t.inverse ? a[0].low + xi * w : a[1].low + h * part) : x[i];
+            out[n + i] = inside ? (double)(log(P) - 2 * log(D / s)) : (double)0;
+            continue;
+        }
+        double turn = 1 - 2 * xi, flat = 1 - 2 * q, steep = h * s * P / (D * D), of_xi = 2 * l * ((d1 * xi + s * turn - d0 * rest) / P - bend * turn / D);
+        double in = t.inverse ? (g * w + of_xi) / steep : (g * steep + of_xi) / w, low = t.inverse ? g : -in;
+        if (t.inverse) g = -in;
+        double of_s = g * h / D * (xi * xi - part * flat) + 2 * l * (q / P + 1 / s - flat / D);
+        double of_d0 = g * h / D * q * (1 - part) + l * (rest * rest / P - 2 * q / D), of_d1 = -g * h / D * q * part + l * (xi * xi / P - 2 * q / D);
+        double end[2], wide[2];
+        end[0] = low;
+        end[1] = g;
+        wide[0] = low * xi - of_s * s / w;
+        wide[1] = g * part + of_s / w;
+        for (int k = 0; k < 2; k++) {
+            double own = bin + 1 < t.bins ? wide[k] : 0, both = end[k] - wide[k] + own, mean = (a[k].below * both + a[k].e[bin] * own) * a[k].scale / t.spread;
+            for (int j = 0; j < t.bins; j++) out[(size_t)(k * t.bins + j) * n + i] = (double)(a[k].e[j] * a[k].scale * ((j < bin ? both : j == bin ? own : 0) - mean));
+        }
+        for (int k = 1; k < t.bins; k++)
+            out[(size_t)(2 * t.bins + k - 1) * n + i] = (double)(k == bin ? of_d0 * wf__ref_one(WF__SIGMOID, r0) : k == bin + 1 ? of_d1 * wf__ref_one(WF__SIGMOID, r1) : 0);
+        out[(size_t)(3 * t.bins - 1) * n + i] = inside ? (double)in : u[i];
+    }
+}
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+
+/* flows: spline: run the kernel */
+static void wf__spline_run(const wf__kernels *kernels, const double *set, const wf_block *in, int inputs, wf_block *out)
+{
+    size_t n = (size_t)in[0].d[0] * (size_t)in[0].lanes;
+    void (*run)(const double *, float *, const float *, const float *, const float *, size_t) = wf__spline_f32;
+    const void *x = in[0].data, *p = in[1].data, *u = inputs > 2 ? in[2].data : NULL;
+    if (out->type == WF_F64) { wf__spline_f64(set, (double *)out->data, (const double *)x, (const double *)p, (const double *)u, n); return; }
+    (void)kernels;
+#if defined(WF__ISA_SSE2)
+    if (kernels == &wf__kernels_sse2) run = wf__spline_sse2;
+#endif
+#if defined(WF__ISA_AVX2)
+    if (kernels == &wf__kernels_avx2) run = wf__spline_avx2;
+#endif
+#if defined(WF__ISA_AVX512)
+    if (kernels == &wf__kernels_avx512) run = wf__spline_avx512;
+#endif
+#if defined(WF__ISA_NEON)
+    if (kernels == &wf__kernels_neon) run = wf__spline_neon;
+#endif
+#if defined(WF__ISA_WASM)
+    if (kernels == &wf__kernels_wasm) run = wf__spline_wasm;
+#endif
+    run(set, (float *)out->data, (const float *)x, (const float *)p, (const float *)u, n);
+}
+/* flows: spline: build a table of rows */
+static wf_t wf__nf_table(wf_t p, int rows, int columns)
+{
+    int d[2] = { rows, columns };
+    return wf_reshape(p, 2, d);
+}
+/* flows: spline: spell what the kernel does */
+static wf_t wf__spline_both(const double *set, wf_t all)
+{
+    wf_t y[2];
+    int bins = (int)set[0], m = wf__missing(all) ? 1 : wf__of(all)->d[1];
+    y[0] = wf__nf_spline(wf__nf_row(all, 3 * bins - 1, 1), wf_slice(all, 0, 0, 3 * bins - 1), bins, set[1], set[2] > 0, &y[1]);
+    y[0] = wf__nf_table(y[0], 1, m);
+    y[1] = wf__nf_table(y[1], 1, m);
+    return wf_concat(y, 2, 0);
+}
+
+static wf_t wf__spline_spelled(const double *set, const wf_t *in, int inputs, wf_t *all)
+{
+    wf_t list[3], part, out;
+    list[0] = in[1];
+    list[1] = wf__nf_table(in[0], 1, wf__of(in[0])->d[0]);
+    list[2] = in[inputs - 1];
+    *all = wf_concat(list, inputs, 0);
+    if (inputs == 2) return wf__spline_both(set, *all);
+    part = wf_slice(*all, 0, 0, 3 * (int)set[0]);
+    wf_t y = wf__spline_both(set, part), u = wf_slice(*all, 0, 3 * (int)set[0], 2);
+    return wf_vjp(&y, &u, 1, &part, 1, &out) < 0 ? wf__none(y.graph) : out;
+}
+/* flows: spline: differentiate it */
+static wf_t wf__spline_fused(const double *set, const wf_t *in, int inputs);
+
+static wf_t wf__spline_vjp(void *user, const wf_t *in, int inputs, wf_t out, wf_t cotangent, int which)
+{
+    const double *set = (const double *)user;
+    int rows = 3 * (int)set[0] - 1;
+    wf_t all, back, args[3];
+    if (inputs == 2) {
+        args[0] = in[0];
+        args[1] = in[1];
+        args[2] = wf_is_batch(out) ? wf_per_sample(cotangent) : cotangent;
+        back = wf__spline_fused(set, args, 3);
+    } else {
+        wf_t y = wf__spline_spelled(set, in, inputs, &all);
+        if (wf_vjp(&y, &cotangent, 1, &all, 1, &back) < 0) return wf__none(out.graph);
+    }
+    return which == 0 ? wf__nf_row(back, rows, 1) : which == 1 ? wf_slice(back, 0, 0, rows) : wf_slice(back, 0, rows + 1, 2);
+}
+
+static wf_t wf__spline_jvp(void *user, const wf_t *in, int inputs, wf_t out, const wf_t *tangent)
+{
+    wf_t all, v[3], y = wf__spline_spelled((const double *)user, in, inputs, &all);
+    (void)out;
+    for (int i = 0; i < inputs; i++) v[i] = tangent[i].id ? tangent[i] : wf__const_like(in[i], 0);
+    wf_t list[3];
+    list[0] = v[1];
+    list[1] = wf__nf_table(v[0], 1, wf__of(in[0])->d[0]);
+    list[2] = v[inputs - 1];
+    return wf_jvp(y, all, wf_concat(list, inputs, 0));
+}
+/* flows: spline map */
+static wf_t wf__spline_fused(const double *set, const wf_t *in, int inputs)
+{
+    wf__custom c;
+    int d[2];
+    if (wf__missing(in[0]) || wf__missing(in[1]) || wf__missing(in[inputs - 1])) return wf__none(in[0].graph);
+    memset(&c, 0, sizeof c);
+    c.op.name = inputs == 2 ? "spline" : "spline: derivative";
+    c.op.vjp = wf__spline_vjp;
+    c.op.jvp = wf__spline_jvp;
+    c.which = -1;
+    c.inputs = inputs;
+    c.fused = wf__spline_run;
+    memcpy(c.set, set, 3 * sizeof *set);
+    d[0] = inputs == 2 ? 2 : 3 * (int)set[0];
+    d[1] = wf__of(in[0])->d[0];
+    return wf__custom_node(in[0].graph, &c, in, inputs, 2, d);
+}
+
+static wf_t wf__map_spline(const wf__nf *at, wf_t x, wf_t p, wf_t *slope, int inverse)
+{
+    double set[3];
+    wf_t in[2];
+    int batch = !wf__missing(x) && !wf__missing(p) && (wf_is_batch(x) || wf_is_batch(p));
+    set[0] = at->l->bins;
+    set[1] = at->l->bound;
+    set[2] = inverse;
+    in[0] = batch ? wf_per_sample(x) : x;
+    in[1] = batch ? wf_per_sample(p) : p;
+    wf_t both = wf__spline_fused(set, in, 2);
+    *slope = wf__nf_row(both, 1, 1);
+    return wf__nf_row(both, 0, 1);
+}
 /* flows: list the maps */
 static const struct wf__nf_map_row { const char *name; int rows, per_bin; wf_t (*build)(const wf__nf *at, wf_t b, wf_t p, wf_t *slope, int inverse); } wf__nf_maps[WF__NF_MAPS] = {
     { "affine", 2, 0, wf__map_affine }, { "shift", 1, 0, wf__map_shift }, { "standardise", 2, 0, wf__map_standardise },
@@ -16853,12 +16963,6 @@ static const struct wf__nf_map_row { const char *name; int rows, per_bin; wf_t (
 };
 
 static int wf__nf_rows(const wf_flow_layer *l) { return wf__nf_maps[l->map].rows + wf__nf_maps[l->map].per_bin * l->bins; }
-
-static wf_t wf__nf_table(wf_t p, int rows, int columns)
-{
-    int d[2] = { rows, columns };
-    return wf_reshape(p, 2, d);
-}
 
 /* flows: split and merge */
 static wf_t wf__nf_index(wf_graph *g, const int *index, int n)
@@ -16893,7 +16997,6 @@ static wf_t wf__nf_merge(const wf__nf *at, wf_t a, wf_t b)
     wf_t x = wf_concat(list, 2, 0);
     return p->order ? wf_take(x, wf__nf_index(at->g, p->back, at->f->d.dim)) : x;
 }
-
 /* flows: couplings */
 static wf_t wf__nf_chosen(const wf__nf *at, wf_t a)
 {
@@ -16928,7 +17031,6 @@ static wf_t wf__coupling_score(const wf__nf *at, wf_t x, wf_t s)
     if (wf_vjp(y, u, 2, &a, 1, &back) < 0) return wf__none(at->g);
     return wf__nf_merge(at, wf_sub(sa, back), sb);
 }
-
 /* flows: autoregressive layers */
 static wf_t wf__nf_autoregress(const wf__nf *at, wf_t x, wf_t seen, wf_t *slope, int inverse)
 {
@@ -16975,7 +17077,6 @@ static wf_t wf__autoregressive_solve(const wf__nf *at, wf_t y, wf_t *logdet)
     *logdet = wf_sum(slope);
     return x;
 }
-
 /* flows: the score behind an autoregressive layer */
 static wf_t wf__autoregressive_score(const wf__nf *at, wf_t x, wf_t r)
 {
@@ -16990,7 +17091,6 @@ static wf_t wf__autoregressive_score(const wf__nf *at, wf_t x, wf_t r)
     wf_loop_next(l, v, wf__nf_known(&in, next, wf_loop_step(l), 1));
     return wf_loop_end(l) < 0 ? wf__none(at->g) : wf_loop_final(l, v);
 }
-
 /* flows: make a rotation */
 /* Orthonormal rows from normal numbers, by Gram and Schmidt, twice over for the rounding. */
 static wf_t wf__nf_rotation(const wf__nf *at)
@@ -17012,7 +17112,6 @@ static wf_t wf__nf_rotation(const wf__nf *at)
     }
     return q ? wf_const_array(at->g, 2, d, q) : wf__none(at->g);
 }
-
 /* flows: linear layers */
 typedef struct wf__nf_lu { wf_t q, l, u, r, bias; } wf__nf_lu;
 
@@ -17070,7 +17169,6 @@ static wf_t wf__linear_score(const wf__nf *at, wf_t x, wf_t r)
     (void)x;
     return m.q.id ? wf_matmul(m.q, s) : s;
 }
-
 /* flows: permutations */
 static wf_t wf__permute_map(const wf__nf *at, wf_t x, wf_t *logdet)
 {
@@ -17121,7 +17219,6 @@ static wf_t wf__nf_planar(const wf__nf *at, wf_t x, wf_t *logdet, int inverse, w
     if (bend) { bend->a = wf_const(at->g, 1); bend->p = u; bend->q = wf_mul(steep, w); }
     return inverse ? wf_sub(x, wf_mul(u, h)) : wf_add(x, wf_mul(u, h));
 }
-
 /* flows: radial layers */
 static wf_t wf__nf_radial(const wf__nf *at, wf_t x, wf_t *logdet, int inverse, wf__nf_bend *bend)
 {
@@ -17139,7 +17236,6 @@ static wf_t wf__nf_radial(const wf__nf *at, wf_t x, wf_t *logdet, int inverse, w
     if (bend) { bend->a = grow; bend->p = wf_div(wf_neg(wf_mul(bh, h)), r); bend->q = to; bend->p = wf_mul(bend->p, to); }
     return inverse ? wf_add(wf_slice(all, 0, 0, d), wf_div(to, grow)) : wf_add(x, wf_mul(bh, to));
 }
-
 /* flows: the score behind a bend */
 static wf_t wf__nf_unbend(const wf__nf_bend *m, wf_t r) { return wf_div(wf_sub(r, wf_mul(m->q, wf_div(wf_dot(m->p, r), wf_add(m->a, wf_dot(m->p, m->q))))), m->a); }
 
@@ -17154,7 +17250,6 @@ static wf_t wf__bend_score(const wf__nf *at, wf_t x, wf_t r)
     wf_t logdet, y = (at->l->kind == WF_FLOW_PLANAR ? wf__nf_planar : wf__nf_radial)(at, x, &logdet, 0, &m);
     return wf__missing(y) ? y : wf__nf_unbend(&m, r);
 }
-
 /* flows: bound the slope of a layer */
 static wf_t wf__nf_tamed(wf_t w, double limit)
 {
@@ -17183,7 +17278,6 @@ static wf_t wf__nf_gentle(const wf__nf *at, wf_t x)
     }
     return h;
 }
-
 /* flows: residual layers */
 static wf_t wf__nf_signs(const wf__nf *at)
 {
@@ -17221,7 +17315,6 @@ static wf_t wf__residual_map(const wf__nf *at, wf_t x, wf_t *logdet)
     } else *logdet = wf__nf_series(at, u, x);
     return wf_add(x, u);
 }
-
 /* flows: solve a residual layer */
 static wf_t wf__nf_dense(wf_t m, wf_t r, int transpose)
 {
@@ -17261,7 +17354,6 @@ static wf_t wf__residual_score(const wf__nf *at, wf_t x, wf_t r)
     wf_loop_next(l, v, wf_sub(wf_loop_constant(l, r), back));
     return wf_loop_end(l) < 0 ? wf__none(at->g) : wf_loop_final(l, v);
 }
-
 /* flows: continuous layers */
 typedef struct wf__nf_motion { const wf__nf *at; int score; } wf__nf_motion;
 
@@ -17359,7 +17451,6 @@ static wf_flow_state wf__nf_by_solve(const wf__nf *at, wf_flow_state s)
     if (wf_vjp(y, u, 2, &to.x, 1, &to.score) < 0) to.score = wf__none(at->g);
     return to;
 }
-
 /* flows: through several layers */
 static int wf__nf_open(const wf_flow *f, wf_t x, wf_t context, wf__nf *at)
 {
@@ -17421,7 +17512,6 @@ wf_t wf_flow_score(const wf_flow *f, wf_t x, wf_t context)
     wf_t p = wf_flow_log_prob(f, x, context);
     return wf__missing(p) ? p : wf_grad(p, x);
 }
-
 /* flows: densities of the base */
 static double wf__nf_log_gamma(double x)
 {
@@ -17455,7 +17545,6 @@ static wf__nf_law wf__nf_law_of(const wf__nf *at)
     if (at->f->d.base == WF_BASE_FULL) b.l = wf_add(wf__triangle(wf__network_param(at->g, name, ".lower", d, d, WF_INIT_ZERO, 0), 0, 0), wf__nf_eye(at->g, d));
     return b;
 }
-
 /* flows: log-density of the base */
 static wf_t wf__nf_base(const wf__nf *at, wf_t z)
 {
@@ -17491,7 +17580,6 @@ wf_t wf_flow_base_log_prob(const wf_flow *f, wf_t z, wf_t context)
     wf__nf at;
     return wf__nf_open_base(f, z, context, &at) ? wf__nf_base(&at, z) : wf__none(z.graph);
 }
-
 /* flows: draw from the base */
 static wf_t wf__nf_draw(const wf__nf *at, int purpose)
 {
@@ -17533,7 +17621,6 @@ wf_flow_state wf_flow_draw(const wf_flow *f, wf_graph *g, wf_t context, int purp
     wf_flow_state s = wf_flow_base_draw(f, g, context, purpose);
     return s.x.id ? wf_flow_push(f, s, context, 0, -1) : s;
 }
-
 /* flows: fill in a layer */
 static void wf__nf_defaults(wf_flow_layer *l, int dim)
 {
@@ -17560,13 +17647,12 @@ static const char *wf__nf_wrong(const wf_flow_layer *l, int dim)
     if (l->map == WF_MAP_BOUNDED && !(l->scale > 0 && l->scale < 1)) return "alpha must lie between 0 and 1";
     if (!wf__finite(l->scale) || !wf__finite(l->bound) || !wf__finite(l->start)) return "a number is not finite";
     if (!(l->lipschitz < 1)) return "its slope must stay below 1";
-    if (l->kind == WF_FLOW_LINEAR && dim > 64) return "a linear layer has at most 64 coordinates";
+    if (l->kind == WF_FLOW_LINEAR && dim > WF__NF_DENSE) return "a linear layer has at most 4096 coordinates";
     if (l->exact > 0 && dim > 64 && (l->kind == WF_FLOW_RESIDUAL || l->kind == WF_FLOW_CONTINUOUS)) return "exact determinants need at most 64 coordinates";
     if (l->terms < 1 || l->terms > 64 || l->steps < 1 || l->steps > 100000 || !wf_rk_stages(l->method)) return "terms, steps or method are out of range";
     if (l->purpose < 0 || l->purpose > 126) return "the purpose must lie between 0 and 126";
     return NULL;
 }
-
 /* flows: order the coordinates */
 static int wf__nf_order(wf_flow *f, int k)
 {
@@ -17602,14 +17688,13 @@ static int wf__nf_order(wf_flow *f, int k)
     p->back = back;
     return 1;
 }
-
 /* flows: make a flow */
 static const char *wf__nf_bad(const wf_flow_desc *d)
 {
     if (d->dim < 1 || d->dim > 1 << 16 || d->context < 0 || d->count < 0 || d->count > 4096 || (d->count && !d->layers)) return "needs at least one coordinate, and a layer for each of `count`";
     if (d->base < 0 || d->base > WF_BASE_UNIFORM) return "there is no such base";
     if (d->base == WF_BASE_MIXTURE && (d->components < 1 || d->components > 4096)) return "a mixture has 1 to 4096 components";
-    if (d->base == WF_BASE_FULL && d->dim > 64) return "a full covariance has at most 64 coordinates";
+    if (d->base == WF_BASE_FULL && d->dim > WF__NF_DENSE) return "a full covariance has at most 4096 coordinates";
     return !(d->freedom > 0 && d->smooth > 0 && wf__finite(d->freedom) && wf__finite(d->smooth)) ? "degrees of freedom and smoothing must be positive" : NULL;
 }
 wf_flow *wf_flow_new(wf_arena *A, const char *name, const wf_flow_desc *desc)
@@ -17659,13 +17744,12 @@ wf_flow *wf_flow_standard(wf_arena *A, const char *name, int dim, int context, i
     d.context = context;
     d.layers = l;
     for (int b = 0; b < blocks; b++) {
-        if (dim > 2) { l[d.count].kind = dim > 64 ? WF_FLOW_PERMUTE : WF_FLOW_LINEAR; l[d.count].seed = b + 1; l[d.count++].inverted = 1; }
+        if (dim > 2) { l[d.count].kind = dim > 256 ? WF_FLOW_PERMUTE : WF_FLOW_LINEAR; l[d.count].seed = b + 1; l[d.count++].inverted = 1; }
         for (int part = 0; part < (dim > 1 ? 2 : 1); part++) { l[d.count].map = map; l[d.count].part = part; l[d.count++].inverted = 1; }
     }
     l[d.count++].kind = WF_FLOW_ELEMENTWISE;
     return wf_flow_new(A, name, &d);
 }
-
 /* flows: compile for one call */
 typedef struct wf__nf_job { wf_params *P; wf_arena *A; wf_mark mark; int entries; wf_graph *g; wf_t x, context; wf_plan *plan; wf_ws *ws; } wf__nf_job;
 
@@ -17703,7 +17787,6 @@ static wf_result wf__nf_end(wf__nf_job *j, wf_result r)
     if (j->g && wf_params_entries(j->P) == j->entries) wf_arena_reset(j->A, j->mark);
     return r < 0 ? r : j->ws ? r : failed;
 }
-
 /* flows: evaluate and sample */
 static int wf__nf_feeds(const wf__nf_job *j, const wf_flow_data *d, wf_feed *feed)
 {
@@ -17750,7 +17833,6 @@ wf_result wf_flow_sample(const wf_flow *f, wf_params *P, const wf_flow_data *d, 
     to[1] = log_p;
     return wf__nf_end(&j, wf__nf_run(&j, d, out, to, 2, threads, seed));
 }
-
 /* flows: check data */
 static wf_result wf__nf_check(wf_arena *A, const wf_flow *f, int type, const void *x, size_t n, int columns, const char *what)
 {
@@ -17794,7 +17876,6 @@ static wf_result wf__nf_columns(wf_arena *A, const wf_flow *f, int type, const v
         }
     return WF_OK;
 }
-
 /* flows: start from data */
 static wf_result wf__nf_set_scale(const wf_flow *f, wf_params *P, int k, const double *mean, const double *deviation, double *values)
 {
@@ -17809,23 +17890,115 @@ static wf_result wf__nf_set_scale(const wf_flow *f, wf_params *P, int k, const d
     wf__join(NULL, name, f->prefix[k], l->layers, ".bias");
     return wf_params_set(P, name, values, 2 * (size_t)d);
 }
-static wf_result wf__nf_start_layer(const wf_flow *f, wf_params *P, const wf_flow_data *d, int k, void *rows, double *moments)
+static wf_result wf__nf_arrive(const wf_flow *f, wf_params *P, const wf_flow_data *d, int k, void *rows) /* what leaves layer k on the way to the base */
 {
     wf__nf_job j;
     wf_flow_state s;
-    void *to[1];
-    int dim = f->d.dim;
     if (!wf__nf_begin(&j, f, P, d, 1)) return wf__nf_end(&j, WF_OK);
     memset(&s, 0, sizeof s);
     s.x = j.x;
-    s = wf_flow_pull(f, s, j.context, k + 1, -1);
-    to[0] = rows;
-    wf_result r = wf__nf_end(&j, wf__nf_run(&j, d, &s.x, to, 1, 0, 0));
+    s = wf_flow_pull(f, s, j.context, k, -1);
+    return wf__nf_end(&j, wf__nf_run(&j, d, &s.x, &rows, 1, 0, 0));
+}
+
+static wf_result wf__nf_start_layer(const wf_flow *f, wf_params *P, const wf_flow_data *d, int k, void *rows, double *moments)
+{
+    int dim = f->d.dim;
+    wf_result r = wf__nf_arrive(f, P, d, k + 1, rows);
     if (r < 0) return r;
     wf__nf_moments(wf_params_type(P), rows, d->n, dim, moments, moments + dim);
     for (int i = 0; i < dim; i++) if (!(moments[dim + i] > 0) || !wf__finite(moments[dim + i])) return wf__fail(P->arena, WF_ERROR_NUMERIC, "flow %s: what comes into layer %d has no finite deviation", f->name, k);
     return wf__nf_set_scale(f, P, k, moments, moments + dim, moments + 2 * dim);
 }
+/* flows: set a mixture */
+static wf_result wf__nf_set_mixture(const wf_flow *f, wf_params *P, const double *law, double *values) /* values: room for all parameters */
+{
+    char name[WF__NAME_ROOM];
+    int last = f->d.count;
+    size_t d = (size_t)f->d.dim, k = (size_t)f->d.components, each = 2 * d + 1;
+    for (size_t c = 0; c < k; c++) memcpy(values + c * d, law + c * each + 1, d * sizeof *values);
+    wf_result r = wf_params_set(P, wf__join(NULL, name, f->prefix[last], -1, ".centres"), values, k * d);
+    if (r < 0) return r;
+    for (size_t c = 0; c < k; c++) {
+        for (size_t j = 0; j < d; j++) { values[c * d + j] = 0; values[(k + c) * d + j] = 40 * atanh(0.5 * log(law[c * each + 1 + d + j]) / 40); }
+        values[2 * k * d + c] = log(law[c * each]);
+    }
+    return wf_params_set(P, wf__join(NULL, name, f->prefix[last], f->layer[last].layers, ".bias"), values, k * each);
+}
+/* flows: start a mixture */
+enum { WF__NF_START_ROWS = 8192, WF__NF_START_ROUNDS = 20 };
+
+static void wf__nf_far_apart(const double *z, size_t n, size_t d, int k, double *law, double *nearest, wf_rng *rng)
+{
+    for (size_t i = 0; i < n; i++) nearest[i] = 1;
+    for (int c = 0; c < k; c++, law += 2 * d + 1) {
+        double total = 0;
+        size_t at = 0;
+        for (size_t i = 0; i < n; i++) total += nearest[i];
+        total *= wf_rng_uniform(rng);
+        while (at + 1 < n && (total -= nearest[at]) > 0) at++;
+        memcpy(law + 1, z + at * d, d * sizeof *z);
+        for (size_t i = 0; i < n; i++) {
+            double square = 0;
+            for (size_t j = 0; j < d; j++) { double u = z[i * d + j] - law[1 + j]; square += u * u; }
+            if (!c || square < nearest[i]) nearest[i] = square;
+        }
+    }
+}
+static void wf__nf_share_out(const double *z, size_t d, int k, const double *law, double *part, double *sum) /* one row */
+{
+    double top = -HUGE_VAL, total = 0;
+    for (int c = 0; c < k; c++) {
+        const double *m = law + (size_t)c * (2 * d + 1) + 1;
+        double p = part[k + c]; /* the logarithm of the weight and of the volume */
+        for (size_t j = 0; j < d; j++) { double u = z[j] - m[j]; p -= 0.5 * u * u / m[d + j]; }
+        part[c] = p;
+        if (p > top) top = p;
+    }
+    for (int c = 0; c < k; c++) { part[c] = exp(part[c] - top); total += part[c]; }
+    for (int c = 0; c < k; c++, sum += 2 * d + 1) {
+        double w = part[c] / total;
+        sum[0] += w;
+        for (size_t j = 0; j < d; j++) { sum[1 + j] += w * z[j]; sum[1 + d + j] += w * z[j] * z[j]; }
+    }
+}
+static void wf__nf_round(const double *z, size_t n, size_t d, int k, double common, double *law, double *part, double *sum)
+{
+    size_t each = 2 * d + 1;
+    memset(sum, 0, (size_t)k * each * sizeof *sum);
+    for (int c = 0; c < k; c++) {
+        part[k + c] = log(law[(size_t)c * each]);
+        for (size_t j = 0; j < d; j++) part[k + c] -= 0.5 * log(law[(size_t)c * each + 1 + d + j]);
+    }
+    for (size_t i = 0; i < n; i++) wf__nf_share_out(z + i * d, d, k, law, part, sum);
+    for (int c = 0; c < k; c++, law += each, sum += each) {
+        law[0] = (sum[0] + 1e-3) / ((double)n + 1e-3 * k);
+        for (size_t j = 0; sum[0] > 1e-6 && j < d; j++) {
+            double mean = law[1 + j] = sum[1 + j] / sum[0];
+            law[1 + d + j] = (fmax(sum[1 + d + j] - mean * sum[1 + j], 0) + 2 * common) / (sum[0] + 2);
+        }
+    }
+}
+static wf_result wf__nf_start_base(const wf_flow *f, wf_params *P, const wf_flow_data *data, void *rows)
+{
+    size_t d = (size_t)f->d.dim, n = data->n < (size_t)WF__NF_START_ROWS ? data->n : (size_t)WF__NF_START_ROWS, each = 2 * d + 1;
+    int k = f->d.components;
+    wf_rng rng;
+    wf_result r = wf__nf_arrive(f, P, data, 0, rows);
+    if (r < 0) return r;
+    double *z = (double *)wf_alloc(P->arena, n * (d + 1) + (size_t)k * (2 * each + 2), sizeof *z), common = 0;
+    if (!z) return WF_ERROR_MEMORY;
+    double *nearest = z + n * d, *law = nearest + n, *sum = law + (size_t)k * each, *part = sum + (size_t)k * each;
+    for (size_t i = 0; i < n * d; i++) z[i] = wf__get(rows, wf_params_type(P), (i / d) * (data->n / n) * d + i % d);
+    wf_rng_init(&rng, 1, 35);
+    wf__nf_far_apart(z, n, d, k, law, nearest, &rng);
+    for (size_t i = 0; i < n; i++) common += nearest[i] / (double)(n * d);
+    common = fmax(common, 1e-6);
+    for (size_t i = 0; i < (size_t)k * each; i++) if (i % each == 0 || i % each > d) law[i] = i % each ? common : 1.0 / k;
+    for (int round = 0; round < WF__NF_START_ROUNDS; round++) wf__nf_round(z, n, d, k, common, law, part, sum);
+    return wf__nf_set_mixture(f, P, law, sum);
+}
+/* flows: start all of it */
 static wf_result wf__nf_touch(const wf_flow *f, wf_params *P) /* make all parameters */
 {
     wf__nf_job j;
@@ -17856,10 +18029,10 @@ wf_result wf_flow_start(const wf_flow *f, wf_params *P, const wf_flow_data *d)
     }
     for (int k = f->d.count - 1; k >= 0 && r == WF_OK; k--)
         if (f->layer[k].kind == WF_FLOW_ELEMENTWISE && f->layer[k].map == WF_MAP_AFFINE) r = wf__nf_start_layer(f, P, d, k, rows, moments);
+    if (r == WF_OK && f->d.base == WF_BASE_MIXTURE && f->d.components > 1) r = wf__nf_start_base(f, P, d, rows);
     wf_arena_reset(A, mark);
     return r;
 }
-
 /* flows: divide the rows */
 static void wf__nf_gather(char *to, const char *from, const int *order, size_t n, size_t row)
 {
@@ -17874,7 +18047,6 @@ static char *wf__nf_shuffled(wf_arena *A, const void *x, const int *order, size_
     if (to) wf__nf_gather(to, (const char *)x, order, n, row);
     return to;
 }
-
 /* flows: fit */
 static wf_result wf__nf_train(wf__nf_job *j, const wf_flow *f, const wf_flow_data *d, const wf_flow_fit_desc *o, size_t held, wf_fit_report *report)
 {
@@ -17950,7 +18122,6 @@ wf_result wf_flow_fit(const wf_flow *f, wf_params *P, const wf_flow_data *d, con
     if (j.A->report.code < 0) return wf__nf_end(&j, j.A->report.code);
     return wf__nf_end(&j, wf__nf_train(&j, f, &mixed, &o, held, report));
 }
-
 /* flows: list what is written */
 static const struct wf__nf_field { const char *name; size_t at; int real; } wf__nf_fields[] = {
     { "inverted", offsetof(wf_flow_layer, inverted), 0 }, { "part", offsetof(wf_flow_layer, part), 0 }, { "layers", offsetof(wf_flow_layer, layers), 0 }, { "width", offsetof(wf_flow_layer, width), 0 },
@@ -17970,7 +18141,6 @@ static void wf__nf_put(wf__text *t, const char *key, double value)
     wf__put(t, "=");
     wf__put(t, number);
 }
-
 /* flows: write a description */
 static void wf__nf_put_layer(wf__text *t, const wf_flow_layer *l, int dim)
 {
@@ -18011,7 +18181,6 @@ wf_result wf_flow_store(const wf_flow *f, wf_tensors *t)
     (void)mark;
     return r;
 }
-
 /* flows: read a description */
 typedef struct wf__nf_reader { wf_arena *A; const char *name, *at; char word[64]; } wf__nf_reader;
 
@@ -18063,7 +18232,6 @@ static wf_result wf__nf_read_layer(wf__nf_reader *r, wf_flow_layer *l, int dim, 
     l->index = places ? index : NULL;
     return WF_OK;
 }
-
 /* flows: restore a flow */
 wf_flow *wf_flow_restore(wf_arena *A, const wf_tensors *t, const char *name)
 {
@@ -18094,7 +18262,6 @@ wf_flow *wf_flow_restore(wf_arena *A, const wf_tensors *t, const char *name)
     d.layers = l;
     return wf_flow_new(A, name, &d);
 }
-
 /* flows: save and load */
 #ifndef WF_NO_STDIO
 wf_result wf_flow_save(const wf_flow *f, wf_params *P, const char *path)
@@ -18152,7 +18319,6 @@ wf_logistics_at wf_logistics_eval(wf_logistics m, wf_t x)
     a.score = wf_neg(wf_sum_over(wf_mul(a.share, wf_mul(steep, wf_tanh(wf_scale(a.z, 0.5)))), 1));
     return a;
 }
-
 /* laws: move a mixture of logistics */
 static int wf__law_still(wf_t x) { double c; return wf__missing(x) || (wf__is_const(x, &c) && !(c < 0) && !(c > 0)); }
 static wf_t wf__law_lower(wf_logistics_at a) { return wf_lt(a.log_below, wf_const(a.log_below.graph, -0.69314718055994531)); }
@@ -18172,7 +18338,6 @@ wf_t wf_logistics_rate(wf_logistics m, wf_logistics dm, wf_logistics_at a)
     wf_t inner = wf_sub(wf_add(dm.log_weight, dm.log_steep), wf_mul(wf_tanh(wf_scale(a.z, 0.5)), dz));
     return wf_sum_over(wf_mul(a.share, inner), 1);
 }
-
 /* laws: invert a mixture of logistics */
 static double wf__law_softplus(double z) { return z > 0 ? z + log1p(exp(-z)) : log1p(exp(z)); }
 
@@ -18192,7 +18357,6 @@ static void wf__law_masses(const double *c, const double *m, const double *s, in
         }
     for (int k = 0; k < 3; k++) out[k] = top[k] + log(sum[k]);
 }
-
 /* laws: find a quantile */
 double wf_logistics_quantile(const double *c, const double *m, const double *s, int modes, double logit)
 {
@@ -18217,7 +18381,6 @@ double wf_logistics_quantile(const double *c, const double *m, const double *s, 
     }
     return x;
 }
-
 /* laws: build laws in graphs */
 /* laws: check a description */
 static int wf__law_sensible(wf_arena *A, const wf_law_desc *d)
@@ -18226,6 +18389,7 @@ static int wf__law_sensible(wf_arena *A, const wf_law_desc *d)
     if (d->dim < 1 || d->dim > 8) { wf__fail(A, WF_ERROR_ARGUMENT, "law: %d coordinates; 1 to 8 are possible", d->dim); return 0; }
     if (d->kind != WF_LAW_FACTORISED && d->kind != WF_LAW_CHAIN) bad = "the kind is unknown";
     else if (d->modes < 1 || d->logistics < 1 || d->reference_modes < 1) bad = "modes must be positive";
+    else if ((double)d->modes * d->logistics * d->dim > 1e6 || d->reference_modes > 65536 || d->width > 65536 || d->swirl > 65536) bad = "a million logistics, reference modes and networks 65536 wide are the most";
     else if (d->width < d->dim || d->layers < 1 || d->layers > 4 || d->waves < 0 || d->waves > 64 || d->time_waves > 64 || d->knots < 0 || d->knots == 1 || d->knots > 64) bad = "width at least the number of coordinates, 1 to 4 layers, 0 to 64 waves, 2 to 64 knots or none";
     else if (!(d->wave_low > 0) || !(d->wave_high >= d->wave_low) || !(d->time_low > 0) || !(d->time_high >= d->time_low)) bad = "frequencies must be positive and ascend";
     else if (!(d->high > d->low) || !(d->background < 1) || !(d->background_steep > 0) || d->reference < 0 || d->reference > WF_REFERENCE_REVERSE) bad = "low < high, background < 1, and a known reference are needed";
@@ -18239,7 +18403,6 @@ int wf_law_components(const wf_law_desc *desc)
     if (!desc || desc->kind == WF_LAW_CHAIN) return 1;
     return (desc->modes ? desc->modes : 16) + !(desc->background < 0);
 }
-
 /* laws: complete a description */
 static void wf__law_default(double *x, double value) { if (!(*x < 0) && !(*x > 0)) *x = value; }
 static void wf__law_count(int *x, int value) { if (*x == 0) *x = value; }
@@ -18265,7 +18428,6 @@ static int wf__law_complete(wf_arena *A, const wf_law_desc *from, wf_law_desc *d
     if (!(d->t0 < 0) && !(d->t0 > 0) && !(d->t1 < 0) && !(d->t1 > 0)) d->t1 = 1;
     return wf__law_sensible(A, d);
 }
-
 /* laws: straight lines between knots */
 static wf_t wf__law_hats(wf_t t, const wf_law_desc *d) /* [knots]: how near the time is to each */
 {
@@ -18277,7 +18439,6 @@ static wf_t wf__law_hats(wf_t t, const wf_law_desc *d) /* [knots]: how near the 
     wf_t up = wf_mul(wf_eq(knot, wf_shift(left, 1)), rest), down = wf_mul(wf_eq(knot, left), wf_shift(wf_neg(rest), 1));
     return wf_add(up, down);
 }
-
 /* laws: show a number as waves */
 static wf_t wf__law_waves(wf_t x, int count, double low, double high) /* [1]: [1 + 2 count] */
 {
@@ -18300,7 +18461,6 @@ static wf_t wf__law_time(wf_t t, const wf_law_desc *d) /* no value where nothing
     wf_t unit = wf_scale(wf_shift(wf_reshape(t, 1, &one), -d->t0), 1 / (d->t1 - d->t0));
     return wf__law_waves(unit, d->time_waves, d->time_low, d->time_high);
 }
-
 /* laws: multiply by a named matrix */
 static wf_t wf__law_linear(wf_t x, const char *name, int number, const char *part, int out, double scale)
 {
@@ -18310,7 +18470,6 @@ static wf_t wf__law_linear(wf_t x, const char *name, int number, const char *par
     wf__join(x.graph, full, name, number, part);
     return wf_matmul(wf__network_param(x.graph, full, ".weight", out, in, WF_INIT_UNIFORM, scale / sqrt((double)in)), x);
 }
-
 /* laws: climb a rung */
 typedef struct wf__ladder { const wf_law_desc *d; const char *name, *part; wf_t time, level[4][8]; wf_graph *g; int out; } wf__ladder;
 
@@ -18334,7 +18493,6 @@ static wf_t wf__ladder_rung(wf__ladder *s, int i, const wf_t *seen) /* parameter
     }
     return wf_add(start, wf__law_linear(x, rung, -1, ".out", s->out, 0.1));
 }
-
 /* laws: make modes of numbers */
 static wf_t wf__law_squash(wf_t x, double low, double high)
 {
@@ -18342,16 +18500,16 @@ static wf_t wf__law_squash(wf_t x, double low, double high)
     return wf_shift(wf_scale(wf_tanh(wf_scale(wf_shift(x, -middle), 1 / half)), half), middle);
 }
 
-static wf_t wf__law_beside(wf_t x, double value) /* one more column */
+static wf_t wf__law_beside(wf_t x, double value, int axis) /* one more row (axis 0), one more column (1) */
 {
     if (wf__missing(x)) return x;
-    int d[2] = { wf__of(x)->d[0], 1 };
+    int d[2] = { wf__of(x)->d[0], wf__of(x)->d[1] };
     wf_t both[2];
+    d[axis] = 1;
     both[0] = x;
     both[1] = wf_full(x.graph, 2, d, value);
-    return wf_concat(both, 2, 1);
+    return wf_concat(both, 2, axis);
 }
-
 /* laws: make a mixture of numbers */
 static wf_logistics wf__law_modes(wf_t weights, wf_t shapes, int modes, double low, double high, double background, double steep) /* [n, modes], [n, 2 modes] */
 {
@@ -18360,12 +18518,11 @@ static wf_logistics wf__law_modes(wf_t weights, wf_t shapes, int modes, double l
     m.mean = wf_slice(shapes, 1, 0, modes);
     m.log_steep = wf__law_squash(wf_slice(shapes, 1, modes, modes), low, high);
     if (!(background > 0)) return m;
-    m.log_weight = wf__law_beside(wf_shift(m.log_weight, log1p(-background)), log(background));
-    m.mean = wf__law_beside(m.mean, 0);
-    m.log_steep = wf__law_beside(m.log_steep, log(steep));
+    m.log_weight = wf__law_beside(wf_shift(m.log_weight, log1p(-background)), log(background), 1);
+    m.mean = wf__law_beside(m.mean, 0, 1);
+    m.log_steep = wf__law_beside(m.log_steep, log(steep), 1);
     return m;
 }
-
 /* laws: the mixtures of a chain */
 typedef struct wf__chain { wf__ladder weights, shapes; int one, modes; } wf__chain; /* one: weights and shapes from the same ladder */
 
@@ -18390,7 +18547,6 @@ static void wf__chain_rung(wf__chain *c, int i, const wf_t *seen, wf_t *weights,
     *weights = c->one ? wf_slice(all, 0, 2 * c->modes, c->modes) : wf__ladder_rung(&c->weights, i, seen);
     *shapes = c->one ? wf_slice(all, 0, 0, 2 * c->modes) : all;
 }
-
 /* laws: the mixtures of a chain at a point */
 static wf_logistics wf__chain_at(wf__chain *c, wf_t x, int reverse, double low, double background)
 {
@@ -18403,18 +18559,6 @@ static wf_logistics wf__chain_at(wf__chain *c, wf_t x, int reverse, double low, 
     }
     return wf__law_modes(wf_stack(w, d->dim), wf_stack(s, d->dim), c->modes, low, d->high, background, d->background_steep);
 }
-
-/* laws: the mixtures of a mixture */
-static wf_t wf__law_row(wf_t x, double value) /* one more component */
-{
-    if (wf__missing(x)) return x;
-    int d[2] = { 1, wf__of(x)->d[1] };
-    wf_t both[2];
-    both[0] = x;
-    both[1] = wf_full(x.graph, 2, d, value);
-    return wf_concat(both, 2, 0);
-}
-
 /* laws: make the components of a mixture */
 static wf_logistics wf__mixture(wf_graph *g, wf_t time, const char *name, const wf_law_desc *d, wf_t *share) /* [components, dim logistics] */
 {
@@ -18440,12 +18584,11 @@ static wf_logistics wf__mixture(wf_graph *g, wf_t time, const char *name, const 
     both[0] = wf_shift(*share, log1p(-d->background));
     both[1] = wf_full(g, 1, &one, log(d->background));
     *share = wf_concat(both, 2, 0);
-    m.mean = wf__law_row(m.mean, 0);
-    m.log_steep = wf__law_row(m.log_steep, log(d->background_steep));
-    m.log_weight = wf__law_row(m.log_weight, -log((double)d->logistics));
+    m.mean = wf__law_beside(m.mean, 0, 0);
+    m.log_steep = wf__law_beside(m.log_steep, log(d->background_steep), 0);
+    m.log_weight = wf__law_beside(m.log_weight, -log((double)d->logistics), 0);
     return m;
 }
-
 /* laws: the reference */
 static wf_logistics wf__law_reference(wf_t x, wf_t time, const char *name, const wf_law_desc *d)
 {
@@ -18470,7 +18613,6 @@ static wf_logistics wf__law_reference(wf_t x, wf_t time, const char *name, const
     }
     return wf__law_modes(wf_slice(p, 1, 2 * n, n), wf_slice(p, 1, 0, 2 * n), n, low, d->high, 0, 0);
 }
-
 /* laws: derivatives of a mixture in time */
 static wf_logistics wf__law_dot(wf_logistics m, wf_t t)
 {
@@ -18484,7 +18626,6 @@ static wf_logistics wf__law_dot(wf_logistics m, wf_t t)
     m.log_steep = dy[2];
     return m;
 }
-
 /* laws: flux of a chain over density */
 static wf_t wf__law_gap(wf_logistics_at f, wf_logistics_at g) /* (G - F) / f */
 {
@@ -18499,7 +18640,6 @@ static wf_t wf__chain_drift(wf_logistics m, wf_logistics_at f, wf_logistics_at g
     wf_t ratio = wf_exp(wf_cumsum(wf_sub(g.log_density, f.log_density), 0, 1, 1)), before = wf_cumsum(wf_logistics_rate(m, dm, f), 0, 1, 0);
     return wf_mul(ratio, wf_sub(wf_mul(wf__law_gap(f, g), before), wf_logistics_shift(m, dm, f)));
 }
-
 /* laws: a swirl */
 static wf_t wf__law_swirl(wf_t x, wf_t time, wf_t score, const char *name, const wf_law_desc *d)
 {
@@ -18522,7 +18662,6 @@ static wf_t wf__law_swirl(wf_t x, wf_t time, wf_t score, const char *name, const
         }
     return wf_concat(v, d->dim, 0);
 }
-
 /* laws: measure asymmetry */
 wf_t wf_law_asymmetry(wf_t u, wf_t x, wf_t probe)
 {
@@ -18532,7 +18671,6 @@ wf_t wf_law_asymmetry(wf_t u, wf_t x, wf_t probe)
     wf_jvp_list(&x, &probe, 1, &u, 1, &along);
     return wf_sumsq(wf_sub(along, wf_grad(wf_sum(wf_mul(u, probe)), x)));
 }
-
 /* laws: a chain at a point */
 static void wf__chain_values(wf_law_values *v, wf_t x, wf_t t, wf_t time, const char *name, const wf_law_desc *d)
 {
@@ -18551,7 +18689,6 @@ static void wf__chain_values(wf_law_values *v, wf_t x, wf_t t, wf_t time, const 
     v->drift = wf__chain_drift(m, f, g, t);
     if (d->reference != WF_REFERENCE_PAPER) v->log_reference = wf_sum(g.log_density);
 }
-
 /* laws: a mixture at a point */
 static void wf__mixture_values(wf_law_values *v, wf_t x, wf_t t, wf_t time, const char *name, const wf_law_desc *d)
 {
@@ -18569,7 +18706,6 @@ static void wf__mixture_values(wf_law_values *v, wf_t x, wf_t t, wf_t time, cons
     v->score = wf_sum_over(wf_mul(belongs, wf_reshape(f.score, 2, table)), 0);
     if (time.id) v->drift = wf_neg(wf_sum_over(wf_mul(belongs, wf_reshape(wf_logistics_shift(m, wf__law_dot(m, t), f), 2, table)), 0));
 }
-
 /* laws: a law at a point */
 wf_law_values wf_law_at(wf_t x, wf_t t, const char *name, const wf_law_desc *desc)
 {
@@ -18588,7 +18724,6 @@ wf_law_values wf_law_at(wf_t x, wf_t t, const char *name, const wf_law_desc *des
     if (d.swirl > 0 && d.dim > 1) v.drift = wf_add(v.drift, wf__law_swirl(x, time, v.score, name, &d));
     return v;
 }
-
 /* laws: draw, and ask an object */
 /* laws: draw a coordinate */
 static wf_t wf__law_pick(wf_t log_weight, wf_t u) /* how many running sums of the weights lie below u */
@@ -18613,7 +18748,6 @@ static wf_t wf__law_draw_one(wf_logistics m, wf_t choose, wf_t place) /* m [1, m
     wf_t part = wf_exp(wf_sub(wf_select(lower, f.log_below, f.log_above), log_f)), sign = wf_select(lower, wf_const(x.graph, 1), wf_const(x.graph, -1));
     return wf_sub(x, wf_mul(sign, wf_sub(part, wf_stop(part))));
 }
-
 /* laws: draw */
 wf_t wf_law_draw(wf_graph *g, wf_t t, wf_t component, const char *name, const wf_law_desc *desc, int purpose, wf_t *shares)
 {
@@ -18650,7 +18784,6 @@ wf_t wf_law_draw(wf_graph *g, wf_t t, wf_t component, const char *name, const wf
     }
     return wf_concat(x, d.dim, 0);
 }
-
 /* laws: define the object */
 typedef struct wf__law_run { wf_plan *plan; wf_ws *ws; wf_t x, t, g, grid, out; } wf__law_run;
 enum { WF__LAW_DENSITY, WF__LAW_DRIFT, WF__LAW_DRAW, WF__LAW_CARRY, WF__LAW_RUNS };
@@ -18682,7 +18815,6 @@ wf_law *wf_law_new(wf_arena *A, const wf_law_desc *desc)
     wf_law_at(wf_input(g, "x", d.dim), t, "law", &d); /* all parameters exist from now on */
     return A->report.code < 0 ? NULL : m;
 }
-
 /* laws: carry points */
 static void wf__law_field(const wf_t *y, wf_t t, const wf_t *with, wf_t *dy, void *user)
 {
@@ -18690,7 +18822,6 @@ static void wf__law_field(const wf_t *y, wf_t t, const wf_t *with, wf_t *dy, voi
     (void)with;
     dy[0] = wf_law_at(y[0], t, "law", &m->desc).drift;
 }
-
 /* laws: carry points with noise */
 static wf_t wf__law_walk(const wf_law *m, wf_t x, wf_t grid, wf_t g, int steps) /* [steps + 1, dim] */
 {
@@ -18708,7 +18839,6 @@ static wf_t wf__law_walk(const wf_law *m, wf_t x, wf_t grid, wf_t g, int steps) 
     both[1] = wf_reshape(wf_loop_final(l, y), 2, end);
     return wf_concat(both, 2, 0);
 }
-
 /* laws: choose the rule that carries */
 static wf_t wf__law_path(wf_law *m, wf_t x, wf_t grid, wf_t g, int steps, int noisy)
 {
@@ -18724,7 +18854,6 @@ static wf_t wf__law_path(wf_law *m, wf_t x, wf_t grid, wf_t g, int steps, int no
     wf_ode_list(&x, 1, &field, &solve, &path);
     return path;
 }
-
 /* laws: make a plan */
 static wf__law_run *wf__law_plan(wf_law *m, int what, int steps, int noisy)
 {
@@ -18757,7 +18886,6 @@ static wf__law_run *wf__law_plan(wf_law *m, int what, int steps, int noisy)
     r->ws = r->plan ? wf_ws_new(m->arena, r->plan, m->desc.threads, m->desc.parallel) : NULL;
     return r->ws ? r : NULL;
 }
-
 /* laws: ask */
 static void wf__law_put(void *p, int type, size_t i, double v)
 {
@@ -18776,6 +18904,7 @@ static wf_result wf__law_ask(wf_law *m, const wf__law_run *r, const wf__law_ques
     if (!r) return m->arena->report.code < 0 ? m->arena->report.code : WF_ERROR_MEMORY;
     if (rows > 1024) rows = 1024;
     wf_mark mark = wf_arena_mark(m->arena);
+    /* laws: make room for a block */
     void *x = wf_alloc(m->arena, rows * dim, size), *t = wf_alloc(m->arena, rows, size), *g = wf_alloc(m->arena, 1, size), *times = wf_alloc(m->arena, grid, size), *out = wf_alloc(m->arena, rows * q->width, size);
     wf_result code = x && t && g && times && out ? WF_OK : WF_ERROR_MEMORY;
     if (code == WF_OK) wf__law_put(g, type, 0, q->g);
@@ -18793,12 +18922,14 @@ static wf_result wf__law_ask(wf_law *m, const wf__law_run *r, const wf__law_ques
         wf_ws_noise(r->ws, q->seed, (uint32_t)block);
         code = wf_run(r->plan, r->ws, f, feeds, n);
         if (code < 0) wf__fail(m->arena, code, "law: %s", wf_ws_report(r->ws)->text);
-        for (size_t i = 0; code == WF_OK && i < n * q->width; i++) q->out[at * q->width + i] = wf__law_get(out, type, i);
+        for (size_t i = 0; code == WF_OK && i < n * q->width; i++) {
+            q->out[at * q->width + i] = wf__law_get(out, type, i);
+            if (!(q->out[at * q->width + i] <= HUGE_VAL)) code = wf__fail(m->arena, WF_ERROR_NUMERIC, "law: the answer for point %z is not a number", at + i / q->width);
+        }
     }
     wf_arena_reset(m->arena, mark);
     return code;
 }
-
 /* laws: check points */
 static wf_result wf__law_check_points(const wf_law *m, const char *what, const double *x, size_t n)
 {
@@ -18817,12 +18948,12 @@ static wf_result wf__law_check_times(const wf_law *m, const char *what, const do
         if (!(t[i] >= m->desc.t0 && t[i] <= m->desc.t1)) return wf__fail(m->arena, WF_ERROR_DATA, "law: %s %z has the time %g, outside the range of the law, %g to %g", what, i, t[i], m->desc.t0, m->desc.t1);
     return WF_OK;
 }
-
 /* laws: answer */
 static wf_result wf__law_answer(wf_law *m, int what, const double *x, const double *t, size_t n, double g, uint64_t seed, double *out)
 {
     wf__law_question q;
     if (!m) return WF_ERROR_ARGUMENT;
+    if (!out || !wf__finite(g)) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "law: no room for the result, or g is %g", g);
     if ((what != WF__LAW_DRAW && wf__law_check_points(m, "point", x, n) < 0) || wf__law_check_times(m, "point", t, n) < 0) return m->arena->report.code;
     memset(&q, 0, sizeof q);
     q.x = x;
@@ -18834,7 +18965,6 @@ static wf_result wf__law_answer(wf_law *m, int what, const double *x, const doub
     q.width = what == WF__LAW_DENSITY ? 1 : (size_t)m->desc.dim;
     return wf__law_ask(m, wf__law_plan(m, what, 0, 0), &q);
 }
-
 /* laws: answer for a density, a drift, a draw */
 wf_result wf_law_log_density(wf_law *m, const double *x, const double *t, size_t n, double *out) { return wf__law_answer(m, WF__LAW_DENSITY, x, t, n, 0, 0, out); }
 wf_result wf_law_drift(wf_law *m, const double *x, const double *t, size_t n, double g, double *out) { return wf__law_answer(m, WF__LAW_DRIFT, x, t, n, g, 0, out); }
@@ -18846,16 +18976,16 @@ wf_result wf_law_transport(wf_law *m, const double *x, size_t n, const double *t
     wf__law_question q;
     if (!m) return WF_ERROR_ARGUMENT;
     wf_arena *A = m->arena;
-    int noisy = g < 0 || g > 0, steps = (count - 1) * substeps;
+    int noisy = g < 0 || g > 0, steps = count > 1 && substeps > 0 && (double)count * substeps < 1e8 ? (count - 1) * substeps : 0;
     size_t dim = (size_t)m->desc.dim;
     /* laws: check what is to be carried */
-    if (m->desc.steady || count < 2 || substeps < 1 || !times) return wf__fail(A, WF_ERROR_ARGUMENT, "law: to carry points a law that moves, two times and one step between them are needed");
+    if (m->desc.steady || !steps || !times || !out || !wf__finite(g)) return wf__fail(A, WF_ERROR_ARGUMENT, "law: to carry points a law that moves, two times, one step between them (1e8 in all), a finite g and room for the result are needed");
     if (wf__law_check_times(m, "time", times, (size_t)count) < 0 || wf__law_check_points(m, "point", x, n) < 0) return A->report.code;
     for (int i = 1; noisy && i < count; i++) if (!(times[i] > times[i - 1])) return wf__fail(A, WF_ERROR_ARGUMENT, "law: with noise, times must ascend");
     wf__law_run *r = wf__law_plan(m, WF__LAW_CARRY, steps, noisy);
     wf_mark mark = wf_arena_mark(A);
     double *grid = (double *)wf_alloc(A, (size_t)steps + 1, sizeof *grid), *path = (double *)wf_alloc(A, n * ((size_t)steps + 1) * dim, sizeof *path);
-    if (!r || !grid || !path) return A->report.code;
+    if (!r || !grid || !path) { wf_arena_reset(A, mark); return A->report.code; }
     for (int i = 0; i <= steps; i++) grid[i] = i == steps ? times[count - 1] : times[i / substeps] + (times[i / substeps + 1] - times[i / substeps]) * (i % substeps) / substeps;
     /* laws: describe the question of a carriage */
     memset(&q, 0, sizeof q);
@@ -18872,7 +19002,6 @@ wf_result wf_law_transport(wf_law *m, const double *x, size_t n, const double *t
     wf_arena_reset(A, mark);
     return code;
 }
-
 /* laws: begin a law */
 /* header: optimise from here */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -18902,7 +19031,6 @@ static void wf__law_join(void *user, int task) /* member[i]: the nearest centre 
         }
     }
 }
-
 /* laws: find the nearest but some */
 static void wf__law_rank(void *user, int task) /* out[i]: distance to the want-th nearest other point */
 {
@@ -18920,7 +19048,6 @@ static void wf__law_rank(void *user, int task) /* out[i]: distance to the want-t
         s->out[i] = wf__finite(near[s->want - 1]) ? sqrt(near[s->want - 1]) : 0;
     }
 }
-
 /* laws: find clusters */
 static int wf__law_clusters(wf_law *m, const double *x, const double *weight, size_t n, double *centre, double *spread, double *mass) /* [K][dim], [K][dim], [K] */
 {
@@ -18961,7 +19088,6 @@ static int wf__law_clusters(wf_law *m, const double *x, const double *weight, si
     }
     return 1;
 }
-
 /* header: optimise as before */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
@@ -18972,7 +19098,7 @@ wf_result wf_nearest_distance(wf_arena *A, const double *x, size_t n, int dim, i
 {
     wf__law_near s;
     memset(&s, 0, sizeof s);
-    if (!x || !n || dim < 1 || k < 1 || k > 64) return wf__fail(A, WF_ERROR_ARGUMENT, "nearest distance: points, and a rank of 1 to 64 are needed");
+    if (!x || !out || !n || dim < 1 || k < 1 || k > 64) return wf__fail(A, WF_ERROR_ARGUMENT, "nearest distance: points, room for the result, and a rank of 1 to 64 are needed");
     for (size_t i = 0; i < n * (size_t)dim; i++) if (!wf__finite(x[i])) return wf__fail(A, WF_ERROR_DATA, "nearest distance: point %z is not finite", i / (size_t)dim);
     s.x = x;
     s.n = n;
@@ -18982,7 +19108,6 @@ wf_result wf_nearest_distance(wf_arena *A, const double *x, size_t n, int dim, i
     wf__parallel_for(NULL, threads, WF__LAW_TASKS, wf__law_rank, &s);
     return WF_OK;
 }
-
 /* laws: start a chain */
 static double wf__law_unsquash(const wf_law_desc *d, double v)
 {
@@ -18996,7 +19121,6 @@ static int wf__law_ascending(const void *a, const void *b)
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
-
 /* laws: start modes on quantiles */
 static void wf__law_quantiles(const wf_law *m, const double *sorted, size_t n, int modes, double *out) /* means, then steeps */
 {
@@ -19009,7 +19133,6 @@ static void wf__law_quantiles(const wf_law *m, const double *sorted, size_t n, i
         out[modes + l] = wf__law_unsquash(&m->desc, log(1.8 * sqrt((double)modes) / sd));
     }
 }
-
 /* laws: start each rung */
 static wf_result wf__law_start_chain(wf_law *m, const double *x, size_t n)
 {
@@ -19033,7 +19156,6 @@ static wf_result wf__law_start_chain(wf_law *m, const double *x, size_t n)
     }
     return WF_OK;
 }
-
 /* laws: start a mixture */
 static wf_result wf__law_start_mixture(wf_law *m, const double *x, const double *weight, size_t n)
 {
@@ -19045,36 +19167,35 @@ static wf_result wf__law_start_mixture(wf_law *m, const double *x, const double 
     if (n < K) return wf__fail(A, WF_ERROR_DATA, "law: %z points cannot start %z components", n, K);
     if (!wf__law_clusters(m, x, weight, n, centre, spread, mass)) return A->report.code;
     if (K > 16 && wf_nearest_distance(A, centre, K, m->desc.dim, 4, m->desc.threads, far) < 0) return A->report.code;
-    for (size_t k = 0; k < K; k++) total += mass[k] + 1e-3;
+    for (size_t k = 0; k < K; k++) total += mass[k];
     for (size_t i = 0; i < size; i++) {
         size_t k = i / (dim * L), j = i / L % dim, l = i % L;
         double scale = sqrt(0.3 * spread[k * dim + j] + 0.5 * 0.0625 * far[k] * far[k] + 1.6e-5);
         mean[i] = centre[k * dim + j] + (L > 1 ? scale * ((double)l - 0.5 * (double)(L - 1)) : 0);
         steep[i] = wf__law_unsquash(&m->desc, -log(scale));
     }
-    for (size_t k = 0; k < K; k++) mass[k] = log((mass[k] + 1e-3) / total);
+    for (size_t k = 0; k < K; k++) mass[k] = log(mass[k] / total + 1e-3 / (double)n);
     wf_params_set(m->params, "law.share", mass, K);
     wf_params_set(m->params, "law.mean", mean, size);
     return wf_params_set(m->params, "law.steep", steep, size);
 }
-
 /* laws: begin with data */
 wf_result wf_law_start(wf_law *m, const double *x, const double *weight, size_t n)
 {
     double total = 0;
     if (!m) return WF_ERROR_ARGUMENT;
+    if (n > 0x7FFFFFFF) return wf__fail(m->arena, WF_ERROR_LIMIT, "law: %z points are too many to start from", n);
     if (wf__law_check_points(m, "point", x, n) < 0) return m->arena->report.code;
     for (size_t i = 0; weight && i < n; i++) {
         if (!(weight[i] >= 0) || !wf__finite(weight[i])) return wf__fail(m->arena, WF_ERROR_DATA, "law: weight %z is negative or not finite", i);
         total += weight[i];
     }
-    if (weight && !(total > 0)) return wf__fail(m->arena, WF_ERROR_DATA, "law: all weights are zero");
+    if (weight && !(total > 0 && wf__finite(total))) return wf__fail(m->arena, WF_ERROR_DATA, "law: the weights sum to %g", total);
     wf_mark mark = wf_arena_mark(m->arena);
     wf_result r = m->desc.kind == WF_LAW_CHAIN ? wf__law_start_chain(m, x, n) : wf__law_start_mixture(m, x, weight, n);
     wf_arena_reset(m->arena, mark);
     return r;
 }
-
 /* laws: begin with paths */
 wf_result wf_law_start_paths(wf_law *m, const double *path, const double *spread, const double *share)
 {
@@ -19101,7 +19222,6 @@ wf_result wf_law_start_paths(wf_law *m, const double *path, const double *spread
     wf_arena_reset(m->arena, mark);
     return r;
 }
-
 /* laws: learn and keep a law */
 /* laws: the loss of a draw */
 static wf_t wf__law_running(const wf_law *m, const wf_law_fit_desc *h, wf_t x, wf_t t, wf_law_values v)
@@ -19118,7 +19238,6 @@ static wf_t wf__law_running(const wf_law *m, const wf_law_fit_desc *h, wf_t x, w
     }
     return h->cost ? wf_add(sum, h->cost(x, t, v, u, h->user)) : sum;
 }
-
 /* laws: the loss of draws */
 typedef struct wf__law_fit { wf_t x, t, weight, jitter, slot, component, loss; int draws; } wf__law_fit;
 
@@ -19137,7 +19256,6 @@ static wf_t wf__law_loss_drawn(const wf_law *m, const wf_law_fit_desc *h, wf__la
     if (v.log_reference.id) loss = wf_sub(loss, wf_mean(wf_law_at(wf_stop(x), t, "law", d).log_reference));
     return loss;
 }
-
 /* laws: the whole loss */
 static int wf__law_loss(const wf_law *m, const wf_law_fit_desc *h, wf__law_fit *f, wf_graph *g, size_t batch)
 {
@@ -19164,13 +19282,15 @@ static int wf__law_loss(const wf_law *m, const wf_law_fit_desc *h, wf__law_fit *
     if (f->draws) f->loss = wf_add(f->loss, wf__law_loss_drawn(m, h, f, g, batch));
     return g->arena->report.code >= 0;
 }
-
 /* laws: check the data of a training */
 static wf_result wf__law_check_fit(const wf_law *m, const wf_law_fit_desc *h)
 {
     wf_arena *A = m->arena;
     size_t dim = (size_t)m->desc.dim, inside, all, moving = 0;
-    if (!h || !h->x || (h->steps <= 0 && h->epochs <= 0)) return wf__fail(A, WF_ERROR_ARGUMENT, "law: data, and a number of steps or epochs are needed");
+    if (!h || !h->x || (h->steps <= 0 && h->epochs <= 0) || (h->obstacles > 0 && !h->obstacle)) return wf__fail(A, WF_ERROR_ARGUMENT, "law: data, a number of steps or epochs, and the obstacles that are announced are needed");
+    if (h->batch > 0x7FFFFFFF || h->n > 0x7FFFFFFF) return wf__fail(A, WF_ERROR_LIMIT, "law: %z points in batches of %z are too many", h->n, h->batch);
+    if (!wf__finite(h->kinetic) || !wf__finite(h->spread) || !wf__finite(h->g) || !wf__finite(h->likelihood)) return wf__fail(A, WF_ERROR_ARGUMENT, "law: a weight of the loss, or g, is not finite");
+    if (h->likelihood < 0 && !(h->kinetic > 0) && !(h->spread < 0) && !(h->spread > 0) && h->obstacles <= 0 && !h->cost) return wf__fail(A, WF_ERROR_ARGUMENT, "law: the loss has no terms");
     if (wf__law_check_points(m, "point", h->x, h->n) < 0 || wf__law_check_times(m, "point", h->t, h->n) < 0) return A->report.code;
     if (h->checks && (wf__law_check_points(m, "check point", h->check_x, h->checks) < 0 || wf__law_check_times(m, "check point", h->check_t, h->checks) < 0)) return A->report.code;
     for (size_t i = 0; i < h->n; i++) {
@@ -19181,7 +19301,7 @@ static wf_result wf__law_check_fit(const wf_law *m, const wf_law_fit_desc *h)
     for (int k = 0; k < h->obstacles; k++) {
         /* laws: check an obstacle */
         const wf_obstacle *o = &h->obstacle[k];
-        if (!(o->radius > 0) || !wf__finite(o->radius)) return wf__fail(A, WF_ERROR_DATA, "law: obstacle %d has the radius %g", k, o->radius);
+        if (!(o->radius > 0) || !wf__finite(o->radius) || !(wf__law_apart(o->centre, o->centre, dim) <= 0)) return wf__fail(A, WF_ERROR_DATA, "law: obstacle %d has the radius %g, or a centre that is not finite", k, o->radius);
         for (int end = 0; end < 2 && !m->desc.steady; end++) {
             double time = h->t[0];
             for (size_t i = 0; i < h->n; i++) if (end ? h->t[i] > time : h->t[i] < time) time = h->t[i];
@@ -19196,7 +19316,6 @@ static wf_result wf__law_check_fit(const wf_law *m, const wf_law_fit_desc *h)
     }
     return WF_OK;
 }
-
 /* laws: fill a minibatch */
 typedef struct wf__law_batch { void *x, *t, *weight, *jitter, *slot, *component; int *order; size_t at, size; wf_rng rng; } wf__law_batch;
 
@@ -19219,7 +19338,6 @@ static int wf__law_batch_new(wf_arena *A, wf__law_batch *b, const wf_law *m, con
     for (size_t i = 0; i < size; i++) wf__law_put(b->slot, m->desc.type, i, (double)i / (double)size);
     return 1;
 }
-
 /* laws: fill the rows of a minibatch */
 static void wf__law_batch_fill(wf__law_batch *b, const wf_law *m, const wf_law_fit_desc *h, int64_t step)
 {
@@ -19235,7 +19353,6 @@ static void wf__law_batch_fill(wf__law_batch *b, const wf_law *m, const wf_law_f
         wf__law_put(b->component, type, i, (double)((i + (size_t)step) % (size_t)k));
     }
 }
-
 /* laws: look at the check points */
 static wf_result wf__law_look(wf_law *m, const wf_law_fit_desc *h, wf_opt *opt, double *scores, void *best, wf_law_report *r)
 {
@@ -19252,7 +19369,6 @@ static wf_result wf__law_look(wf_law *m, const wf_law_fit_desc *h, wf_opt *opt, 
     if (h->ema > 0) wf_opt_swap(opt);
     return code;
 }
-
 /* laws: train */
 static wf_result wf__law_train(wf_law *m, const wf_law_fit_desc *h, wf_law_report *r, wf_plan *plan, wf_ws *ws, const wf__law_fit *f, wf__law_batch *b, int64_t steps, wf_opt *opt, double *scores, void *best)
 {
@@ -19284,7 +19400,6 @@ static wf_result wf__law_train(wf_law *m, const wf_law_fit_desc *h, wf_law_repor
     if (code == WF_OK) r->loss = tail;
     return code;
 }
-
 /* laws: set the optimiser */
 static void wf__law_optimiser(const wf_law_fit_desc *h, wf_opt_desc *o, int64_t steps)
 {
@@ -19295,9 +19410,8 @@ static void wf__law_optimiser(const wf_law_fit_desc *h, wf_opt_desc *o, int64_t 
     o->beta2 = h->beta2;
     o->warmup = (int)(h->warmup < steps / 2 ? h->warmup : steps / 2);
     o->schedule = WF_RATE_COSINE;
-    o->steps = (int)steps;
+    o->steps = (int)(steps < 0x7FFFFFFF ? steps : 0x7FFFFFFF);
 }
-
 /* laws: fit */
 wf_result wf_law_fit(wf_law *m, const wf_law_fit_desc *h, wf_law_report *report)
 {
@@ -19311,8 +19425,9 @@ wf_result wf_law_fit(wf_law *m, const wf_law_fit_desc *h, wf_law_report *report)
     wf_arena *A = m->arena;
     if (wf__law_check_fit(m, h) < 0) return A->report.code;
     if (h->checks && !wf__law_plan(m, WF__LAW_DENSITY, 0, 0)) return A->report.code;
-    size_t batch = h->batch ? h->batch : 256, bytes = wf_params_size(m->params) * (m->desc.type == WF_F64 ? 8 : 4);
+    size_t batch = h->batch ? h->batch : 256, before = wf_params_size(m->params);
     int64_t steps = h->epochs > 0 ? (int64_t)((double)h->epochs * (double)h->n / (double)batch + 0.999) : h->steps;
+    if (steps < 1) steps = 1;
     if (h->steps > 0 && h->steps < steps) steps = h->steps;
     wf_mark mark = wf_arena_mark(A);
     wf_graph *g = wf_graph_new(A, m->params);
@@ -19327,6 +19442,7 @@ wf_result wf_law_fit(wf_law *m, const wf_law_fit_desc *h, wf_law_report *report)
         wf_ws *ws = plan ? wf_ws_new(A, plan, m->desc.threads, m->desc.parallel) : NULL;
         wf_opt *opt = ws ? wf_opt_new(A, m->params, &o) : NULL;
         double *scores = (double *)wf_alloc(A, h->checks + 1, sizeof *scores);
+        size_t bytes = wf_params_size(m->params) * (m->desc.type == WF_F64 ? 8 : 4);
         void *best = wf_alloc(A, bytes + 8, 1);
         if (opt && scores && best) {
             code = wf__law_train(m, h, r, plan, ws, &f, &b, steps, opt, scores, best);
@@ -19335,10 +19451,9 @@ wf_result wf_law_fit(wf_law *m, const wf_law_fit_desc *h, wf_law_report *report)
         }
     }
     if (code == WF_ERROR_MEMORY && A->report.code < 0) code = A->report.code;
-    wf_arena_reset(A, mark);
+    if (wf_params_size(m->params) == before) wf_arena_reset(A, mark); /* parameters that a callback made live here */
     return code;
 }
-
 /* laws: settings as numbers */
 enum { WF__LAW_SETTINGS = 24 };
 
@@ -19375,7 +19490,6 @@ wf_result wf_law_save(wf_law *m, const char *path)
     wf_arena_reset(m->arena, mark);
     return r;
 }
-
 /* laws: load */
 wf_law *wf_law_load(wf_arena *A, const char *path)
 {
@@ -19406,6 +19520,7 @@ struct wf_weightflow {
     wf_arena *arena;
     wf_weightflow_desc desc;
     int anchors, bits, neurons, features, fitted, matched;
+    uint32_t updates;
     size_t size;
     double *times;
     wf__flow_layer layer[WF__LAYERS];
@@ -19439,7 +19554,6 @@ static void wf__flow_layout(wf_weightflow *m)
     m->features = (m->bits > h ? m->bits : h) + 1;
     m->size = (size_t)m->neurons * (size_t)m->features;
 }
-
 /* weight graphs: cut the weights out of the tokens */
 static wf_affine wf__flow_affine(const wf_weightflow *m, wf_t tokens, int first, int count, int inputs)
 {
@@ -19462,7 +19576,6 @@ static wf_sequence_weights wf__flow_backbone(const wf_weightflow *m, wf_t tokens
     w.out = wf__flow_affine(m, tokens, 6 * h, m->desc.states, h);
     return w;
 }
-
 /* weight graphs: the likelihood of a state */
 static wf_t wf__flow_log_prob(const wf_weightflow *m, wf_t tokens, wf_t x)
 {
@@ -19474,7 +19587,6 @@ static wf_t wf__flow_log_prob(const wf_weightflow *m, wf_t tokens, wf_t x)
     }
     return wf_concat(each, m->desc.species, 0);
 }
-
 /* weight graphs: keep a compiled plan */
 typedef struct wf__flow_run { wf_graph *g; wf_plan *plan; wf_ws *ws; wf_t in[4], out; } wf__flow_run;
 
@@ -19523,7 +19635,6 @@ static wf_t wf__flow_tokens(wf_weightflow *m, wf_graph *g, const char *name)
     int d[2] = { m->features, m->neurons };
     return wf_shared_nd(g, name, 2, d);
 }
-
 /* weight graphs: start the first anchor */
 static void wf__flow_start(wf_weightflow *m, float *tokens)
 {
@@ -19536,7 +19647,6 @@ static void wf__flow_start(wf_weightflow *m, float *tokens)
                 tokens[at] = (float)(scale * (2 * wf_uniform_at(m->desc.seed, at, 0, 0, WF__PURPOSE_INIT) - 1));
             }
 }
-
 /* weight graphs: check the snapshots */
 static wf_result wf__flow_check_counts(wf_weightflow *m, const int32_t *x, size_t n, size_t stride, const char *what, int which)
 {
@@ -19548,7 +19658,6 @@ static wf_result wf__flow_check_counts(wf_weightflow *m, const int32_t *x, size_
         }
     return WF_OK;
 }
-
 /* weight graphs: fit one anchor */
 typedef struct wf__flow_fit { wf__flow_run *run; wf_opt *opt; float *batch; int *order; double done, total; } wf__flow_fit;
 
@@ -19574,7 +19683,6 @@ static wf_result wf__flow_fit_one(wf_weightflow *m, wf__flow_fit *f, const int32
     }
     return WF_OK;
 }
-
 /* weight graphs: prepare to fit anchors */
 static wf_result wf__flow_fit_open(wf_weightflow *m, wf__flow_fit *f, size_t most)
 {
@@ -19596,17 +19704,17 @@ static wf_result wf__flow_fit_open(wf_weightflow *m, wf__flow_fit *f, size_t mos
     f->opt = wf_opt_new(m->arena, m->backbone, &o);
     return f->opt ? (wf_result)WF_OK : wf__flow_error(m);
 }
-
 /* weight graphs: fit the anchors */
 wf_result wf_weightflow_fit_anchors(wf_weightflow *m, const int32_t *const *counts, const size_t *n, const size_t *stride, int first_epochs, int later_epochs)
 {
     wf__flow_fit f;
     size_t most = 1;
     if (!m) return WF_ERROR_ARGUMENT;
+    if (!counts || !n || !stride) return wf__fail(m->arena, WF_ERROR_ARGUMENT, "weightflow: there are no snapshots");
     if (first_epochs <= 0) first_epochs = 50;
     if (later_epochs <= 0) later_epochs = 25;
     for (int i = 0; i < m->anchors; i++) {
-        if (!n[i]) return wf__fail(m->arena, WF_ERROR_DATA, "weightflow: snapshot %d has no samples", i);
+        if (!n[i] || !counts[i]) return wf__fail(m->arena, WF_ERROR_DATA, "weightflow: snapshot %d has no samples", i);
         if (wf__flow_check_counts(m, counts[i], n[i], stride[i], "snapshot", i) < 0) return WF_ERROR_DATA;
         if (n[i] > most) most = n[i];
     }
@@ -19623,7 +19731,6 @@ wf_result wf_weightflow_fit_anchors(wf_weightflow *m, const int32_t *const *coun
     if (r == WF_OK) m->fitted = 1;
     return r;
 }
-
 /* weight graphs: list the real entries */
 static size_t wf__flow_flatten(const wf_weightflow *m, const float *tokens, float *flat)
 {
@@ -19636,7 +19743,6 @@ static size_t wf__flow_flatten(const wf_weightflow *m, const float *tokens, floa
             }
     return at;
 }
-
 /* weight graphs: measure time */
 static double wf__flow_knot(const wf_weightflow *m, int i)
 {
@@ -19659,7 +19765,6 @@ wf_result wf_weightflow_set_path(wf_weightflow *m, const double *codes)
     m->path = wf_spline_natural(m->arena, knots, m->code, m->anchors, m->desc.path_dim);
     return m->path ? (wf_result)WF_OK : wf__flow_error(m);
 }
-
 /* weight graphs: build the autoencoder */
 static wf_t wf__flow_coder(wf_weightflow *m, wf_t x, wf_t *code)
 {
@@ -19668,7 +19773,6 @@ static wf_t wf__flow_coder(wf_weightflow *m, wf_t x, wf_t *code)
     *code = wf_tanh(wf_linear(h, "encoder.2", m->desc.path_dim, 1));
     return wf_linear(wf_tanh(wf_linear(*code, "decoder.0", 128, 1)), "decoder.2", size, 1);
 }
-
 /* weight graphs: prepare to fit the path */
 typedef struct wf__flow_coding { wf__flow_run *train, encode; wf_opt *opt; float *flat, *codes; } wf__flow_coding;
 
@@ -19688,7 +19792,6 @@ static wf_result wf__flow_code_open(wf_weightflow *m, wf__flow_coding *c)
     c->opt = wf_opt_new(m->arena, m->coder, NULL);
     return c->opt && wf__flow_compile(m, c->train, 1, 16) && wf__flow_compile(m, &c->encode, 0, 16) ? (wf_result)WF_OK : wf__flow_error(m);
 }
-
 /* weight graphs: fit the path */
 wf_result wf_weightflow_fit_path(wf_weightflow *m, int steps)
 {
@@ -19712,7 +19815,6 @@ wf_result wf_weightflow_fit_path(wf_weightflow *m, int steps)
     for (int i = 0; i < m->anchors * m->desc.path_dim; i++) m->code[i] = (double)c.codes[i];
     return wf_weightflow_set_path(m, m->code);
 }
-
 /* weight graphs: embed the tokens */
 static wf_t wf__flow_net(wf_t x, const char *kind, int k, int hidden, int out)
 {
@@ -19733,7 +19835,6 @@ static wf_t wf__flow_embed(wf_weightflow *m, wf_t state)
     }
     return wf_concat(parts, WF__LAYERS, 1);
 }
-
 /* weight graphs: read the velocity back */
 static wf_t wf__flow_velocity(wf_weightflow *m, wf_t x, wf_t speed)
 {
@@ -19748,9 +19849,8 @@ static wf_t wf__flow_velocity(wf_weightflow *m, wf_t x, wf_t speed)
     }
     return wf_concat(parts, WF__LAYERS, 1);
 }
-
 /* weight graphs: build the vector field */
-static wf_t wf__flow_field(wf_weightflow *m, wf_t state, wf_t speed)
+static wf_t wf__flow_field(wf_weightflow *m, wf_t state, wf_t speed, double dropout, int stage)
 {
     wf_t x = wf__flow_embed(m, state);
     for (int k = 0; k < m->desc.layers; k++) {
@@ -19759,14 +19859,15 @@ static wf_t wf__flow_field(wf_weightflow *m, wf_t state, wf_t speed)
         memset(&d, 0, sizeof d);
         d.heads = m->desc.heads;
         d.width = m->desc.feed_forward;
+        d.dropout = dropout;
+        d.purpose = 4 * (m->desc.layers * stage + k);
         wf__format(name, sizeof name, "attention_layers.layers.%d", k);
         x = wf_transformer_layer(x, name, &d);
     }
     return wf__flow_velocity(m, x, speed);
 }
-
 /* weight graphs: take a step */
-static wf_t wf__flow_step(wf_weightflow *m, wf_t y, wf_t speeds, wf_t h, wf_t *energy)
+static wf_t wf__flow_step(wf_weightflow *m, wf_t y, wf_t speeds, wf_t h, double dropout, wf_t *energy)
 {
     int dim = m->desc.path_dim;
     wf_t k[4], third = wf_scale(h, 1.0 / 3);
@@ -19775,7 +19876,7 @@ static wf_t wf__flow_step(wf_weightflow *m, wf_t y, wf_t speeds, wf_t h, wf_t *e
         if (i == 1) at = wf_add(y, wf_mul(third, k[0]));
         if (i == 2) at = wf_add(y, wf_sub(wf_mul(h, k[1]), wf_mul(third, k[0])));
         if (i == 3) at = wf_add(y, wf_mul(h, wf_add(wf_sub(k[0], k[1]), k[2])));
-        k[i] = wf__flow_field(m, at, wf_slice(speeds, 0, i * dim, dim));
+        k[i] = wf__flow_field(m, at, wf_slice(speeds, 0, i * dim, dim), dropout, i);
     }
     wf_t eighth = wf_scale(h, 0.125);
     if (energy) {
@@ -19784,7 +19885,6 @@ static wf_t wf__flow_step(wf_weightflow *m, wf_t y, wf_t speeds, wf_t h, wf_t *e
     }
     return wf_add(y, wf_mul(eighth, wf_add(wf_add(k[0], k[3]), wf_scale(wf_add(k[1], k[2]), 3))));
 }
-
 /* weight graphs: build the training graph */
 static wf_result wf__flow_train_build(wf_weightflow *m, int horizon)
 {
@@ -19801,7 +19901,7 @@ static wf_result wf__flow_train_build(wf_weightflow *m, int horizon)
     wf_t y = wf_loop_carry(l, r->in[0]), e = wf_loop_carry(l, wf_per_sample(wf_full(r->g, 0, NULL, 0)));
     wf_t target = wf_loop_each(l, r->in[1]), row = wf_loop_each(l, r->in[2]), energy;
     wf_t h = wf_reshape(wf_slice(row, 0, 4 * m->desc.path_dim, 1), 0, &one), counts = wf_reshape(wf_slice(row, 0, 4 * m->desc.path_dim + 1, 1), 0, &one);
-    wf_t next = wf__flow_step(m, y, row, h, &energy), sum = wf_add(e, energy);
+    wf_t next = wf__flow_step(m, y, row, h, m->desc.dropout, &energy), sum = wf_add(e, energy);
     wf_t loss = wf_add(wf_scale(wf_sumsq(wf_sub(next, target)), 1.0 / (double)m->size), wf_mul(sum, wf_const(b, lambda)));
     loss = wf_mul(loss, counts);
     wf_loop_next(l, y, next);
@@ -19809,10 +19909,10 @@ static wf_result wf__flow_train_build(wf_weightflow *m, int horizon)
     if (wf_loop_end(l) < 0) return wf__flow_error(m);
     wf_t total = wf_mul(wf_loop_total(l, loss), wf_reshape(r->in[3], 0, &one));
     r->out = wf_scale(wf_batch_sum(total), 1.0 / horizon);
+    if (!wf__flow_compile(m, r, 1, 1)) return wf__flow_error(m);
     m->train[horizon] = r;
-    return wf__flow_compile(m, r, 1, 1) ? (wf_result)WF_OK : wf__flow_error(m);
+    return WF_OK;
 }
-
 /* weight graphs: write the speeds of a step */
 static void wf__flow_speeds(const wf_weightflow *m, double t, double h, float *row)
 {
@@ -19823,7 +19923,6 @@ static void wf__flow_speeds(const wf_weightflow *m, double t, double h, float *r
     row[4 * dim] = (float)h;
     row[4 * dim + 1] = 1;
 }
-
 /* weight graphs: fill the feeds of a start */
 static void wf__flow_feed(wf_weightflow *m, int slot, int start, int horizon)
 {
@@ -19841,19 +19940,28 @@ static void wf__flow_feed(wf_weightflow *m, int slot, int start, int horizon)
         memcpy(m->feed_target + at * m->size, m->anchor + (size_t)to * m->size, m->size * sizeof(float));
     }
 }
+/* weight graphs: draw starts */
+enum { WF__FLOW_MASKS = 5 };
 
-/* weight graphs: one update */
-static wf_result wf__flow_update(wf_weightflow *m, float *loss)
+static int wf__flow_starts(wf_weightflow *m, int horizon)
 {
-    int most = m->anchors - 1 < 63 ? m->anchors - 1 : 63;
-    int horizon = 1 + (int)wf_rng_below(&m->rng, (uint32_t)most), starts = m->anchors - horizon, used = 0, drawn[256];
+    int starts = m->anchors - horizon, used = 0, drawn[256];
+    int masks = m->desc.dropout > 0 && starts < WF__FLOW_MASKS ? WF__FLOW_MASKS / starts : 1;
     memset(drawn, 0, sizeof drawn);
     for (int i = 0; i < 64; i++) drawn[wf_rng_below(&m->rng, (uint32_t)starts)]++;
     for (int s = 0; s < starts; s++) {
-        if (!drawn[s]) continue;
-        wf__flow_feed(m, used, s, horizon);
-        m->feed_weight[used++] = (float)drawn[s] / 64;
+        int solved = drawn[s] < masks ? drawn[s] : masks;
+        for (int k = 0; k < solved; k++) {
+            wf__flow_feed(m, used, s, horizon);
+            m->feed_weight[used++] = (float)drawn[s] / (float)(64 * solved);
+        }
     }
+    return used;
+}
+/* weight graphs: one update */
+static wf_result wf__flow_update(wf_weightflow *m, float *loss)
+{
+    int most = m->anchors - 1 < 63 ? m->anchors - 1 : 63, horizon = 1 + (int)wf_rng_below(&m->rng, (uint32_t)most), used = wf__flow_starts(m, horizon);
     if (!m->train[horizon] && wf__flow_train_build(m, horizon) < 0) return wf__flow_error(m);
     wf__flow_run *q = m->train[horizon];
     wf_feed feeds[5];
@@ -19862,9 +19970,9 @@ static wf_result wf__flow_update(wf_weightflow *m, float *loss)
     feeds[2] = wf_in(q->in[2], m->feed_control, 0);
     feeds[3] = wf_in(q->in[3], m->feed_weight, 0);
     feeds[4] = wf_out(q->out, loss, 0);
+    wf_ws_noise(q->ws, m->desc.seed, m->updates++);
     return wf__flow_learn(m, q, m->opt, feeds, 5, (size_t)used);
 }
-
 /* weight graphs: make an optimiser */
 static wf_opt *wf__flow_optimiser(wf_weightflow *m, int updates)
 {
@@ -19872,7 +19980,7 @@ static wf_opt *wf__flow_optimiser(wf_weightflow *m, int updates)
     memset(&o, 0, sizeof o);
     o.rate = 1e-3;
     o.decay = 1e-4;
-    o.clip = 1;
+    o.clip = m->desc.as_published && m->desc.dropout > 0 ? 0 : 1;
     if (!m->desc.as_published) {
         o.rate = 2e-3;
         o.schedule = WF_RATE_COSINE;
@@ -19881,7 +19989,6 @@ static wf_opt *wf__flow_optimiser(wf_weightflow *m, int updates)
     }
     return wf_opt_new(m->arena, m->field, &o);
 }
-
 /* weight graphs: build the matching graph */
 static wf_result wf__flow_match_build(wf_weightflow *m)
 {
@@ -19892,7 +19999,7 @@ static wf_result wf__flow_match_build(wf_weightflow *m)
     r->in[0] = wf_input_nd(r->g, "state", 2, d);
     r->in[1] = wf_input(r->g, "speed", m->desc.path_dim);
     r->in[2] = wf_input_nd(r->g, "velocity", 2, d);
-    r->out = wf_scale(wf_mean(wf_square(wf_sub(wf__flow_field(m, r->in[0], r->in[1]), r->in[2]))), h * h);
+    r->out = wf_scale(wf_mean(wf_square(wf_sub(wf__flow_field(m, r->in[0], r->in[1], 0, 0), r->in[2]))), h * h);
     m->match = r;
     return wf__flow_compile(m, r, 1, 1) ? (wf_result)WF_OK : wf__flow_error(m);
 }
@@ -19952,7 +20059,6 @@ static wf_result wf__flow_match(wf_weightflow *m, int updates)
     m->matched = 1;
     return WF_OK;
 }
-
 /* weight graphs: keep the best epoch */
 typedef struct wf__flow_epochs { double sum, best; int updates; } wf__flow_epochs;
 
@@ -19968,7 +20074,6 @@ static void wf__flow_epoch(wf_weightflow *m, wf__flow_epochs *e, double loss)
     e->sum = 0;
     e->updates = 0;
 }
-
 /* weight graphs: prepare to fit the field */
 static wf_result wf__flow_begin(wf_weightflow *m, int updates)
 {
@@ -19981,7 +20086,6 @@ static wf_result wf__flow_begin(wf_weightflow *m, int updates)
     if (m->desc.as_published && !m->best) m->best = (float *)wf_alloc(m->arena, wf_params_count(m->field), sizeof *m->best);
     return m->opt && (m->best || !m->desc.as_published) ? (wf_result)WF_OK : wf__flow_error(m);
 }
-
 /* weight graphs: fit the field */
 wf_result wf_weightflow_fit_field(wf_weightflow *m, int updates, double *loss)
 {
@@ -20003,7 +20107,6 @@ wf_result wf_weightflow_fit_field(wf_weightflow *m, int updates, double *loss)
     if (loss && r == WF_OK) *loss = epochs.best < HUGE_VAL ? epochs.best : sum / counted;
     return r;
 }
-
 /* weight graphs: build the solver's step */
 static wf_result wf__flow_stepper(wf_weightflow *m)
 {
@@ -20013,7 +20116,7 @@ static wf_result wf__flow_stepper(wf_weightflow *m)
     if (!r) return wf__flow_error(m);
     r->in[0] = wf_input_nd(r->g, "state", 2, d);
     r->in[1] = wf_input(r->g, "control", 4 * m->desc.path_dim + 2);
-    r->out = wf__flow_step(m, r->in[0], r->in[1], wf_reshape(wf_slice(r->in[1], 0, 4 * m->desc.path_dim, 1), 0, &one), NULL);
+    r->out = wf__flow_step(m, r->in[0], r->in[1], wf_reshape(wf_slice(r->in[1], 0, 4 * m->desc.path_dim, 1), 0, &one), 0, NULL);
     if (!wf__flow_compile(m, r, 0, 1)) return wf__flow_error(m);
     m->stepper = r;
     return WF_OK;
@@ -20029,7 +20132,6 @@ static wf_result wf__flow_advance(wf_weightflow *m, float *state, double t, doub
     feeds[2] = wf_out(r->out, to, 0);
     return wf__flow_go(m, r, feeds, 3, 1);
 }
-
 /* weight graphs: follow the grid of training */
 typedef struct wf__flow_place { float *state; double now; int next; } wf__flow_place; /* next: the step of the grid that comes next */
 
@@ -20045,7 +20147,6 @@ static wf_result wf__flow_follow(wf_weightflow *m, wf__flow_place *p, double t)
     }
     return WF_OK;
 }
-
 /* weight graphs: integrate to given times */
 wf_result wf_weightflow_weights(wf_weightflow *m, const double *times, int n, float *tokens)
 {
@@ -20065,7 +20166,6 @@ wf_result wf_weightflow_weights(wf_weightflow *m, const double *times, int n, fl
     }
     return WF_OK;
 }
-
 /* weight graphs: prepare to score */
 enum { WF__FLOW_ROWS = 256 };
 
@@ -20081,7 +20181,6 @@ static wf_result wf__flow_score_open(wf_weightflow *m)
     m->score = r;
     return WF_OK;
 }
-
 /* weight graphs: score states */
 wf_result wf_weightflow_log_prob(wf_weightflow *m, const float *tokens, const int32_t *x, size_t n, double *out, double *each)
 {
@@ -20104,7 +20203,6 @@ wf_result wf_weightflow_log_prob(wf_weightflow *m, const float *tokens, const in
     }
     return WF_OK;
 }
-
 /* weight graphs: prepare to draw */
 static wf_result wf__flow_draw_open(wf_weightflow *m)
 {
@@ -20118,7 +20216,6 @@ static wf_result wf__flow_draw_open(wf_weightflow *m)
     m->draw = r;
     return WF_OK;
 }
-
 /* weight graphs: draw states */
 wf_result wf_weightflow_sample(wf_weightflow *m, const float *tokens, size_t n, uint64_t seed, int32_t *out)
 {
@@ -20137,7 +20234,6 @@ wf_result wf_weightflow_sample(wf_weightflow *m, const float *tokens, size_t n, 
     }
     return WF_OK;
 }
-
 /* weight graphs: check a description */
 static wf_result wf__flow_check(wf_arena *A, const wf_weightflow_desc *d, const double *times, int anchors)
 {
@@ -20147,11 +20243,11 @@ static wf_result wf__flow_check(wf_arena *A, const wf_weightflow_desc *d, const 
     if (anchors < 2 || anchors > 256) return wf__fail(A, WF_ERROR_DATA, "weightflow: %d snapshots; 2 to 256 are needed", anchors);
     for (int i = 0; i < anchors; i++)
         if (!wf__finite(times[i]) || (i && times[i] <= times[i - 1])) return wf__fail(A, WF_ERROR_DATA, "weightflow: the time of snapshot %d (%g) is not after the one before it", i, times[i]);
-    if (d->hidden < 0 || d->hidden > 256 || d->path_dim < 0 || d->path_dim > 16 || d->width < 0 || d->layers < 0 || d->layers > 16 || d->heads < 0 || d->substeps < 0 || d->substeps > 16 || (unsigned)d->control > 1)
+    if (d->hidden < 0 || d->hidden > 256 || d->path_dim < 0 || d->path_dim > 16 || d->width < 0 || d->width > 4096 || d->feed_forward < 0 || d->feed_forward > 65536 || d->layers < 0 || d->layers > 15 || d->heads < 0 || d->substeps < 0 || d->substeps > 16 || (unsigned)d->control > 1)
         return wf__fail(A, WF_ERROR_ARGUMENT, "weightflow: a size of the description is out of range (hidden %d, path %d, width %d, layers %d, heads %d, substeps %d)", d->hidden, d->path_dim, d->width, d->layers, d->heads, d->substeps);
+    if (!(d->dropout < 1)) return wf__fail(A, WF_ERROR_ARGUMENT, "weightflow: dropout %g must be less than 1", d->dropout);
     return WF_OK;
 }
-
 /* weight graphs: fill in what was left zero */
 static void wf__flow_defaults(wf_weightflow_desc *d)
 {
@@ -20163,9 +20259,25 @@ static void wf__flow_defaults(wf_weightflow_desc *d)
     if (!d->feed_forward) d->feed_forward = 256;
     if (!d->substeps) d->substeps = 1;
     if (d->energy == 0) d->energy = 1e-6;
+    if (d->dropout == 0 && d->as_published) d->dropout = 0.1;
+    if (d->dropout < 0) d->dropout = 0;
     if (!d->matching) d->matching = d->as_published ? -1 : 800;
 }
-
+/* weight graphs: start all layers alike */
+static void wf__flow_alike(wf_weightflow *m)
+{
+    static const char first[] = "attention_layers.layers.0.";
+    float *data = (float *)wf_params_data(m->field);
+    char name[96];
+    for (int i = 0; i < wf_params_entries(m->field); i++) {
+        const wf_param_info *e = wf_params_entry(m->field, i);
+        if (strncmp(e->name, first, sizeof first - 1)) continue;
+        for (int k = 1; k < m->desc.layers; k++) {
+            wf__format(name, sizeof name, "attention_layers.layers.%d.%s", k, e->name + sizeof first - 1);
+            memcpy(data + wf_params_entry(m->field, wf_params_find(m->field, name))->offset, data + e->offset, e->count * sizeof *data);
+        }
+    }
+}
 /* weight graphs: make a model */
 static int wf__flow_buffers(wf_weightflow *m)
 {
@@ -20193,9 +20305,10 @@ wf_weightflow *wf_weightflow_new(wf_arena *A, const wf_weightflow_desc *desc, co
     memcpy(m->times, times, (size_t)anchors * sizeof *times);
     wf_rng_init(&m->rng, m->desc.seed, 34);
     m->field = wf_params_new(A, m->desc.seed + 7, WF_F32);
-    return m->field && wf__flow_stepper(m) == WF_OK ? m : NULL;
+    if (!m->field || wf__flow_stepper(m) < 0) return NULL;
+    if (m->desc.as_published) wf__flow_alike(m);
+    return m;
 }
-
 /* weight graphs: show what is inside */
 float *wf_weightflow_anchors(wf_weightflow *m)
 {
@@ -20220,7 +20333,6 @@ static void wf__flow_entries(wf_weightflow_desc *d, wf__flow_entry *e)
     value[6] = &d->width; value[7] = &d->layers; value[8] = &d->heads; value[9] = &d->feed_forward; value[10] = &d->substeps;
     for (int i = 0; i < WF__FLOW_ENTRIES; i++) { e[i].key = key[i]; e[i].value = value[i]; }
 }
-
 /* weight graphs: write parts of a file */
 static void wf__flow_note(wf_tensors *t, const char *key, int value)
 {
@@ -20238,11 +20350,11 @@ static void wf__flow_add(wf_tensors *t, const char *name, void *data, int dtype,
     wf_array x = wf_array_of(data, dtype, c ? 3 : b ? 2 : 1, shape);
     wf_tensors_add(t, name, &x);
 }
-
 /* weight graphs: save a model */
 wf_result wf_weightflow_save(wf_weightflow *m, const char *path)
 {
     if (!m || !path) return WF_ERROR_ARGUMENT;
+    wf_mark mark = wf_arena_mark(m->arena);
     wf_tensors *t = wf_tensors_new(m->arena);
     if (!t) return wf__flow_error(m);
     wf__flow_entry e[WF__FLOW_ENTRIES];
@@ -20254,9 +20366,10 @@ wf_result wf_weightflow_save(wf_weightflow *m, const char *path)
     wf__flow_add(t, "anchors", m->anchor, WF_DTYPE_F32, n, (size_t)m->features, (size_t)m->neurons);
     if (m->path) wf__flow_add(t, "path", m->code, WF_DTYPE_F64, n, (size_t)m->desc.path_dim, 0);
     wf_result r = wf_params_store(m->field, t);
-    return r < 0 ? r : wf_tensors_save(t, path);
+    if (r >= 0) r = wf_tensors_save(t, path);
+    wf_arena_reset(m->arena, mark);
+    return r;
 }
-
 /* weight graphs: read parts of a file */
 static int wf__flow_about(wf_arena *A, const wf_tensors *t, const char *key)
 {
@@ -20273,7 +20386,6 @@ static const wf_array *wf__flow_tensor(wf_arena *A, const wf_tensors *t, const c
     else if (a->dtype != dtype || (count && a->count != count)) { wf__fail(A, WF_ERROR_SHAPE, "weightflow: tensor %s has another type or size than expected", name); a = NULL; }
     return a;
 }
-
 /* weight graphs: load a model */
 wf_weightflow *wf_weightflow_load(wf_arena *A, const char *path, const wf_weightflow_desc *desc)
 {
@@ -20320,10 +20432,9 @@ wf_t wf_radial(wf_t z, double power, double eps)
     if (!(power > 0) && !(power < 0)) return wf_scale(wf_log(q), 0.5);
     return wf_scale(wf_exp(wf_scale(wf_log(q), half)), 1 / power);
 }
-
 /* paths: define a normal start */
 enum { WF__PURPOSE_START = 96 };
-typedef struct wf__normal_start { int dim; double *mean, *root, *work, log_norm; } wf__normal_start; /* root: lower, [dim][dim] */
+typedef struct wf__normal_start { int dim, diagonal; double *mean, *root, *work, log_norm; } wf__normal_start; /* root: lower, [dim][dim]; only its diagonal where that is all there is */
 
 static wf_result wf__normal_draw(void *user, uint64_t seed, size_t first, size_t n, double *x)
 {
@@ -20334,13 +20445,12 @@ static wf_result wf__normal_draw(void *user, uint64_t seed, size_t first, size_t
         for (size_t j = 0; j < d; j++) s->work[j] = wf_normal_at(seed, slot / 2, 0, (uint32_t)j, WF__PURPOSE_START);
         for (size_t j = 0; j < d; j++) {
             double sum = 0;
-            for (size_t k = 0; k <= j; k++) { double t = s->root[j * d + k] * s->work[k]; sum += t; }
+            for (size_t k = s->diagonal ? j : 0; k <= j; k++) { double t = s->root[j * d + k] * s->work[k]; sum += t; }
             x[i * d + j] = slot % 2 ? s->mean[j] - sum : s->mean[j] + sum;
         }
     }
     return WF_OK;
 }
-
 /* paths: evaluate a normal start */
 static wf_result wf__normal_density(void *user, size_t n, const double *x, double *log_density, double *score)
 {
@@ -20351,7 +20461,7 @@ static wf_result wf__normal_density(void *user, size_t n, const double *x, doubl
         double square = 0;
         for (size_t j = 0; j < d; j++) {
             double sum = x[i * d + j] - s->mean[j];
-            for (size_t k = 0; k < j; k++) { double t = s->root[j * d + k] * z[k]; sum -= t; }
+            for (size_t k = s->diagonal ? j : 0; k < j; k++) { double t = s->root[j * d + k] * z[k]; sum -= t; }
             z[j] = sum / s->root[j * d + j];
             double t = z[j] * z[j];
             square += t;
@@ -20359,36 +20469,36 @@ static wf_result wf__normal_density(void *user, size_t n, const double *x, doubl
         if (log_density) log_density[i] = s->log_norm - 0.5 * square;
         for (size_t j = d; score && j-- > 0;) {
             double sum = z[j];
-            for (size_t k = j + 1; k < d; k++) { double t = s->root[k * d + j] * z[k]; sum -= t; }
+            for (size_t k = s->diagonal ? d : j + 1; k < d; k++) { double t = s->root[k * d + j] * z[k]; sum -= t; }
             z[j] = sum / s->root[j * d + j];
             score[i * d + j] = -z[j];
         }
     }
     return WF_OK;
 }
-
 /* paths: factor a covariance */
 static int wf__normal_root(wf__normal_start *s)
 {
     size_t d = (size_t)s->dim;
     s->log_norm = -0.91893853320467274178 * (double)d;
+    s->diagonal = 1;
     for (size_t j = 0; j < d; j++)
         for (size_t i = j; i < d; i++) {
             double sum = s->root[i * d + j];
-            for (size_t k = 0; k < j; k++) { double t = s->root[i * d + k] * s->root[j * d + k]; sum -= t; }
+            for (size_t k = s->diagonal ? j : 0; k < j; k++) { double t = s->root[i * d + k] * s->root[j * d + k]; sum -= t; }
             if (i == j && !(sum > 0 && wf__finite(sum))) return 0;
             s->root[i * d + j] = i == j ? sqrt(sum) : sum / s->root[j * d + j];
             if (i == j) s->log_norm -= log(s->root[j * d + j]);
+            else if (s->root[i * d + j] > 0 || s->root[i * d + j] < 0) s->diagonal = 0;
         }
     return 1;
 }
-
 /* paths: make a normal start */
 static wf_start wf__start_none(void) { wf_start s = { NULL, NULL, NULL }; return s; }
 
-wf_start wf_start_covariance(wf_arena *A, int dim, const double *mean, const double *covariance)
+static wf_start wf__start_law(wf_arena *A, int dim, const double *mean, const double *deviation, const double *covariance)
 {
-    if (dim < 1 || dim > 1 << 14 || !covariance) { wf__fail(A, WF_ERROR_ARGUMENT, "start: %d coordinates, or no covariance", dim); return wf__start_none(); }
+    if (dim < 1 || dim > 1 << 14) { wf__fail(A, WF_ERROR_ARGUMENT, "start: %d coordinates (1..16384)", dim); return wf__start_none(); }
     size_t d = (size_t)dim;
     wf__normal_start *s = (wf__normal_start *)wf_alloc(A, 1, sizeof *s);
     double *room = (double *)wf_alloc(A, d * (d + 2), sizeof *room);
@@ -20397,30 +20507,23 @@ wf_start wf_start_covariance(wf_arena *A, int dim, const double *mean, const dou
     s->mean = room;
     s->work = room + d;
     s->root = room + 2 * d;
-    memcpy(s->root, covariance, d * d * sizeof *room);
+    if (covariance) memcpy(s->root, covariance, d * d * sizeof *room);
+    else for (size_t j = 0; j < d; j++) s->root[j * d + j] = deviation ? deviation[j] * deviation[j] : 1;
     if (mean) memcpy(s->mean, mean, d * sizeof *room);
     for (size_t j = 0; j < d; j++) if (!wf__finite(s->mean[j])) { wf__fail(A, WF_ERROR_DATA, "start: mean %z is not finite", j); return wf__start_none(); }
-    if (!wf__normal_root(s)) { wf__fail(A, WF_ERROR_DATA, "start: the covariance is not positive definite"); return wf__start_none(); }
+    if (!wf__normal_root(s)) { wf__fail(A, WF_ERROR_DATA, "start: %s", covariance ? "the covariance is not positive definite" : "a deviation is 0 or not finite"); return wf__start_none(); }
     wf_start r = { wf__normal_draw, wf__normal_density, s };
     return r;
 }
-
 /* paths: make a diagonal normal start */
-wf_start wf_start_normal(wf_arena *A, int dim, const double *mean, const double *deviation)
-{
-    wf_mark mark = wf_arena_mark(A);
-    size_t d = dim > 0 && dim <= 1 << 14 ? (size_t)dim : 0;
-    double *c = d ? (double *)wf_alloc(A, d * d, sizeof *c) : NULL;
-    if (d && !c) return wf__start_none();
-    for (size_t j = 0; j < d; j++) {
-        double s = deviation ? deviation[j] : 1;
-        c[j * d + j] = s * s;
-    }
-    wf_start r = wf_start_covariance(A, dim, mean, c);
-    (void)mark;
-    return r;
-}
+wf_start wf_start_normal(wf_arena *A, int dim, const double *mean, const double *deviation) { return wf__start_law(A, dim, mean, deviation, NULL); }
 
+wf_start wf_start_covariance(wf_arena *A, int dim, const double *mean, const double *covariance)
+{
+    if (covariance) return wf__start_law(A, dim, mean, NULL, covariance);
+    wf__fail(A, WF_ERROR_ARGUMENT, "start: there is no covariance");
+    return wf__start_none();
+}
 /* paths: compute the constants of Barenblatt */
 typedef struct wf__dome { int dim; double power, c, k, scale, radius, time_factor, *table, *work; } wf__dome;
 enum { WF__DOME_TABLE = 2048 };
@@ -20437,7 +20540,6 @@ static void wf__dome_constants(wf__dome *s, int dim, double m, double t)
     s->time_factor = -alpha * log(t);     /* log t^-alpha */
     s->radius = sqrt(s->c / k) * s->scale;
 }
-
 /* paths: tell the moments of Barenblatt */
 void wf_barenblatt(int dim, double m, double t, double *radius, double *second, double *energy)
 {
@@ -20451,7 +20553,6 @@ void wf_barenblatt(int dim, double m, double t, double *radius, double *second, 
     if (second) *second = m2;
     if (energy) *energy = ok ? exp((m - 1) * s.time_factor) * (s.c - s.k * m2 / (s.scale * s.scale)) / (m - 1) : bad;
 }
-
 /* paths: tabulate the radius */
 static void wf__dome_table(wf__dome *s)
 {
@@ -20478,7 +20579,6 @@ static double wf__dome_radius(const wf__dome *s, double level)
     double u = (low + (level - s->table[low]) / (s->table[high] - s->table[low])) / (int)WF__DOME_TABLE;
     return u < 1 - 1e-6 ? u : 1 - 1e-6;
 }
-
 /* paths: draw from Barenblatt */
 static wf_result wf__dome_draw(void *user, uint64_t seed, size_t first, size_t n, double *x)
 {
@@ -20496,7 +20596,6 @@ static wf_result wf__dome_draw(void *user, uint64_t seed, size_t first, size_t n
     }
     return WF_OK;
 }
-
 /* paths: evaluate Barenblatt */
 static wf_result wf__dome_density(void *user, size_t n, const double *x, double *log_density, double *score)
 {
@@ -20512,11 +20611,10 @@ static wf_result wf__dome_density(void *user, size_t n, const double *x, double 
     }
     return WF_OK;
 }
-
 /* paths: make a Barenblatt start */
 wf_start wf_start_barenblatt(wf_arena *A, int dim, double power, double t)
 {
-    if (dim < 1 || !(power > 1 && power < 100) || !(t > 0) || !wf__finite(t)) { wf__fail(A, WF_ERROR_ARGUMENT, "start: Barenblatt in %d coordinates, power %g (above 1), time %g", dim, power, t); return wf__start_none(); }
+    if (dim < 1 || !(power >= 1.001 && power < 100) || !(t > 0) || !wf__finite(t)) { wf__fail(A, WF_ERROR_ARGUMENT, "start: Barenblatt in %d coordinates, power %g (1.001 to 100), time %g", dim, power, t); return wf__start_none(); }
     wf__dome *s = (wf__dome *)wf_alloc(A, 1, sizeof *s);
     double *table = (double *)wf_alloc(A, WF__DOME_TABLE + 1, sizeof *table);
     if (!s || !table) return wf__start_none();
@@ -20526,7 +20624,6 @@ wf_start wf_start_barenblatt(wf_arena *A, int dim, double power, double t)
     wf_start r = { wf__dome_draw, wf__dome_density, s };
     return r;
 }
-
 /* paths: define a path */
 enum { WF__PATH_X = 0, WF__PATH_S, WF__PATH_L, WF__PATH_H, WF__PATH_PARTS };
 typedef struct wf__stage { wf_plan *plan; wf_ws *ws; wf_feed feed[12]; int feeds; } wf__stage;
@@ -20547,7 +20644,6 @@ struct wf_path {
     double *drawn, *log_drawn, *score_drawn; /* a block of the start in double precision */
     double loss_now, weight_now, align;
     double pair_self;              /* W(0) */
-    wf_mark mark;
 };
 
 static int wf__path_points(const wf_path *p) { return p->d.points + 1; }
@@ -20573,7 +20669,6 @@ static wf_result wf__stage_run(wf_path *p, wf__stage *s, const char *what, size_
     wf_result r = wf_run(s->plan, s->ws, s->feed, s->feeds, n);
     return r < 0 ? wf__fail(p->arena, r, "path: step %I: %s: %s", p->opt ? wf_opt_steps(p->opt) : 0, what, wf_ws_report(s->ws)->text) : r;
 }
-
 /* paths: build the points */
 static void wf__path_build(const wf_path *p, wf_graph *g, int carried, wf_t value[3], wf_t first[3])
 {
@@ -20595,7 +20690,6 @@ static void wf__path_build(const wf_path *p, wf_graph *g, int carried, wf_t valu
     }
     for (int i = 0; i < (carried ? 3 : 1); i++) value[i] = wf_stack(x[i], K + 1);
 }
-
 /* paths: prepare forward and backward */
 static int wf__path_forward(wf_path *p, wf__stage *s, int carried)
 {
@@ -20609,7 +20703,6 @@ static int wf__path_forward(wf_path *p, wf__stage *s, int carried)
     for (int i = 0; i < parts; i++) feed[n++] = wf_out(value[i], p->value[i], 0);
     return wf__stage_make(p, s, value, parts, none, feed, n);
 }
-
 /* paths: prepare backward */
 static int wf__path_backward(wf_path *p)
 {
@@ -20630,7 +20723,6 @@ static int wf__path_backward(wf_path *p)
     feed[n++] = wf_out(total, p->surrogate, 0);
     return wf__stage_make(p, &p->backward, &total, 1, total, feed, n);
 }
-
 /* paths: prepare the way back */
 static int wf__path_back(wf_path *p)
 {
@@ -20651,7 +20743,6 @@ static int wf__path_back(wf_path *p)
     wf_feed feed[4] = { wf_in(y, p->value[WF__PATH_X], 0), wf_in(on, p->switches, 0), wf_out(at.x, p->first[WF__PATH_X], 0), wf_out(at.log_p, p->first[WF__PATH_L], 0) };
     return wf__stage_make(p, &p->back, out, 2, none, feed, 4);
 }
-
 /* paths: build the field of crowding */
 typedef struct wf__path_values { wf_t x, s, l, h, g, e; } wf__path_values; /* inputs [K+1, ...]; the field [d, K+1]; energy of a particle [K+1] */
 
@@ -20668,7 +20759,6 @@ static void wf__path_internal(const wf_energy *E, wf__path_values *v, wf_t score
         v->g = wf_add(v->g, wf_scale(wf_mul(q, score), strength * E->power));
     }
 }
-
 /* paths: build the field */
 static wf_t wf__path_mean(wf_t x) { return wf__missing(x) ? x : wf_div(wf_batch_sum(x), wf_samples(x.graph)); }
 
@@ -20700,7 +20790,6 @@ static void wf__path_field(const wf_path *p, wf_graph *graph, wf__path_values *v
         v->g = wf_add(v->g, wf_transpose(v->h));
     }
 }
-
 /* paths: build the statistics */
 static void wf__path_stats(const wf_path *p, const wf__path_values *v, wf_t stat[5])
 {
@@ -20713,7 +20802,6 @@ static void wf__path_stats(const wf_path *p, const wf__path_values *v, wf_t stat
     stat[3] = wf__path_mean(v->e);
     stat[4] = wf__path_mean(wf_sum_over(wf_square(v->g), 0));
 }
-
 /* paths: build the loss */
 static wf_t wf__path_loss(const wf_path *p, const wf__path_values *v, const wf_t stat[5], wf_t knob)
 {
@@ -20739,7 +20827,6 @@ static wf_t wf__path_loss(const wf_path *p, const wf__path_values *v, const wf_t
     if (p->d.end == WF_PATH_END_FIELD) loss = wf_add(loss, wf_mul(wf_sum(end), wf_sum(wf_slice(stat[4], 0, last, 1))));
     return wf_scale(loss, 1.0 / p->d.dim);
 }
-
 /* paths: prepare the loss */
 static int wf__path_losses(wf_path *p)
 {
@@ -20771,7 +20858,6 @@ static int wf__path_losses(wf_path *p)
     }
     return wf__stage_make(p, &p->loss, out, 2 + parts, none, feed, n) && wf__stage_make(p, &p->look, &all, 1, none, look, m);
 }
-
 /* paths: build the sum over pairs */
 enum { WF__PAIR_FIELD = 0, WF__PAIR_TURNED, WF__PAIR_ENERGY, WF__PAIR_BLOCK = 64 };
 
@@ -20799,7 +20885,6 @@ static wf_t wf__pair_build(wf_path *p, wf_graph *g, int what)
     result = wf_loop_total(l, result);
     return wf_mul(what == WF__PAIR_ENERGY ? wf_batch_sum(result) : result, what == WF__PAIR_ENERGY ? wf_reshape(scale, 0, NULL) : scale);
 }
-
 /* paths: prepare the pairs */
 static int wf__path_pairs(wf_path *p)
 {
@@ -20813,7 +20898,6 @@ static int wf__path_pairs(wf_path *p)
     }
     return 1;
 }
-
 /* paths: turn particles into blocks */
 static void wf__pair_blocks(const wf_path *p, char *to, const char *from, size_t stride, size_t n)
 {
@@ -20829,7 +20913,6 @@ static void wf__pair_mask(const wf_path *p, size_t n, double scale)
     for (size_t i = 0; i < all; i++) wf__put_value(p->mask, p->d.type, i, i < n);
     wf__put_value(p->scale, p->d.type, 0, scale);
 }
-
 /* paths: run over pairs */
 static wf_result wf__pair_run(wf_path *p, int what, const char *x, const char *u, char *out, size_t stride, size_t n)
 {
@@ -20850,7 +20933,6 @@ static wf_result wf__pair_run(wf_path *p, int what, const char *x, const char *u
     s->feeds = k;
     return wf__stage_run(p, s, "pairs", n);
 }
-
 /* paths: run over the pairs of all points */
 static wf_result wf__path_fields(wf_path *p, size_t n)
 {
@@ -20872,7 +20954,6 @@ static wf_result wf__path_turned(wf_path *p, size_t n)
         wf__put_value(p->slope[WF__PATH_X], p->d.type, i, wf__get(p->slope[WF__PATH_X], p->d.type, i) + wf__get(p->value[WF__PATH_H], p->d.type, i));
     return r;
 }
-
 /* paths: choose the layers */
 static int wf__path_layers(const wf_path *p, wf_flow_layer layer[8])
 {
@@ -20890,7 +20971,6 @@ static int wf__path_layers(const wf_path *p, wf_flow_layer layer[8])
     }
     return n;
 }
-
 /* paths: make the flow */
 static int wf__path_flow(wf_path *p)
 {
@@ -20909,7 +20989,6 @@ static int wf__path_flow(wf_path *p)
     p->flow = wf_flow_new(p->arena, "path", &f);
     return p->flow != NULL;
 }
-
 /* paths: fill in defaults */
 static double wf__path_or(double x, double otherwise) { return x > 0 || x < 0 ? x : otherwise; } /* and not a number: otherwise */
 
@@ -20930,402 +21009,6 @@ static void wf__path_defaults(wf_path_desc *d)
     d->clip = wf__path_or(d->clip, 5);
     d->spread = wf__path_or(d->spread, 3);
 }
-
-/* paths: check what is asked for */
-static int wf__path_check(wf_arena *A, const wf_energy *E, const wf_start *s, const wf_path_desc *d)
-{
-    int inner = E->diffusion > 0 || E->power > 0;
-    const char *why = NULL;
-    if (!s->draw || !s->density) why = "the start has no callbacks (its own failure is reported first)";
-    else if (d->dim < 1 || d->dim > 1 << 12) why = "dim must be 1 to 4096";
-    else if (d->points < 1 || d->points > WF_PATH_MOST) why = "points must be 1 to 64";
-    else if (d->batch < 2 || d->batch % 2 || d->batch > 1 << 20) why = "batch must be even";
-    else if (d->steps < 1 || d->end_share > 1 || d->end_share < 0) why = "steps must be positive, end_share between 0 and 1";
-    else if (d->action < WF_PATH_GEOMETRIC || d->action > WF_PATH_TIME || d->quadrature < WF_PATH_MID || d->quadrature > WF_PATH_RIGHT || d->end < 0 || d->end > WF_PATH_END_NONE) why = "there is no such action, quadrature or end";
-    else if (!(d->horizon > 0) || !wf__finite(d->horizon)) why = "the horizon must be positive";
-    else if (d->action == WF_PATH_GEOMETRIC && d->end == WF_PATH_END_NONE) why = "the geometric action needs an end condition: standing still costs nothing";
-    else if (!(E->diffusion >= 0) || !wf__finite(E->diffusion)) why = "diffusion must not be negative";
-    else if (!(E->power >= 0) || !wf__finite(E->power) || (E->power >= 1 && E->power <= 1)) why = "power must be positive and not 1 (which is diffusion)";
-    else if (!(E->strength >= 0) || !wf__finite(E->strength)) why = "strength must not be negative";
-    else if (!inner && !E->potential && !E->pair) why = "the energy has no terms";
-    else if (d->type != WF_F32 && d->type != WF_F64) why = "type must be WF_F32 or WF_F64";
-    if (why) wf__fail(A, WF_ERROR_ARGUMENT, "path: %s", why);
-    return !why;
-}
-
-/* paths: take memory */
-static int wf__path_memory(wf_path *p)
-{
-    wf_arena *A = p->arena;
-    size_t n = (size_t)p->d.batch, d = (size_t)p->d.dim, K = (size_t)p->d.points, es = p->es = wf__type_size(p->d.type), blocks = (n + WF__PAIR_BLOCK - 1) / WF__PAIR_BLOCK * WF__PAIR_BLOCK;
-    int ok = 1;
-    p->stats = 3 * K + 2 * (K + 1);
-    for (int i = 0; i < 3; i++) ok &= (p->first[i] = (char *)wf_alloc(A, n * (i == WF__PATH_L ? 1 : d), es)) != NULL;
-    for (int i = 0; i < WF__PATH_PARTS; i++) {
-        ok &= (p->value[i] = (char *)wf_alloc(A, n * wf__path_row(p, i), es)) != NULL;
-        ok &= (p->slope[i] = (char *)wf_alloc(A, n * wf__path_row(p, i), es)) != NULL;
-    }
-    p->others = (char *)wf_alloc(A, blocks * d, es);
-    p->others_u = (char *)wf_alloc(A, blocks * d, es);
-    p->mask = (char *)wf_alloc(A, blocks, es);
-    p->stat = (char *)wf_alloc(A, p->stats + 8, es);
-    p->knob = (char *)wf_alloc(A, 2, es);
-    p->scale = (char *)wf_alloc(A, 1, es);
-    p->energy_out = (char *)wf_alloc(A, 1, es);
-    p->surrogate = (char *)wf_alloc(A, 1, es);
-    p->switches = (char *)wf_alloc(A, K, es);
-    p->drawn = (double *)wf_alloc(A, n * d, sizeof(double));
-    p->score_drawn = (double *)wf_alloc(A, n * d, sizeof(double));
-    p->log_drawn = (double *)wf_alloc(A, n, sizeof(double));
-    return ok && p->others && p->others_u && p->mask && p->stat && p->knob && p->scale && p->energy_out && p->surrogate && p->switches && p->drawn && p->score_drawn && p->log_drawn;
-}
-
-/* paths: bend the networks */
-static double wf__path_extent(wf_path *p)
-{
-    size_t n = (size_t)p->d.batch, d = (size_t)p->d.dim;
-    double sum = 0;
-    if (p->start.draw(p->start.user, p->d.seed, 0, n, p->drawn) < 0) return -1;
-    for (size_t i = 0; i < n * d; i++) { double t = p->drawn[i] * p->drawn[i]; sum += t; }
-    double e = sqrt(sum / (double)(n * d));
-    return e > 1e-6 && e < 1e6 ? e : 1; /* what is not finite is found at the first step */
-}
-
-static void wf__path_bend(wf_path *p)
-{
-    const wf_flow_desc *f = wf_flow_about(p->flow);
-    double extent = wf__path_extent(p);
-    for (int k = 0; extent > 0 && p->d.spread > 0 && k < f->count; k++)
-        for (int i = 0; f->layers[k].kind == WF_FLOW_COUPLING && i < 2 * f->layers[k].layers; i++) {
-            char part[WF__NAME_ROOM], name[WF__NAME_ROOM];
-            int at = wf_params_find(p->params, wf__join(NULL, name, wf__join(NULL, part, "path", k, ""), i / 2, i % 2 ? ".bias" : ".weight"));
-            const wf_param_info *e = wf_params_entry(p->params, at);
-            double factor = i ? p->d.spread : p->d.spread / extent;
-            for (size_t j = 0; at >= 0 && j < e->count; j++) wf__put_value(p->params->data, p->d.type, e->offset + j, factor * wf__get(p->params->data, p->d.type, e->offset + j));
-        }
-}
-
-/* paths: prepare the optimiser */
-static int wf__path_optimiser(wf_path *p)
-{
-    wf_opt_desc o;
-    memset(&o, 0, sizeof o);
-    o.rate = p->d.rate;
-    o.rate_end = p->d.rate_end;
-    o.clip = p->d.clip > 0 ? p->d.clip : 0;
-    o.schedule = WF_RATE_COSINE;
-    o.steps = p->d.steps;
-    p->opt = wf_opt_new(p->arena, p->params, &o);
-    return p->opt != NULL;
-}
-
-static int wf__path_self(wf_path *p)
-{
-    if (!p->energy.pair) return 1;
-    memset(p->value[WF__PATH_X], 0, (size_t)p->d.dim * p->es);
-    if (wf__pair_run(p, WF__PAIR_ENERGY, p->value[WF__PATH_X], NULL, p->energy_out, (size_t)p->d.dim, 1) < 0) return 0;
-    p->pair_self = wf__get(p->energy_out, p->d.type, 0);
-    return 1;
-}
-
-/* paths: make a path */
-wf_path *wf_path_new(wf_arena *A, const wf_energy *energy, const wf_start *start, const wf_path_desc *desc)
-{
-    wf_path_desc d;
-    if (!energy || !start || !desc) { wf__fail(A, WF_ERROR_ARGUMENT, "path: energy, start or description is missing"); return NULL; }
-    d = *desc;
-    wf__path_defaults(&d);
-    if (!wf__path_check(A, energy, start, &d)) return NULL;
-    wf_path *p = (wf_path *)wf_alloc(A, 1, sizeof *p);
-    if (!p) return NULL;
-    p->arena = A;
-    p->d = d;
-    p->energy = *energy;
-    p->start = *start;
-    p->carried = energy->diffusion > 0 || energy->power > 0;
-    p->params = wf_params_new(A, d.seed, d.type);
-    if (!p->params || !wf__path_flow(p) || !wf__path_memory(p) || !wf__path_forward(p, &p->forward, p->carried) || !wf__path_backward(p) || !wf__path_losses(p) || !wf__path_back(p)) return NULL;
-    if (p->carried) p->full = p->forward;
-    else if (!wf__path_forward(p, &p->full, 1)) return NULL;
-    if (energy->pair && !wf__path_pairs(p)) return NULL;
-    wf__path_bend(p);
-    p->weight_now = d.end_start;
-    p->d.block = NULL; /* the user's array need not live longer */
-    return wf__path_self(p) && wf__path_optimiser(p) ? p : NULL;
-}
-
-/* paths: put particles at the start */
-static wf_result wf__path_put(wf_path *p, size_t n, int density)
-{
-    size_t d = (size_t)p->d.dim;
-    if (density) {
-        wf_result r = p->start.density(p->start.user, n, p->drawn, p->log_drawn, p->score_drawn);
-        if (r < 0) return wf__fail(p->arena, r, "path: the density of the start failed");
-    }
-    for (size_t i = 0; i < n * d; i++) {
-        if (!wf__finite(p->drawn[i]) || (density && !wf__finite(p->score_drawn[i]))) return wf__fail(p->arena, WF_ERROR_DATA, "path: the start has a draw or a score that is not finite (draw %z, coordinate %z)", i / d, i % d);
-        wf__put_value(p->first[WF__PATH_X], p->d.type, i, p->drawn[i]);
-        if (density) wf__put_value(p->first[WF__PATH_S], p->d.type, i, p->score_drawn[i]);
-    }
-    for (size_t i = 0; density && i < n; i++) {
-        if (!wf__finite(p->log_drawn[i])) return wf__fail(p->arena, WF_ERROR_DATA, "path: the log-density of the start at draw %z is not finite", i);
-        wf__put_value(p->first[WF__PATH_L], p->d.type, i, p->log_drawn[i]);
-    }
-    return WF_OK;
-}
-
-static wf_result wf__path_draw(wf_path *p, uint64_t seed, size_t first, size_t n, int density)
-{
-    wf_result r = p->start.draw(p->start.user, seed, first, n, p->drawn);
-    return r < 0 ? wf__fail(p->arena, r, "path: drawing from the start failed") : wf__path_put(p, n, density);
-}
-
-/* paths: choose the weight of the end */
-static double wf__path_weight(const wf_path *p, int64_t step)
-{
-    double share = p->d.end_share > 0 ? (double)step / (p->d.end_share * p->d.steps) : 1, a = p->d.end_start, b = p->d.end_weight;
-    if (!(a > 0 && b > 0)) return b > 0 ? b : 0;
-    double w = share < 1 ? a * exp(share * log(b / a)) : b;
-    if (p->d.no_rule || p->d.action != WF_PATH_GEOMETRIC || !(a > w)) return w;
-    double least = p->align > 0.05 ? 3 * (1 - p->align) / p->align : a;
-    return least > a ? a : least > w ? least : w;
-}
-
-static void wf__path_align(wf_path *p)
-{
-    double cross = 0, product = 0;
-    size_t K = (size_t)p->d.points;
-    for (size_t k = 0; k < K; k++) {
-        double l2 = wf__get(p->stat, p->d.type, k), n2 = wf__get(p->stat, p->d.type, K + k);
-        cross -= wf__get(p->stat, p->d.type, 2 * K + k);
-        product += sqrt(l2 * n2);
-    }
-    double c = product > 0 ? cross / product : 0;
-    p->align += (wf_opt_steps(p->opt) ? 0.05 : 1) * (c - p->align);
-}
-
-/* paths: make one step */
-static wf_result wf__path_step(wf_path *p)
-{
-    size_t n = (size_t)p->d.batch;
-    int64_t step = wf_opt_steps(p->opt);
-    wf_result r = wf__path_draw(p, p->d.seed ^ 0x9E3779B97F4A7C15u, (size_t)step * n, n, p->carried);
-    if (r == WF_OK) r = wf__stage_run(p, &p->forward, "the way forward", n);
-    if (r == WF_OK) r = wf__path_fields(p, n);
-    p->weight_now = wf__path_weight(p, step);
-    wf__put_value(p->knob, p->d.type, 0, p->weight_now);
-    if (r == WF_OK) r = wf__stage_run(p, &p->loss, "the loss", n);
-    if (r == WF_OK) r = wf__path_turned(p, n);
-    if (r == WF_OK) r = wf__stage_run(p, &p->backward, "the gradient", n);
-    if (r != WF_OK) return r;
-    wf__path_align(p);
-    r = wf_opt_step(p->opt, p->backward.ws);
-    return r < 0 ? wf__fail(p->arena, r, "path: step %I: %s", step, wf_opt_report(p->opt)->text) : r;
-}
-
-/* paths: train */
-wf_result wf_path_train(wf_path *p, int64_t steps)
-{
-    wf_result r = WF_OK;
-    if (!p) return WF_ERROR_ARGUMENT;
-    if (steps <= 0) steps = p->d.steps;
-    while (r == WF_OK && wf_opt_steps(p->opt) < steps) {
-        r = wf__path_step(p);
-        if (r == WF_OK && p->d.progress && p->d.progress(p->d.user, "path", (double)wf_opt_steps(p->opt), (double)steps)) r = WF_CANCELLED;
-    }
-    return r;
-}
-
-/* paths: measure a block */
-static wf_result wf__path_look(wf_path *p, uint64_t seed, size_t first, size_t n, double weight, double *sum, wf_path_report *report)
-{
-    size_t K = (size_t)p->d.points, d = (size_t)p->d.dim, row = wf__path_row(p, WF__PATH_X);
-    wf_result r = wf__path_draw(p, seed, first, n, p->carried);
-    if (r == WF_OK) r = wf__stage_run(p, &p->forward, "the way forward", n);
-    if (r == WF_OK) r = wf__path_fields(p, n);
-    if (r == WF_OK) r = wf__stage_run(p, &p->look, "the statistics", n);
-    for (size_t i = 0; r == WF_OK && i < p->stats; i++) { double t = weight * wf__get(p->stat, p->d.type, i); sum[i] += t; }
-    for (size_t k = 0; p->energy.pair && r == WF_OK && k <= K; k++) {
-        r = wf__pair_run(p, WF__PAIR_ENERGY, p->value[WF__PATH_X] + k * d * p->es, NULL, p->energy_out, row, n);
-        double all = wf__get(p->energy_out, p->d.type, 0), m = (double)n;
-        double t = weight * (all - m * p->pair_self) / (2 * m * (m - 1));
-        sum[3 * K + k] += t;
-    }
-    for (size_t i = 0; p->carried && r == WF_OK && i < n; i++)
-        for (size_t k = 0; k < K; k++) {
-            size_t at = i * (K + 1) + k;
-            double t = fabs(wf__get(p->value[WF__PATH_L], p->d.type, at + 1) - wf__get(p->value[WF__PATH_L], p->d.type, at));
-            if (t > report->stretch) report->stretch = t;
-        }
-    return r;
-}
-
-/* paths: draw conclusions */
-static void wf__path_steps_of(const wf_path *p, const double *sum, wf_path_report *r)
-{
-    int K = p->d.points, time = p->d.action == WF_PATH_TIME;
-    double cross = 0, dt = p->d.horizon / K;
-    for (int k = 0; k < K; k++) {
-        double l = r->length[k] = sqrt(sum[k]), n = r->field[k] = sqrt(sum[K + k]), c = sum[2 * K + k];
-        r->cosine[k] = l * n > 0 ? -c / (l * n) : 0;
-        r->tau[k] = time ? dt : n > 0 ? l / n : 0;
-        r->time[k + 1] = r->time[k] + r->tau[k];
-        r->action += p->d.unit * (time ? l * l / dt + 2 * c + n * n * dt : 2 * (l * n + c));
-        r->total_length += l;
-        cross += c;
-    }
-    for (int k = 0; k <= K; k++) {
-        r->energy[k] = sum[3 * K + k];
-        r->dissipation[k] = sum[4 * K + 1 + k];
-    }
-    r->cross_defect = fabs(cross - (r->energy[K] - r->energy[0]));
-    r->end_field = r->dissipation[K];
-}
-
-/* paths: summarise */
-static void wf__path_summary(const wf_path *p, wf_path_report *r)
-{
-    int K = p->d.points;
-    double mean = r->total_length / K, fall = 0, variance = 0;
-    r->largest_rise = -HUGE_VAL;
-    r->least_cosine = 1;
-    for (int k = 0; k < K; k++) {
-        double rise = r->energy[k + 1] - r->energy[k], off = r->length[k] - mean;
-        if (rise > r->largest_rise) r->largest_rise = rise;
-        variance += off * off / K;
-        fall += r->length[k] * r->field[k];
-    }
-    for (int k = 0; k < K; k++)
-        if (r->length[k] * r->field[k] >= 1e-3 * fall && r->cosine[k] < r->least_cosine) r->least_cosine = r->cosine[k];
-    r->spread = mean > 0 ? sqrt(variance) / mean : 0;
-    r->threshold = r->least_cosine > 0 ? 2 * (1 - r->least_cosine) / r->least_cosine : HUGE_VAL;
-    r->end_weight = p->weight_now;
-    r->steps = wf_opt_steps(p->opt);
-}
-
-/* paths: measure */
-wf_result wf_path_measure(wf_path *p, size_t samples, uint64_t seed, wf_path_report *report)
-{
-    double sum[5 * (WF_PATH_MOST + 1)];
-    wf_result r = WF_OK;
-    if (!p || !report) return WF_ERROR_ARGUMENT;
-    if (!samples) samples = 20000;
-    samples += samples % 2;
-    memset(sum, 0, sizeof sum);
-    memset(report, 0, sizeof *report);
-    report->points = p->d.points + 1;
-    report->samples = samples;
-    for (size_t at = 0; r == WF_OK && at < samples; at += (size_t)p->d.batch) {
-        size_t n = samples - at < (size_t)p->d.batch ? samples - at : (size_t)p->d.batch;
-        r = wf__path_look(p, seed, at, n, (double)n / (double)samples, sum, report);
-    }
-    if (r != WF_OK) return r;
-    wf__path_steps_of(p, sum, report);
-    wf__path_summary(p, report);
-    return r;
-}
-
-/* paths: write a report */
-static void wf__put_column(wf__text *t, double x, int width)
-{
-    char digits[40];
-    wf__text own;
-    own.at = digits;
-    own.end = digits + sizeof digits - 1;
-    wf__put_number(&own, x);
-    wf__put(t, " ");
-    for (int n = (int)strlen(digits) + 1; n < width; n++) wf__put(t, " ");
-    wf__put(t, digits);
-}
-
-/* paths: write the table */
-const char *wf_path_text(const wf_path_report *r, char *text, size_t size)
-{
-    wf__text t;
-    if (!text || !size) return text;
-    t.at = text;
-    t.end = text + size - 1;
-    *text = 0;
-    if (!r) return text;
-    wf__put(&t, "point        time      energy       |g|^2      length      cosine\n");
-    for (int k = 0; k < r->points; k++) {
-        wf__put_column(&t, k, 5);
-        wf__put_column(&t, r->time[k], 12);
-        wf__put_column(&t, r->energy[k], 12);
-        wf__put_column(&t, r->dissipation[k], 12);
-        if (k + 1 < r->points) { wf__put_column(&t, r->length[k], 12); wf__put_column(&t, r->cosine[k], 12); }
-        wf__put(&t, "\n");
-    }
-    struct { const char *name; double value; } line[8] = { { "action", r->action }, { "length", r->total_length }, { "spread of lengths", r->spread }, { "defect of the cross term", r->cross_defect },
-        { "largest rise of the energy", r->largest_rise }, { "least cosine", r->least_cosine }, { "threshold of collapse", r->threshold }, { "weight of the end", r->end_weight } };
-    for (int i = 0; i < 8; i++) { wf__put(&t, line[i].name); wf__put(&t, " "); wf__put_number(&t, line[i].value); wf__put(&t, "\n"); }
-    *t.at = 0;
-    return text;
-}
-
-/* paths: draw from a point */
-static void wf__path_take(const wf_path *p, int point, size_t n, double *x, double *log_density, double *score)
-{
-    size_t d = (size_t)p->d.dim, K1 = (size_t)wf__path_points(p), k = (size_t)point;
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; x && j < d; j++) x[i * d + j] = wf__get(p->value[WF__PATH_X], p->d.type, (i * K1 + k) * d + j);
-        for (size_t j = 0; score && j < d; j++) score[i * d + j] = wf__get(p->value[WF__PATH_S], p->d.type, (i * K1 + k) * d + j);
-        if (log_density) log_density[i] = wf__get(p->value[WF__PATH_L], p->d.type, i * K1 + k);
-    }
-}
-wf_result wf_path_sample(wf_path *p, int point, size_t n, uint64_t seed, size_t first, double *x, double *log_density, double *score)
-{
-    wf_result r = WF_OK;
-    if (!p) return WF_ERROR_ARGUMENT;
-    if (point < 0 || point > p->d.points) return wf__fail(p->arena, WF_ERROR_ARGUMENT, "path: there is no point %d, only 0 to %d", point, p->d.points);
-    int density = log_density || score;
-    size_t d = (size_t)p->d.dim, B = (size_t)p->d.batch;
-    wf__stage *s = density || p->carried ? &p->full : &p->forward;
-    for (size_t at = 0; r == WF_OK && at < n; at += B) {
-        size_t m = n - at < B ? n - at : B;
-        r = wf__path_draw(p, seed, first + at, m, s == &p->full);
-        if (r == WF_OK) r = wf__stage_run(p, s, "the way forward", m);
-        if (r == WF_OK) wf__path_take(p, point, m, x ? x + at * d : NULL, log_density ? log_density + at : NULL, score ? score + at * d : NULL);
-    }
-    return r;
-}
-
-/* paths: evaluate a point */
-static wf_result wf__path_evaluate(wf_path *p, int point, size_t n, const double *x, double *log_density, double *score)
-{
-    size_t d = (size_t)p->d.dim;
-    for (size_t i = 0; i < n * d; i++) {
-        if (!wf__finite(x[i])) return wf__fail(p->arena, WF_ERROR_DATA, "path: coordinate %z of place %z is not finite", i % d, i / d);
-        wf__put_value(p->value[WF__PATH_X], p->d.type, i, x[i]);
-    }
-    for (int k = 0; k < p->d.points; k++) wf__put_value(p->switches, p->d.type, (size_t)k, k < point);
-    wf_result r = wf__stage_run(p, &p->back, "the way back", n);
-    if (r != WF_OK) return r;
-    for (size_t i = 0; i < n * d; i++) p->drawn[i] = wf__get(p->first[WF__PATH_X], p->d.type, i);
-    r = p->start.density(p->start.user, n, p->drawn, p->log_drawn, score ? p->score_drawn : NULL);
-    if (r < 0) return wf__fail(p->arena, r, "path: the density of the start failed");
-    for (size_t i = 0; log_density && i < n; i++) log_density[i] = p->log_drawn[i] - wf__get(p->first[WF__PATH_L], p->d.type, i);
-    if (!score) return WF_OK;
-    for (size_t i = 0; i < n; i++) if (!wf__finite(p->log_drawn[i])) p->log_drawn[i] = 0; /* outside of the start's support: the score there is whatever the start says */
-    for (size_t i = 0; i < n; i++) wf__put_value(p->first[WF__PATH_L], p->d.type, i, p->log_drawn[i]);
-    for (size_t i = 0; i < n * d; i++) wf__put_value(p->first[WF__PATH_S], p->d.type, i, p->score_drawn[i]);
-    r = wf__stage_run(p, &p->full, "the way forward", n);
-    if (r == WF_OK) wf__path_take(p, point, n, NULL, NULL, score);
-    return r;
-}
-
-/* paths: evaluate a point in blocks */
-wf_result wf_path_log_prob(wf_path *p, int point, size_t n, const double *x, double *log_density, double *score)
-{
-    wf_result r = WF_OK;
-    if (!p) return WF_ERROR_ARGUMENT;
-    if (point < 0 || point > p->d.points || !x) return wf__fail(p->arena, WF_ERROR_ARGUMENT, "path: there is no point %d, only 0 to %d, or no place is given", point, p->d.points);
-    size_t d = (size_t)p->d.dim, B = (size_t)p->d.batch;
-    for (size_t at = 0; r == WF_OK && at < n; at += B)
-        r = wf__path_evaluate(p, point, n - at < B ? n - at : B, x + at * d, log_density ? log_density + at : NULL, score ? score + at * d : NULL);
-    return r;
-}
-
 /* paths: turn a point into a start */
 typedef struct wf__path_point { wf_path *path; int point; } wf__path_point;
 
@@ -21353,7 +21036,391 @@ wf_start wf_path_start(wf_path *p, int point)
     s.user = q;
     return s;
 }
+/* paths: check what is asked for */
+static int wf__start_dim(const wf_start *s) /* of a start of this chapter; 0 for one of the user's */
+{
+    if (s->draw == wf__normal_draw) return ((const wf__normal_start *)s->user)->dim;
+    if (s->draw == wf__dome_draw) return ((const wf__dome *)s->user)->dim;
+    return s->draw == wf__point_draw ? ((const wf__path_point *)s->user)->path->d.dim : 0;
+}
 
+static int wf__path_check(wf_arena *A, const wf_energy *E, const wf_start *s, const wf_path_desc *d)
+{
+    int inner = E->diffusion > 0 || E->power > 0;
+    const char *why = NULL;
+    if (!s->draw || !s->density) why = "the start has no callbacks (its own failure is reported first)";
+    else if (d->dim < 1 || d->dim > 1 << 12) why = "dim must be 1 to 4096";
+    else if (d->points < 1 || d->points > WF_PATH_MOST) why = "points must be 1 to 64";
+    else if (d->batch < 2 || d->batch % 2 || d->batch > 1 << 20) why = "batch must be even";
+    else if (d->steps < 1 || d->end_share > 1 || d->end_share < 0) why = "steps must be positive, end_share between 0 and 1";
+    else if (d->action < WF_PATH_GEOMETRIC || d->action > WF_PATH_TIME || d->quadrature < WF_PATH_MID || d->quadrature > WF_PATH_RIGHT || d->end < 0 || d->end > WF_PATH_END_NONE) why = "there is no such action, quadrature or end";
+    else if (!(d->horizon > 0) || !wf__finite(d->horizon)) why = "the horizon must be positive";
+    else if (d->action == WF_PATH_GEOMETRIC && d->end == WF_PATH_END_NONE) why = "the geometric action needs an end condition: standing still costs nothing";
+    else if (!(E->diffusion >= 0) || !wf__finite(E->diffusion)) why = "diffusion must not be negative";
+    else if (!(E->power >= 0) || !wf__finite(E->power) || (E->power >= 1 && E->power <= 1)) why = "power must be positive and not 1 (which is diffusion)";
+    else if (!(E->strength >= 0) || !wf__finite(E->strength)) why = "strength must not be negative";
+    else if (!inner && !E->potential && !E->pair) why = "the energy has no terms";
+    else if (d->type != WF_F32 && d->type != WF_F64) why = "type must be WF_F32 or WF_F64";
+    else if (wf__start_dim(s) && wf__start_dim(s) != d->dim) why = "the start has another number of coordinates";
+    if (why) wf__fail(A, WF_ERROR_ARGUMENT, "path: %s", why);
+    return !why;
+}
+/* paths: take memory */
+static int wf__path_memory(wf_path *p)
+{
+    wf_arena *A = p->arena;
+    size_t n = (size_t)p->d.batch, d = (size_t)p->d.dim, K = (size_t)p->d.points, es = p->es = wf__type_size(p->d.type), blocks = (n + WF__PAIR_BLOCK - 1) / WF__PAIR_BLOCK * WF__PAIR_BLOCK;
+    int ok = 1;
+    p->stats = 3 * K + 2 * (K + 1);
+    for (int i = 0; i < 3; i++) ok &= (p->first[i] = (char *)wf_alloc(A, n * (i == WF__PATH_L ? 1 : d), es)) != NULL;
+    for (int i = 0; i < WF__PATH_PARTS; i++) {
+        ok &= (p->value[i] = (char *)wf_alloc(A, n * wf__path_row(p, i), es)) != NULL;
+        ok &= (p->slope[i] = (char *)wf_alloc(A, n * wf__path_row(p, i), es)) != NULL;
+    }
+    p->others = (char *)wf_alloc(A, blocks * d, es);
+    p->others_u = (char *)wf_alloc(A, blocks * d, es);
+    p->mask = (char *)wf_alloc(A, blocks, es);
+    p->stat = (char *)wf_alloc(A, p->stats + 8, es);
+    p->knob = (char *)wf_alloc(A, 2, es);
+    p->scale = (char *)wf_alloc(A, 1, es);
+    p->energy_out = (char *)wf_alloc(A, 1, es);
+    p->surrogate = (char *)wf_alloc(A, 1, es);
+    p->switches = (char *)wf_alloc(A, K, es);
+    p->drawn = (double *)wf_alloc(A, n * d, sizeof(double));
+    p->score_drawn = (double *)wf_alloc(A, n * d, sizeof(double));
+    p->log_drawn = (double *)wf_alloc(A, n, sizeof(double));
+    return ok && p->others && p->others_u && p->mask && p->stat && p->knob && p->scale && p->energy_out && p->surrogate && p->switches && p->drawn && p->score_drawn && p->log_drawn;
+}
+/* paths: bend the networks */
+static double wf__path_extent(wf_path *p)
+{
+    size_t n = (size_t)p->d.batch, d = (size_t)p->d.dim;
+    double sum = 0;
+    if (p->start.draw(p->start.user, p->d.seed, 0, n, p->drawn) < 0) return -1;
+    for (size_t i = 0; i < n * d; i++) { double t = p->drawn[i] * p->drawn[i]; sum += t; }
+    double e = sqrt(sum / (double)(n * d));
+    return e > 1e-6 && e < 1e6 ? e : 1; /* what is not finite is found at the first step */
+}
+
+static void wf__path_bend(wf_path *p)
+{
+    const wf_flow_desc *f = wf_flow_about(p->flow);
+    double extent = wf__path_extent(p);
+    for (int k = 0; extent > 0 && p->d.spread > 0 && k < f->count; k++)
+        for (int i = 0; f->layers[k].kind == WF_FLOW_COUPLING && i < 2 * f->layers[k].layers; i++) {
+            char part[WF__NAME_ROOM], name[WF__NAME_ROOM];
+            int at = wf_params_find(p->params, wf__join(NULL, name, wf__join(NULL, part, "path", k, ""), i / 2, i % 2 ? ".bias" : ".weight"));
+            const wf_param_info *e = wf_params_entry(p->params, at);
+            double factor = i ? p->d.spread : p->d.spread / extent;
+            for (size_t j = 0; at >= 0 && j < e->count; j++) wf__put_value(p->params->data, p->d.type, e->offset + j, factor * wf__get(p->params->data, p->d.type, e->offset + j));
+        }
+}
+/* paths: prepare the optimiser */
+static int wf__path_optimiser(wf_path *p)
+{
+    wf_opt_desc o;
+    memset(&o, 0, sizeof o);
+    o.rate = p->d.rate;
+    o.rate_end = p->d.rate_end;
+    o.clip = p->d.clip > 0 ? p->d.clip : 0;
+    o.schedule = WF_RATE_COSINE;
+    o.steps = p->d.steps;
+    p->opt = wf_opt_new(p->arena, p->params, &o);
+    return p->opt != NULL;
+}
+
+static int wf__path_self(wf_path *p)
+{
+    if (!p->energy.pair) return 1;
+    memset(p->value[WF__PATH_X], 0, (size_t)p->d.dim * p->es);
+    if (wf__pair_run(p, WF__PAIR_ENERGY, p->value[WF__PATH_X], NULL, p->energy_out, (size_t)p->d.dim, 1) < 0) return 0;
+    p->pair_self = wf__get(p->energy_out, p->d.type, 0);
+    return 1;
+}
+/* paths: make a path */
+wf_path *wf_path_new(wf_arena *A, const wf_energy *energy, const wf_start *start, const wf_path_desc *desc)
+{
+    wf_path_desc d;
+    if (!energy || !start || !desc) { wf__fail(A, WF_ERROR_ARGUMENT, "path: energy, start or description is missing"); return NULL; }
+    d = *desc;
+    wf__path_defaults(&d);
+    if (!wf__path_check(A, energy, start, &d)) return NULL;
+    wf_path *p = (wf_path *)wf_alloc(A, 1, sizeof *p);
+    if (!p) return NULL;
+    p->arena = A;
+    p->d = d;
+    p->energy = *energy;
+    p->start = *start;
+    p->carried = energy->diffusion > 0 || energy->power > 0;
+    p->params = wf_params_new(A, d.seed, d.type);
+    if (!p->params || !wf__path_flow(p) || !wf__path_memory(p) || !wf__path_forward(p, &p->forward, p->carried) || !wf__path_backward(p) || !wf__path_losses(p) || !wf__path_back(p)) return NULL;
+    if (p->carried) p->full = p->forward;
+    else if (!wf__path_forward(p, &p->full, 1)) return NULL;
+    if (energy->pair && !wf__path_pairs(p)) return NULL;
+    wf__path_bend(p);
+    p->weight_now = d.end_start;
+    p->d.block = NULL; /* the user's array need not live longer */
+    return wf__path_self(p) && wf__path_optimiser(p) ? p : NULL;
+}
+/* paths: put particles at the start */
+static wf_result wf__path_put(wf_path *p, size_t n, int density)
+{
+    size_t d = (size_t)p->d.dim;
+    if (density) {
+        wf_result r = p->start.density(p->start.user, n, p->drawn, p->log_drawn, p->score_drawn);
+        if (r < 0) return wf__fail(p->arena, r, "path: the density of the start failed");
+    }
+    for (size_t i = 0; i < n * d; i++) {
+        if (!wf__finite(p->drawn[i]) || (density && !wf__finite(p->score_drawn[i]))) return wf__fail(p->arena, WF_ERROR_DATA, "path: the start has a draw or a score that is not finite (draw %z, coordinate %z)", i / d, i % d);
+        wf__put_value(p->first[WF__PATH_X], p->d.type, i, p->drawn[i]);
+        if (density) wf__put_value(p->first[WF__PATH_S], p->d.type, i, p->score_drawn[i]);
+    }
+    for (size_t i = 0; density && i < n; i++) {
+        if (!wf__finite(p->log_drawn[i])) return wf__fail(p->arena, WF_ERROR_DATA, "path: the log-density of the start at draw %z is not finite", i);
+        wf__put_value(p->first[WF__PATH_L], p->d.type, i, p->log_drawn[i]);
+    }
+    return WF_OK;
+}
+
+static wf_result wf__path_draw(wf_path *p, uint64_t seed, size_t first, size_t n, int density)
+{
+    wf_result r = p->start.draw(p->start.user, seed, first, n, p->drawn);
+    return r < 0 ? wf__fail(p->arena, r, "path: drawing from the start failed") : wf__path_put(p, n, density);
+}
+/* paths: choose the weight of the end */
+static double wf__path_weight(const wf_path *p, int64_t step)
+{
+    double share = p->d.end_share > 0 ? (double)step / (p->d.end_share * p->d.steps) : 1, a = p->d.end_start, b = p->d.end_weight;
+    if (!(a > 0 && b > 0)) return b > 0 ? b : 0;
+    double w = share < 1 ? a * exp(share * log(b / a)) : b;
+    if (p->d.no_rule || p->d.action != WF_PATH_GEOMETRIC || !(a > w)) return w;
+    double least = p->align > 0.05 ? 3 * (1 - p->align) / p->align : a;
+    return least > a ? a : least > w ? least : w;
+}
+
+static void wf__path_align(wf_path *p)
+{
+    double cross = 0, product = 0;
+    size_t K = (size_t)p->d.points;
+    for (size_t k = 0; k < K; k++) {
+        double l2 = wf__get(p->stat, p->d.type, k), n2 = wf__get(p->stat, p->d.type, K + k);
+        cross -= wf__get(p->stat, p->d.type, 2 * K + k);
+        product += sqrt(l2 * n2);
+    }
+    double c = product > 0 ? cross / product : 0;
+    p->align += (wf_opt_steps(p->opt) ? 0.05 : 1) * (c - p->align);
+}
+/* paths: make one step */
+static wf_result wf__path_step(wf_path *p)
+{
+    size_t n = (size_t)p->d.batch;
+    int64_t step = wf_opt_steps(p->opt);
+    wf_result r = wf__path_draw(p, p->d.seed ^ 0x9E3779B97F4A7C15u, (size_t)step * n, n, p->carried);
+    if (r == WF_OK) r = wf__stage_run(p, &p->forward, "the way forward", n);
+    if (r == WF_OK) r = wf__path_fields(p, n);
+    p->weight_now = wf__path_weight(p, step);
+    wf__put_value(p->knob, p->d.type, 0, p->weight_now);
+    if (r == WF_OK) r = wf__stage_run(p, &p->loss, "the loss", n);
+    if (r == WF_OK) r = wf__path_turned(p, n);
+    if (r == WF_OK) r = wf__stage_run(p, &p->backward, "the gradient", n);
+    if (r != WF_OK) return r;
+    wf__path_align(p);
+    r = wf_opt_step(p->opt, p->backward.ws);
+    return r < 0 ? wf__fail(p->arena, r, "path: step %I: %s", step, wf_opt_report(p->opt)->text) : r;
+}
+/* paths: train */
+wf_result wf_path_train(wf_path *p, int64_t steps)
+{
+    wf_result r = WF_OK;
+    if (!p) return WF_ERROR_ARGUMENT;
+    if (steps <= 0) steps = p->d.steps;
+    while (r == WF_OK && wf_opt_steps(p->opt) < steps) {
+        r = wf__path_step(p);
+        if (r == WF_OK && p->d.progress && p->d.progress(p->d.user, "path", (double)wf_opt_steps(p->opt), (double)steps)) r = WF_CANCELLED;
+    }
+    return r;
+}
+/* paths: measure a block */
+static wf_result wf__path_look(wf_path *p, uint64_t seed, size_t first, size_t n, double weight, double *sum, wf_path_report *report)
+{
+    size_t K = (size_t)p->d.points, d = (size_t)p->d.dim, row = wf__path_row(p, WF__PATH_X);
+    wf_result r = wf__path_draw(p, seed, first, n, p->carried);
+    if (r == WF_OK) r = wf__stage_run(p, &p->forward, "the way forward", n);
+    if (r == WF_OK) r = wf__path_fields(p, n);
+    if (r == WF_OK) r = wf__stage_run(p, &p->look, "the statistics", n);
+    for (size_t i = 0; r == WF_OK && i < p->stats; i++) { double t = weight * wf__get(p->stat, p->d.type, i); sum[i] += t; }
+    for (size_t k = 0; p->energy.pair && r == WF_OK && k <= K; k++) {
+        r = wf__pair_run(p, WF__PAIR_ENERGY, p->value[WF__PATH_X] + k * d * p->es, NULL, p->energy_out, row, n);
+        double all = wf__get(p->energy_out, p->d.type, 0), m = (double)n;
+        double t = weight * (all - m * p->pair_self) / (2 * m * (m - 1));
+        sum[3 * K + k] += t;
+    }
+    for (size_t i = 0; p->carried && r == WF_OK && i < n; i++)
+        for (size_t k = 0; k < K; k++) {
+            size_t at = i * (K + 1) + k;
+            double t = fabs(wf__get(p->value[WF__PATH_L], p->d.type, at + 1) - wf__get(p->value[WF__PATH_L], p->d.type, at));
+            if (t > report->stretch) report->stretch = t;
+        }
+    return r;
+}
+/* paths: draw conclusions */
+static void wf__path_steps_of(const wf_path *p, const double *sum, wf_path_report *r)
+{
+    int K = p->d.points, time = p->d.action == WF_PATH_TIME;
+    double cross = 0, dt = p->d.horizon / K;
+    for (int k = 0; k < K; k++) {
+        double l = r->length[k] = sqrt(sum[k]), n = r->field[k] = sqrt(sum[K + k]), c = sum[2 * K + k];
+        r->cosine[k] = l * n > 0 ? -c / (l * n) : 0;
+        r->tau[k] = time ? dt : n > 0 ? l / n : 0;
+        r->time[k + 1] = r->time[k] + r->tau[k];
+        r->action += p->d.unit * (time ? l * l / dt + 2 * c + n * n * dt : 2 * (l * n + c));
+        r->total_length += l;
+        cross += c;
+    }
+    for (int k = 0; k <= K; k++) {
+        r->energy[k] = sum[3 * K + k];
+        r->dissipation[k] = sum[4 * K + 1 + k];
+    }
+    r->cross_defect = fabs(cross - (r->energy[K] - r->energy[0]));
+    r->end_field = r->dissipation[K];
+}
+/* paths: summarise */
+static void wf__path_summary(const wf_path *p, wf_path_report *r)
+{
+    int K = p->d.points;
+    double mean = r->total_length / K, fall = 0, variance = 0;
+    r->largest_rise = -HUGE_VAL;
+    r->least_cosine = 1;
+    for (int k = 0; k < K; k++) {
+        double rise = r->energy[k + 1] - r->energy[k], off = r->length[k] - mean;
+        if (rise > r->largest_rise) r->largest_rise = rise;
+        variance += off * off / K;
+        fall += r->length[k] * r->field[k];
+    }
+    for (int k = 0; k < K; k++)
+        if (r->length[k] * r->field[k] >= 1e-3 * fall && r->cosine[k] < r->least_cosine) r->least_cosine = r->cosine[k];
+    r->spread = mean > 0 ? sqrt(variance) / mean : 0;
+    r->threshold = r->least_cosine > 0 ? 2 * (1 - r->least_cosine) / r->least_cosine : HUGE_VAL;
+    r->end_weight = p->weight_now;
+    r->steps = wf_opt_steps(p->opt);
+}
+/* paths: measure */
+wf_result wf_path_measure(wf_path *p, size_t samples, uint64_t seed, wf_path_report *report)
+{
+    double sum[5 * (WF_PATH_MOST + 1)];
+    wf_result r = WF_OK;
+    if (!p || !report) return WF_ERROR_ARGUMENT;
+    if (!samples) samples = 20000;
+    samples += samples % 2;
+    memset(sum, 0, sizeof sum);
+    memset(report, 0, sizeof *report);
+    report->points = p->d.points + 1;
+    report->samples = samples;
+    for (size_t at = 0; r == WF_OK && at < samples; at += (size_t)p->d.batch) {
+        size_t n = samples - at < (size_t)p->d.batch ? samples - at : (size_t)p->d.batch;
+        r = wf__path_look(p, seed, at, n, (double)n / (double)samples, sum, report);
+    }
+    if (r != WF_OK) return r;
+    wf__path_steps_of(p, sum, report);
+    wf__path_summary(p, report);
+    return r;
+}
+/* paths: write a report */
+static void wf__put_column(wf__text *t, double x, int width)
+{
+    char digits[40];
+    wf__text own;
+    own.at = digits;
+    own.end = digits + sizeof digits - 1;
+    wf__put_number(&own, x);
+    wf__put(t, " ");
+    for (int n = (int)strlen(digits) + 1; n < width; n++) wf__put(t, " ");
+    wf__put(t, digits);
+}
+/* paths: write the table */
+const char *wf_path_text(const wf_path_report *r, char *text, size_t size)
+{
+    wf__text t;
+    if (!text || !size) return text;
+    t.at = text;
+    t.end = text + size - 1;
+    *text = 0;
+    if (!r) return text;
+    wf__put(&t, "point        time      energy       |g|^2      length      cosine\n");
+    for (int k = 0; k < r->points; k++) {
+        wf__put_column(&t, k, 5);
+        wf__put_column(&t, r->time[k], 12);
+        wf__put_column(&t, r->energy[k], 12);
+        wf__put_column(&t, r->dissipation[k], 12);
+        if (k + 1 < r->points) { wf__put_column(&t, r->length[k], 12); wf__put_column(&t, r->cosine[k], 12); }
+        wf__put(&t, "\n");
+    }
+    struct { const char *name; double value; } line[8] = { { "action", r->action }, { "length", r->total_length }, { "spread of lengths", r->spread }, { "defect of the cross term", r->cross_defect },
+        { "largest rise of the energy", r->largest_rise }, { "least cosine", r->least_cosine }, { "threshold of collapse", r->threshold }, { "weight of the end", r->end_weight } };
+    for (int i = 0; i < 8; i++) { wf__put(&t, line[i].name); wf__put(&t, " "); wf__put_number(&t, line[i].value); wf__put(&t, "\n"); }
+    *t.at = 0;
+    return text;
+}
+/* paths: draw from a point */
+static void wf__path_take(const wf_path *p, int point, size_t n, double *x, double *log_density, double *score)
+{
+    size_t d = (size_t)p->d.dim, K1 = (size_t)wf__path_points(p), k = (size_t)point;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; x && j < d; j++) x[i * d + j] = wf__get(p->value[WF__PATH_X], p->d.type, (i * K1 + k) * d + j);
+        for (size_t j = 0; score && j < d; j++) score[i * d + j] = wf__get(p->value[WF__PATH_S], p->d.type, (i * K1 + k) * d + j);
+        if (log_density) log_density[i] = wf__get(p->value[WF__PATH_L], p->d.type, i * K1 + k);
+    }
+}
+wf_result wf_path_sample(wf_path *p, int point, size_t n, uint64_t seed, size_t first, double *x, double *log_density, double *score)
+{
+    wf_result r = WF_OK;
+    if (!p) return WF_ERROR_ARGUMENT;
+    if (point < 0 || point > p->d.points) return wf__fail(p->arena, WF_ERROR_ARGUMENT, "path: there is no point %d, only 0 to %d", point, p->d.points);
+    int density = log_density || score;
+    size_t d = (size_t)p->d.dim, B = (size_t)p->d.batch;
+    wf__stage *s = density || p->carried ? &p->full : &p->forward;
+    for (size_t at = 0; r == WF_OK && at < n; at += B) {
+        size_t m = n - at < B ? n - at : B;
+        r = wf__path_draw(p, seed, first + at, m, s == &p->full);
+        if (r == WF_OK) r = wf__stage_run(p, s, "the way forward", m);
+        if (r == WF_OK) wf__path_take(p, point, m, x ? x + at * d : NULL, log_density ? log_density + at : NULL, score ? score + at * d : NULL);
+    }
+    return r;
+}
+/* paths: evaluate a point */
+static wf_result wf__path_evaluate(wf_path *p, int point, size_t n, const double *x, double *log_density, double *score)
+{
+    size_t d = (size_t)p->d.dim;
+    for (size_t i = 0; i < n * d; i++) {
+        if (!wf__finite(x[i])) return wf__fail(p->arena, WF_ERROR_DATA, "path: coordinate %z of place %z is not finite", i % d, i / d);
+        wf__put_value(p->value[WF__PATH_X], p->d.type, i, x[i]);
+    }
+    for (int k = 0; k < p->d.points; k++) wf__put_value(p->switches, p->d.type, (size_t)k, k < point);
+    wf_result r = wf__stage_run(p, &p->back, "the way back", n);
+    if (r != WF_OK) return r;
+    for (size_t i = 0; i < n * d; i++) p->drawn[i] = wf__get(p->first[WF__PATH_X], p->d.type, i);
+    r = p->start.density(p->start.user, n, p->drawn, p->log_drawn, score ? p->score_drawn : NULL);
+    if (r < 0) return wf__fail(p->arena, r, "path: the density of the start failed");
+    for (size_t i = 0; log_density && i < n; i++) log_density[i] = p->log_drawn[i] - wf__get(p->first[WF__PATH_L], p->d.type, i);
+    if (!score) return WF_OK;
+    for (size_t i = 0; i < n; i++) if (!wf__finite(p->log_drawn[i])) p->log_drawn[i] = 0; /* outside of the start's support: the score there is whatever the start says */
+    for (size_t i = 0; i < n; i++) wf__put_value(p->first[WF__PATH_L], p->d.type, i, p->log_drawn[i]);
+    for (size_t i = 0; i < n * d; i++) wf__put_value(p->first[WF__PATH_S], p->d.type, i, p->score_drawn[i]);
+    r = wf__stage_run(p, &p->full, "the way forward", n);
+    if (r == WF_OK) wf__path_take(p, point, n, NULL, NULL, score);
+    return r;
+}
+/* paths: evaluate a point in blocks */
+wf_result wf_path_log_prob(wf_path *p, int point, size_t n, const double *x, double *log_density, double *score)
+{
+    wf_result r = WF_OK;
+    if (!p) return WF_ERROR_ARGUMENT;
+    if (point < 0 || point > p->d.points || !x) return wf__fail(p->arena, WF_ERROR_ARGUMENT, "path: there is no point %d, only 0 to %d, or no place is given", point, p->d.points);
+    size_t d = (size_t)p->d.dim, B = (size_t)p->d.batch;
+    for (size_t at = 0; r == WF_OK && at < n; at += B)
+        r = wf__path_evaluate(p, point, n - at < B ? n - at : B, x + at * d, log_density ? log_density + at : NULL, score ? score + at * d : NULL);
+    return r;
+}
 /* paths: pairs alone, and what is learned */
 wf_result wf_path_pair(wf_path *p, size_t n, const double *x, double *field, double *energy)
 {
@@ -21386,82 +21453,66 @@ wf_result wf_path_load(wf_path *p, const char *file) { return p ? wf_params_load
 #pragma GCC optimize("O2,tree-loop-vectorize,tree-slp-vectorize,vect-cost-model=dynamic,no-trapping-math")
 #endif
 
-/* particles: 64 exponentials */
-/* y = exp(x) for x <= 0; 0 below -708. In y also bits are kept. */
-WF__ALWAYS_INLINE void wf__pt_exps(const double *x, double *y)
+/* particles: an exponential */
+/* A number that is not below this one, whose exponential is 0 here; also for what is not a number. */
+WF__ALWAYS_INLINE double wf__pt_floor(double x) { return x > -709.0895657128241 ? x : -709.0895657128241; }
+
+/* exp(v) for such a number that is not positive; 0 below -708.7, where the exponent is 0. */
+WF__ALWAYS_INLINE double wf__pt_exp(double v)
 {
     const double rounder = 6755399441055744.0; /* 1.5 * 2^52: the last bits of a sum with it are an integer */
-    double t[WF_LANES], r[WF_LANES];
-    uint64_t n[WF_LANES];
-    for (int l = 0; l < WF_LANES; l++) {
-        double u = x[l], v = u > -708.0 ? u : -708.0;
-        t[l] = v * 1.4426950408889634 + rounder;
-        double k = t[l] - rounder;
-        r[l] = (v - k * 0.69314718036912382) - k * 1.9082149292705877e-10;
-    }
-    memcpy(n, t, sizeof n);
-    for (int l = 0; l < WF_LANES; l++) n[l] = (n[l] + 1023) << 52;
-    memcpy(t, n, sizeof t);
-    for (int l = 0; l < WF_LANES; l++) {
-        double v = r[l], p = 1.0 / 6227020800.0;
-        p = p * v + 1.0 / 479001600; p = p * v + 1.0 / 39916800; p = p * v + 1.0 / 3628800; p = p * v + 1.0 / 362880;
-        p = p * v + 1.0 / 40320; p = p * v + 1.0 / 5040; p = p * v + 1.0 / 720; p = p * v + 1.0 / 120;
-        p = p * v + 1.0 / 24; p = p * v + 1.0 / 6; p = p * v + 0.5; p = p * v + 1; p = p * v + 1;
-        double u = x[l], e = p * t[l];
-        y[l] = u > -708.0 ? e : 0;
-    }
+    double t = v * 1.4426950408889634 + rounder, k = t - rounder;
+    double r = (v - k * 0.69314718036912382) - k * 1.9082149292705877e-10, z = r * r, zz = z * z, low, middle, high, top;
+    uint64_t n;
+    memcpy(&n, &t, sizeof n);
+    n = (n + 1023) << 52;
+    memcpy(&t, &n, sizeof t);
+    low = (1 + r) + z * (1.0 / 2 + r * (1.0 / 6));
+    middle = (1.0 / 24 + r * (1.0 / 120)) + z * (1.0 / 720 + r * (1.0 / 5040));
+    high = (1.0 / 40320 + r * (1.0 / 362880)) + z * (1.0 / 3628800 + r * (1.0 / 39916800));
+    top = 1.0 / 479001600 + r * (1.0 / 6227020800.0);
+    return (low + zz * (middle + zz * (high + zz * top))) * t;
 }
-
-/* particles: fold 64 numbers */
-WF__ALWAYS_INLINE double wf__pt_fold(double *x)
-{
-    for (int l = 0; l < 32; l++) x[l] += x[l + 32];
-    for (int l = 0; l < 16; l++) x[l] += x[l + 16];
-    for (int l = 0; l < 8; l++) x[l] += x[l + 8];
-    for (int l = 0; l < 4; l++) x[l] += x[l + 4];
-    return (x[0] + x[2]) + (x[1] + x[3]);
-}
+/* particles: fold eight columns */
+WF__ALWAYS_INLINE double wf__pt_fold(const double *x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
 WF__ALWAYS_INLINE double wf__pt_most(const double *a)
 {
-    double x[WF_LANES];
-    for (int l = 0; l < 32; l++) x[l] = a[l] > a[l + 32] ? a[l] : a[l + 32];
-    for (int l = 0; l < 16; l++) x[l] = x[l] > x[l + 16] ? x[l] : x[l + 16];
-    for (int l = 0; l < 8; l++) x[l] = x[l] > x[l + 8] ? x[l] : x[l + 8];
-    for (int l = 0; l < 4; l++) x[l] = x[l] > x[l + 4] ? x[l] : x[l + 4];
+    double x[8];
+    for (int c = 0; c < 8; c++) x[c] = a[c];
+    for (int l = 8; l < WF_LANES; l += 8)
+        for (int c = 0; c < 8; c++) x[c] = a[l + c] > x[c] ? a[l + c] : x[c];
+    for (int c = 0; c < 4; c++) x[c] = x[c] > x[c + 4] ? x[c] : x[c + 4];
     double y = x[0] > x[2] ? x[0] : x[2], z = x[1] > x[3] ? x[1] : x[3];
     return y > z ? y : z;
 }
-
 /* particles: sums of a tile */
 typedef struct wf__pt_sums { double max, w, ww, wlog; size_t positive; } wf__pt_sums;
 
 /* The sums of WF_LANES log weights v, -inf where there is none; e: exp(v - max). */
 WF__ALWAYS_INLINE wf__pt_sums wf__pt_sum_lanes(const double *v, double *e)
 {
-    double d[WF_LANES], u[WF_LANES], x[WF_LANES], y[WF_LANES];
-    wf__pt_sums s = { wf__pt_most(v), 0, 0, 0, 0 };
+    double u[WF_LANES], w[8] = { 0 }, ww[8] = { 0 }, wlog[8] = { 0 };
     int64_t positive[WF_LANES], count = 0;
+    wf__pt_sums s = { wf__pt_most(v), 0, 0, 0, 0 };
     if (!(s.max > -HUGE_VAL)) { for (int l = 0; l < WF_LANES; l++) e[l] = 0; return s; }
-    for (int l = 0; l < WF_LANES; l++) {
-        double c = v[l] - s.max;
-        d[l] = c > -800 ? c : -800;
-    }
-    wf__pt_exps(d, e);
-    for (int l = 0; l < WF_LANES; l++) {
-        u[l] = e[l];
-        x[l] = e[l] * e[l];
-        y[l] = e[l] * d[l];
-        positive[l] = v[l] > -HUGE_VAL;
-    }
+    for (int l = 0; l < WF_LANES; l++) u[l] = wf__pt_floor(v[l] - s.max);   /* alone: otherwise gcc makes a branch of it */
+    for (int l = 0; l < WF_LANES; l += 8)
+        for (int c = 0; c < 8; c++) {
+            double d = u[l + c], y = wf__pt_exp(d);
+            e[l + c] = y;
+            w[c] += y;
+            ww[c] += y * y;
+            wlog[c] += y * d;
+        }
+    for (int l = 0; l < WF_LANES; l++) positive[l] = v[l] > -HUGE_VAL;
     for (int l = 0; l < WF_LANES; l++) count += positive[l];
-    s.w = wf__pt_fold(u);
-    s.ww = wf__pt_fold(x);
-    s.wlog = wf__pt_fold(y);
+    s.w = wf__pt_fold(w);
+    s.ww = wf__pt_fold(ww);
+    s.wlog = wf__pt_fold(wlog);
     s.positive = (size_t)count;
     return s;
 }
-
 /* particles: sum weights */
 enum { WF__PT_NOISE = 251, WF__PT_MOMENTUM = 250, WF__PT_ACCEPT = 249, WF__PT_RESAMPLE = 248, WF__PT_START = 247 };
 
@@ -21496,27 +21547,38 @@ static wf__pt_sums wf__pt_sum(const double *a, const double *more, size_t n)
     }
     return s;
 }
-
 /* particles: weights from their sums */
-WF__ALWAYS_INLINE void wf__pt_weights_64(const double *a, const wf__pt_sums *s, double *w)
-{
-    double d[WF_LANES], share = 1 / s->w, max = s->max;
-    for (int l = 0; l < WF_LANES; l++) { double v = a[l] < HUGE_VAL ? a[l] - max : -800; d[l] = v > -800 ? v : -800; }
-    wf__pt_exps(d, w);
-    for (int l = 0; l < WF_LANES; l++) w[l] *= share;
-}
+/* What whole weights come to in each column of eight: of those below `mean`, of all. */
+typedef struct wf__pt_portion { double mean, low[8], all[8]; } wf__pt_portion;
 
-WF__ALWAYS_INLINE void wf__pt_weights(const double *a, size_t n, const wf__pt_sums *s, double *w)
+/* Adding a number of size 2^52 and taking it away rounds; adding 0 does not. */
+WF__ALWAYS_INLINE void wf__pt_weights_64(const double *WF_RESTRICT a, double max, double unit, double rounder, double *WF_RESTRICT w, wf__pt_portion *s)
 {
-    double v[WF_LANES], e[WF_LANES];
-    size_t i = 0;
-    for (; i + WF_LANES <= n; i += WF_LANES) wf__pt_weights_64(a + i, s, w + i);
-    if (i == n) return;
-    for (size_t l = 0; l < WF_LANES; l++) v[l] = i + l < n ? a[i + l] : -HUGE_VAL;
-    wf__pt_weights_64(v, s, e);
-    memcpy(w + i, e, (n - i) * sizeof *w);
+    double mean = s->mean, low[8], all[8];
+    for (int c = 0; c < 8; c++) { low[c] = s->low[c]; all[c] = s->all[c]; }
+    for (int l = 0; l < WF_LANES; l += 8)
+        for (int c = 0; c < 8; c++) {
+            double v = a[l + c] - max, d = v <= 0 ? v : -800, e = wf__pt_exp(wf__pt_floor(d)) * unit, k = (e + rounder) - rounder;
+            w[l + c] = k;
+            all[c] += k;
+            low[c] += k < mean ? k : 0;
+        }
+    for (int c = 0; c < 8; c++) { s->low[c] = low[c]; s->all[c] = all[c]; }
 }
-
+/* particles: weights of all */
+/* Weights whose sum is 1 or, with `whole`, whole numbers whose sum is near 2^52, and what they come to. */
+WF__ALWAYS_INLINE void wf__pt_weights(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *whole)
+{
+    double v[WF_LANES], e[WF_LANES], one = 4503599627370496.0, max = s->max, unit = (whole ? one : 1.0) / s->w, rounder = whole ? one : 0.0;
+    wf__pt_portion sums = { one / (double)n, { 0 }, { 0 } };
+    for (size_t i = 0; i < n; i += WF_LANES) {
+        int part = i + WF_LANES > n;
+        for (size_t l = 0; part && l < WF_LANES; l++) v[l] = i + l < n ? a[i + l] : -HUGE_VAL;
+        wf__pt_weights_64(part ? v : a + i, max, unit, rounder, part ? e : w + i, &sums);
+        if (part) memcpy(w + i, e, (n - i) * sizeof *w);
+    }
+    if (whole) *whole = sums;
+}
 /* header: optimise as before */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
@@ -21552,7 +21614,6 @@ double wf_cess(const double *a, const double *v, size_t n)
     }
     return (double)n * wv * wv / (w * wvv);
 }
-
 /* particles: sort numbers */
 /* Sort indices by their keys, ascending; equal keys keep the order of their indices. */
 static int wf__pt_after(const double *key, uint32_t a, uint32_t b) { return key[a] > key[b] || (!(key[a] < key[b]) && a > b); }
@@ -21579,7 +21640,6 @@ static void wf__pt_sort(const double *key, uint32_t *v, size_t n)
         wf__pt_sink(key, v, 0, end);
     }
 }
-
 /* particles: fit a Pareto tail */
 static double wf__pt_pareto(const double *y, size_t m)   /* excesses, ascending */
 {
@@ -21608,7 +21668,8 @@ static double wf__pt_pareto_k(const double *a, size_t n, uint32_t *order, double
 {
     size_t m = (size_t)(3 * sqrt((double)n));
     if (m > n / 5) m = n / 5;
-    if (m < 5 || wf__pt_sum(a, NULL, n).positive <= m) return 0.0 * HUGE_VAL;
+    size_t positive = wf__pt_sum(a, NULL, n).positive;
+    if (m < 5 || positive <= m || positive < 25) return 0.0 * HUGE_VAL;
     for (size_t i = 0; i < n; i++) key[i] = wf__pt_weight(a[i]);
     wf__pt_sort(key, order, n);
     double top = key[order[n - 1]], cut = exp(key[order[n - 1 - m]] - top);
@@ -21624,7 +21685,6 @@ double wf_pareto_k(wf_arena *A, const double *a, size_t n)
     wf_arena_reset(A, mark);
     return k;
 }
-
 /* particles: combine two directions */
 static double wf__pt_fermi(const double *w, size_t n, double shift, double *square)
 {
@@ -21658,43 +21718,6 @@ double wf_bar(const double *f, size_t nf, const double *r, size_t nr, double *er
     if (error) *error = sqrt(variance > 0 ? variance : 0);
     return -low;
 }
-
-/* particles: optimise loops from here */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC push_options
-#pragma GCC optimize("O2,tree-loop-vectorize,tree-slp-vectorize,vect-cost-model=dynamic,no-trapping-math")
-#endif
-
-/* particles: weights as whole numbers */
-/* The whole part of a number between 0 and 2^52: adding 2^52 rounds it. */
-WF__ALWAYS_INLINE double wf__pt_whole(double x)
-{
-    double k = (x + 4503599627370496.0) - 4503599627370496.0;
-    return k > x ? k - 1 : k;
-}
-
-/* Weights w (not below 0) to whole numbers q in proportion, in place; their sum, at most 2^52. sum: that of the weights. */
-static double wf__pt_shares(double *w, size_t n, double sum)
-{
-    double total = 0, unit = 4503599627370496.0 / sum, part[WF_LANES];
-    size_t i = 0;
-    for (; i + WF_LANES <= n; i += WF_LANES) {
-        for (int l = 0; l < WF_LANES; l++) part[l] = w[i + (size_t)l] = wf__pt_whole(w[i + (size_t)l] * unit);
-        total += wf__pt_fold(part);
-    }
-    for (; i < n; i++) total += w[i] = wf__pt_whole(w[i] * unit);
-    return total;
-}
-
-/* exp(a - max); their sum. */
-static double wf__pt_weights_of(const double *a, size_t n, double *w)
-{
-    double max = -HUGE_VAL, sum = 0;
-    for (size_t i = 0; i < n; i++) if (wf__pt_weight(a[i]) > max) max = a[i];
-    for (size_t i = 0; i < n; i++) sum += w[i] = wf__pt_weight(a[i]) > -HUGE_VAL ? exp(a[i] - max) : 0;
-    return sum;
-}
-
 /* particles: resample by one pass */
 typedef struct wf__pt_draw { int scheme; uint64_t seed; uint32_t step; double n, total, u, sum, spacing; uint64_t k; } wf__pt_draw;
 
@@ -21730,13 +21753,19 @@ static void wf__pt_draw_start(wf__pt_draw *d, int scheme, uint64_t seed, uint32_
     for (uint64_t k = 0; (double)k <= n; k++) d->spacing -= log(wf__pt_uniform(d, k));
     d->sum = -log(wf__pt_uniform(d, 0));
 }
-
 /* particles: walk along the weights */
+/* What rounding left over goes to the last who has a weight. */
+static void wf__pt_make_up(const double *q, size_t n, double missing, uint32_t *count)
+{
+    size_t i = n;
+    if (!(missing > 0)) return;
+    while (i-- > 0) if (q[i] > 0) { count[i] += (uint32_t)missing; return; }
+}
+
 /* Adds to count. order NULL: as they lie. */
 static void wf__pt_walk(wf__pt_draw *d, const double *q, size_t n, const uint32_t *order, uint32_t *count)
 {
     double c = 0, before = 0;
-    size_t last = n;
     for (size_t j = 0; j < n; j++) {
         size_t i = order ? order[j] : j;
         c += q[i];   /* who has no weight leaves c and thus the number of offspring as it is */
@@ -21744,50 +21773,123 @@ static void wf__pt_walk(wf__pt_draw *d, const double *q, size_t n, const uint32_
         count[i] += (uint32_t)(k - before);
         before = k;
     }
-    for (size_t i = 0; i < n && before < d->n; i++) if (q[i] > 0) last = i;
-    if (last < n) count[last] += (uint32_t)(d->n - before);
+    wf__pt_make_up(q, n, d->n - before, count);
 }
+/* particles: optimise loops from here */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O2,tree-loop-vectorize,tree-slp-vectorize,vect-cost-model=dynamic,no-trapping-math")
+#endif
 
-/* particles: systematic resampling of the halves of a partition */
-WF__ALWAYS_INLINE double wf__pt_ceil(double y, double most)   /* not below 0, not above `most` */
+/* particles: count the offspring of a tile */
+/* The running sums of both halves, eight columns each; the offspring given before; factor and bound of K(c) = the whole number nearest to f c, not above `most` (with the rounder, 1.5 * 2^52). */
+typedef struct wf__pt_columns { double x[8], y[8], before[8], f, most, mean; } wf__pt_columns;
+
+WF__ALWAYS_INLINE void wf__pt_systematic_64(wf__pt_columns *s, const double *WF_RESTRICT q, uint32_t *WF_RESTRICT count)
 {
-    double z = y > 0 ? y : 0, k = (z + 4503599627370496.0) - 4503599627370496.0, up = k + 1;   /* below 2^52 the sum would keep a half */
-    k = k < z ? up : k;
-    return k > most ? most : k;
+    const double rounder = 6755399441055744.0, f = s->f, most = s->most, mean = s->mean;
+    double x[8], y[8], before[8];
+    for (int c = 0; c < 8; c++) { x[c] = s->x[c]; y[c] = s->y[c]; before[c] = s->before[c]; }
+    for (int l = 0; l < WF_LANES; l += 8)
+        for (int c = 0; c < 8; c++) {
+            double v = q[l + c], low = v < mean ? v : 0, i, j, k;
+            x[c] += low;
+            y[c] += v - low;
+            i = x[c] * f + rounder;
+            j = y[c] * f + rounder;
+            k = ((i < most ? i : most) - rounder) + (j < most ? j : most);
+            count[l + c] = (uint32_t)(int32_t)(k - before[c]);
+            before[c] = k;
+        }
+    for (int c = 0; c < 8; c++) { s->x[c] = x[c]; s->y[c] = y[c]; s->before[c] = before[c]; }
 }
-
-/* The offspring of 64 particles; low, high: what the weights of either half come to before them, and then with them. Returns how many. */
-static double wf__pt_systematic_64(const wf__pt_draw *d, const double *q, double mean, double *low, double *high, uint32_t *count)
-{
-    double a[WF_LANES], b[WF_LANES], c[WF_LANES], given[WF_LANES], f = d->n / d->total, u = d->u, n = d->n, x = *low, y = *high;
-    for (int l = 0; l < WF_LANES; l++) { double v = q[l]; a[l] = v < mean ? v : 0; b[l] = v < mean ? 0 : v; }
-    for (int l = 0; l < WF_LANES; l++) { x += a[l]; y += b[l]; a[l] = x; b[l] = y; }
-    for (int l = 0; l < WF_LANES; l++) { double v = a[l], w = b[l]; c[l] = q[l] < mean ? v : w; }
-    for (int l = 0; l < WF_LANES; l++) given[l] = wf__pt_ceil(c[l] * f - u, n) - wf__pt_ceil((c[l] - q[l]) * f - u, n);
-    for (int l = 0; l < WF_LANES; l++) count[l] = (uint32_t)(int32_t)given[l];
-    *low = x;
-    *high = y;
-    return wf__pt_fold(given);
-}
-
 /* particles: systematic resampling */
-static void wf__pt_systematic(const wf__pt_draw *d, const double *q, size_t n, uint32_t *count)
+/* Returns how many offspring have been given to all. */
+WF__ALWAYS_INLINE double wf__pt_systematic_all(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count)
 {
-    double low = 0, high = 0, mean = d->total / (double)n, given = 0, part[WF_LANES];
+    const double rounder = 6755399441055744.0;
+    double v[WF_LANES], low = ((0.5 - d->u) * d->total / d->n + rounder) - rounder, high = low + wf__pt_fold(s->low), none = low * (d->n / d->total) + rounder;
     uint32_t few[WF_LANES];
-    size_t i = 0, last = n;
-    for (; i + WF_LANES <= n; i += WF_LANES) {
-        for (int l = 0; l < WF_LANES; l++) { double v = q[i + (size_t)l]; part[l] = v < mean ? v : 0; }
-        high += wf__pt_fold(part);
+    wf__pt_columns k = { { 0 }, { 0 }, { 0 }, d->n / d->total, d->n + rounder, s->mean };
+    for (int c = 0; c < 8; low += s->low[c], high += s->all[c] - s->low[c], c++) {
+        double i = low * k.f + rounder, j = high * k.f + rounder;
+        k.x[c] = low;
+        k.y[c] = high;
+        k.before[c] = ((i < k.most ? i : k.most) - rounder) + (j < k.most ? j : k.most);
     }
-    for (; i < n; i++) high += q[i] < mean ? q[i] : 0;
-    for (i = 0; i + WF_LANES <= n; i += WF_LANES) given += wf__pt_systematic_64(d, q + i, mean, &low, &high, count + i);
-    for (size_t l = 0; l < WF_LANES; l++) part[l] = i + l < n ? q[i + l] : 0;
-    if (i < n) given += wf__pt_systematic_64(d, part, mean, &low, &high, few);
-    if (i < n) memcpy(count + i, few, (n - i) * sizeof *count);
-    for (size_t k = 0; k < n && given < d->n; k++) if (q[k] > 0) last = k;
-    if (last < n) count[last] += (uint32_t)(d->n - given);
+    for (size_t i = 0; i < n; i += WF_LANES) {
+        int part = i + WF_LANES > n;
+        for (size_t l = 0; part && l < WF_LANES; l++) v[l] = i + l < n ? q[i + l] : 0;
+        wf__pt_systematic_64(&k, part ? v : q + i, part ? few : count + i);
+        if (part) memcpy(count + i, few, (n - i) * sizeof *count);
+    }
+    double all = high * k.f + rounder;
+    return (all < k.most ? all : k.most) - none;
 }
+/* particles: weights and counts in plain C */
+static void wf__pt_share_scalar(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_weights(a, n, s, w, portion); }
+static double wf__pt_systematic_scalar(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_all(d, s, q, n, count); }
+typedef double (*wf__pt_systematic_fn)(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count);
+
+/* particles: weights and counts (sse2) */
+#if defined(WF__ISA_SSE2)
+#if WF__SSE2_W > 4
+WF__KERNEL_sse2 void wf__pt_share_sse2(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_weights(a, n, s, w, portion); }
+WF__KERNEL_sse2 double wf__pt_systematic_sse2(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_all(d, s, q, n, count); }
+#else
+WF__KERNEL_sse2 void wf__pt_share_sse2(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_share_scalar(a, n, s, w, portion); }
+WF__KERNEL_sse2 double wf__pt_systematic_sse2(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_scalar(d, s, q, n, count); }
+#endif
+#endif
+
+/* particles: weights and counts (avx2) */
+#if defined(WF__ISA_AVX2)
+#if WF__AVX2_W > 4
+WF__KERNEL_avx2 void wf__pt_share_avx2(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_weights(a, n, s, w, portion); }
+WF__KERNEL_avx2 double wf__pt_systematic_avx2(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_all(d, s, q, n, count); }
+#else
+WF__KERNEL_avx2 void wf__pt_share_avx2(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_share_scalar(a, n, s, w, portion); }
+WF__KERNEL_avx2 double wf__pt_systematic_avx2(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_scalar(d, s, q, n, count); }
+#endif
+#endif
+
+/* particles: weights and counts (avx512) */
+#if defined(WF__ISA_AVX512)
+#if WF__AVX512_W > 4
+WF__KERNEL_avx512 void wf__pt_share_avx512(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_weights(a, n, s, w, portion); }
+WF__KERNEL_avx512 double wf__pt_systematic_avx512(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_all(d, s, q, n, count); }
+#else
+WF__KERNEL_avx512 void wf__pt_share_avx512(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_share_scalar(a, n, s, w, portion); }
+WF__KERNEL_avx512 double wf__pt_systematic_avx512(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_scalar(d, s, q, n, count); }
+#endif
+#endif
+
+/* particles: weights and counts (neon) */
+#if defined(WF__ISA_NEON)
+#if WF__NEON_W > 4
+WF__KERNEL_neon void wf__pt_share_neon(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_weights(a, n, s, w, portion); }
+WF__KERNEL_neon double wf__pt_systematic_neon(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_all(d, s, q, n, count); }
+#else
+WF__KERNEL_neon void wf__pt_share_neon(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_share_scalar(a, n, s, w, portion); }
+WF__KERNEL_neon double wf__pt_systematic_neon(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_scalar(d, s, q, n, count); }
+#endif
+#endif
+
+/* particles: weights and counts (wasm) */
+#if defined(WF__ISA_WASM)
+#if WF__WASM_W > 4
+WF__KERNEL_wasm void wf__pt_share_wasm(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_weights(a, n, s, w, portion); }
+WF__KERNEL_wasm double wf__pt_systematic_wasm(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_all(d, s, q, n, count); }
+#else
+WF__KERNEL_wasm void wf__pt_share_wasm(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion) { wf__pt_share_scalar(a, n, s, w, portion); }
+WF__KERNEL_wasm double wf__pt_systematic_wasm(const wf__pt_draw *d, const wf__pt_portion *s, const double *q, size_t n, uint32_t *count) { return wf__pt_systematic_scalar(d, s, q, n, count); }
+#endif
+#endif
+
+/* header: optimise as before */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 /* particles: resample in two parts */
 static void wf__pt_residual(double *q, double total, size_t n, uint64_t seed, uint32_t step, uint32_t *count, size_t m)
@@ -21819,7 +21921,6 @@ static void wf__pt_killing(const double *q, double total, size_t n, uint64_t see
     wf__pt_draw_start(&d, WF_RESAMPLE_MULTINOMIAL, seed, step, total, dead);
     wf__pt_walk(&d, q, n, NULL, count);
 }
-
 /* particles: resample by play */
 static void wf__pt_ssp(double *q, double total, size_t n, uint64_t seed, uint32_t step, uint32_t *count, size_t m)
 {
@@ -21845,7 +21946,6 @@ static void wf__pt_ssp(double *q, double total, size_t n, uint64_t seed, uint32_
     if (given < m && a < n && q[a] > 0.5) { count[a]++; given++; }   /* rounding may have left the last fraction a hair below 1 */
     if (given < m && last < n) count[last] += (uint32_t)(m - given);
 }
-
 /* particles: place on a Hilbert curve */
 static double wf__pt_hilbert(uint32_t *x, int n, int bits)
 {
@@ -21888,43 +21988,36 @@ static void wf__pt_hilbert_order(const double *x, size_t n, int dim, double *key
     }
     wf__pt_sort(key, order, n);
 }
-
 /* particles: count offspring */
-/* w [n]: weights, which are destroyed, and their sum; count [n]. order: the way to walk, for HILBERT. */
-static void wf__pt_offspring(int scheme, double *w, size_t n, double sum, uint64_t seed, uint32_t step, const uint32_t *order, uint32_t *count, size_t m)
+/* w [n]: whole weights, which are destroyed, and what they come to; count [n]. order: the way to walk, for HILBERT. */
+static void wf__pt_offspring(int scheme, double *w, size_t n, const wf__pt_portion *s, uint64_t seed, uint32_t step, const uint32_t *order, uint32_t *count, size_t m, wf__pt_systematic_fn systematic)
 {
     wf__pt_draw d;
-    double total = wf__pt_shares(w, n, sum);
+    double total = wf__pt_fold(s->all);
+    wf__pt_draw_start(&d, scheme == WF_RESAMPLE_HILBERT ? WF_RESAMPLE_SYSTEMATIC : scheme, seed, step, total, (double)m);
+    if (scheme == WF_RESAMPLE_SYSTEMATIC) { wf__pt_make_up(w, n, (double)m - systematic(&d, s, w, n, count), count); return; }
     memset(count, 0, n * sizeof *count);
     if (scheme == WF_RESAMPLE_RESIDUAL) wf__pt_residual(w, total, n, seed, step, count, m);
     else if (scheme == WF_RESAMPLE_KILLING) wf__pt_killing(w, total, n, seed, step, count);
     else if (scheme == WF_RESAMPLE_SSP) wf__pt_ssp(w, total, n, seed, step, count, m);
-    else {
-        wf__pt_draw_start(&d, scheme == WF_RESAMPLE_HILBERT ? WF_RESAMPLE_SYSTEMATIC : scheme, seed, step, total, (double)m);
-        if (scheme == WF_RESAMPLE_SYSTEMATIC) wf__pt_systematic(&d, w, n, count);
-        else wf__pt_walk(&d, w, n, scheme == WF_RESAMPLE_HILBERT ? order : NULL, count);
-    }
+    else wf__pt_walk(&d, w, n, scheme == WF_RESAMPLE_HILBERT ? order : NULL, count);
 }
-
-/* Offspring to ancestors, each particle that has any being the first of its own; a list of (to, from) for the others. Returns how many are copied. */
+/* particles: places for offspring */
+/* Offspring to ancestors, each particle that has any being the first of its own; a list of (to, from) for the others, from [n + 2]. Returns how many are copied. */
 static size_t wf__pt_places(const uint32_t *count, size_t n, uint32_t *to, uint32_t *from)
 {
     size_t copies = 0, dead = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t k = count[i];
-        to[dead] = from[copies] = (uint32_t)i;   /* overwritten by the next unless it counts */
-        dead += !k;
-        copies += k > 1;
-        for (; k > 2; k--) from[copies++] = (uint32_t)i;
+    uint64_t pair = 0;   /* i and i */
+    for (size_t i = 0; i < n; i++, pair += 0x100000001u) {
+        size_t k = count[i], none = !k;
+        memcpy(from + copies, &pair, sizeof pair);   /* overwritten by the next unless they count */
+        to[dead] = (uint32_t)i;
+        dead += none;
+        copies += k + none - 1;
+        for (; k > 3; k--) from[copies + 3 - k] = (uint32_t)i;
     }
     return copies;
 }
-
-/* header: optimise as before */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC pop_options
-#endif
-
 /* particles: resample for the user */
 wf_result wf_resample(wf_arena *A, int scheme, const double *a, size_t n, uint64_t seed, uint32_t step, const double *x, int dim, uint32_t *ancestor, size_t m)
 {
@@ -21938,9 +22031,13 @@ wf_result wf_resample(wf_arena *A, int scheme, const double *a, size_t n, uint64
     uint32_t *count = (uint32_t *)wf_alloc(A, 2 * n, sizeof *count);
     wf_result r = !q || !count ? WF_ERROR_MEMORY : WF_OK;
     if (r == WF_OK && scheme == WF_RESAMPLE_HILBERT) wf__pt_hilbert_order(x, n, dim, q, count + n);
-    double sum = r == WF_OK ? wf__pt_weights_of(a, n, q) : 0;
-    if (r == WF_OK && !(sum > 0)) r = wf__fail(A, WF_ERROR_NUMERIC, "%sall %z weights are 0", unfit, n);
-    if (r == WF_OK) wf__pt_offspring(scheme, q, n, sum, seed, step, count + n, count, m);
+    wf__pt_sums s = wf__pt_sum(a, NULL, n);
+    wf__pt_portion whole;
+    if (r == WF_OK && !s.positive) r = wf__fail(A, WF_ERROR_NUMERIC, "%sall %z weights are 0", unfit, n);
+    if (r == WF_OK) {
+        wf__pt_share_scalar(a, n, &s, q, &whole);
+        wf__pt_offspring(scheme, q, n, &whole, seed, step, count + n, count, m, wf__pt_systematic_scalar);
+    }
     for (size_t i = 0, k = 0; r == WF_OK && i < n; i++)
         for (uint32_t j = 0; j < count[i] && k < m; j++) ancestor[k++] = (uint32_t)i;
     wf_arena_reset(A, mark);
@@ -21950,8 +22047,8 @@ wf_result wf_resample(wf_arena *A, int scheme, const double *a, size_t n, uint64
 wf_result wf_resample_in_place(wf_arena *A, uint32_t *ancestor, size_t n)
 {
     wf_mark mark = wf_arena_mark(A);
-    uint32_t *count = (uint32_t *)wf_alloc(A, 3 * n + 1, sizeof *count);
-    if (!count) return WF_ERROR_MEMORY;
+    uint32_t *count = (uint32_t *)wf_alloc(A, 3 * n + 3, sizeof *count);
+    if (!count || !ancestor) { wf_arena_reset(A, mark); return count ? wf__fail(A, WF_ERROR_ARGUMENT, "resample: there are no ancestors") : (wf_result)WF_ERROR_MEMORY; }
     for (size_t i = 0; i < n; i++) {
         if (ancestor[i] >= n) { wf_arena_reset(A, mark); return wf__fail(A, WF_ERROR_ARGUMENT, "resample: ancestor %z is %z, of %z", i, (size_t)ancestor[i], n); }
         count[ancestor[i]]++;
@@ -21962,7 +22059,6 @@ wf_result wf_resample_in_place(wf_arena *A, uint32_t *ancestor, size_t n)
     wf_arena_reset(A, mark);
     return WF_OK;
 }
-
 /* particles: transport in one dimension */
 wf_result wf_resample_transport(wf_arena *A, const double *x, const double *a, size_t n, double *out)
 {
@@ -21990,7 +22086,6 @@ wf_result wf_resample_transport(wf_arena *A, const double *x, const double *a, s
     wf_arena_reset(A, mark);
     return WF_OK;
 }
-
 /* particles: transport by Sinkhorn's iteration */
 static double wf__pt_square(const double *x, const double *y, int dim)
 {
@@ -22026,7 +22121,7 @@ wf_result wf_resample_sinkhorn(wf_arena *A, const double *x, int dim, const doub
     double *u = (double *)wf_alloc(A, 2 * n + 1, sizeof *u), *v = u + n, far = 0;
     if (!u) return WF_ERROR_MEMORY;
     wf_result r = !s.positive ? wf__fail(A, WF_ERROR_NUMERIC, "transport: all %z weights are 0", n) : !(eps > 0) || dim < 1 || iterations < 1 ? wf__fail(A, WF_ERROR_ARGUMENT, "transport: regularisation %g, dimension %d, %d iterations", eps, dim, iterations) : WF_OK;
-    for (size_t i = 1; i < n; i++) { double d = wf__pt_square(x, x + i * (size_t)dim, dim); if (d > far) far = d; }
+    for (size_t i = 1; r == WF_OK && i < n; i++) { double d = wf__pt_square(x, x + i * (size_t)dim, dim); if (d > far) far = d; }
     eps *= far > 0 ? far : 1;
     for (int k = 0; r == WF_OK && k < iterations; k++) {
         for (size_t j = 0; j < n; j++) v[j] = wf__pt_weight(a[j]) > -HUGE_VAL ? a[j] - s.max - log(s.w) - wf__pt_row(x, dim, n, j, u, eps, NULL) : -HUGE_VAL;
@@ -22088,7 +22183,6 @@ static void wf__pt_mix_scalar(const wf__pt_mix_t *m, int has)
             m->q[l] = m->q[l] + v * t;
         }
 }
-
 /* moves: mix (sse2) */
 #if defined(WF__ISA_SSE2)
 /* `has` is a constant wherever this is inlined: what is not there costs nothing. */
@@ -22138,7 +22232,6 @@ WF__KERNEL_sse2 void wf__pt_mix_sse2(const wf__pt_mix_t *m, int has)
 
 /* moves: mix (avx2) */
 #if defined(WF__ISA_AVX2)
-/* `has` is a constant wherever this is inlined: what is not there costs nothing. */
 WF__INLINE_avx2 WF__AVX2_F wf__pt_mix_one_avx2(const wf__pt_mix_t *m, int has, int i, int at, WF__AVX2_F q)
 {
     WF__AVX2_F v = has & WF__PT_D ? WF__AVX2_SET1(m->d[i]) : WF__AVX2_ZERO;
@@ -22152,7 +22245,6 @@ WF__INLINE_avx2 WF__AVX2_F wf__pt_mix_one_avx2(const wf__pt_mix_t *m, int has, i
     if (has & WF__PT_C) t = WF__AVX2_FMA(WF__AVX2_SET1(m->c[i]), WF__AVX2_LD(m->noise + at), t);
     return WF__AVX2_FMA(v, t, q);
 }
-
 WF__INLINE_avx2 void wf__pt_mix_rows_avx2(const wf__pt_mix_t *all, int has)
 {
     wf__pt_mix_t s = *all, *m = &s;   /* a copy that no store can touch stays in registers */
@@ -22171,7 +22263,6 @@ WF__INLINE_avx2 void wf__pt_mix_rows_avx2(const wf__pt_mix_t *all, int has)
         WF__AVX2_ST(s.q + l + 3 * WF__AVX2_W, q3);
     }
 }
-
 WF__KERNEL_avx2 void wf__pt_mix_avx2(const wf__pt_mix_t *m, int has)
 {
     switch (has) {
@@ -22185,7 +22276,6 @@ WF__KERNEL_avx2 void wf__pt_mix_avx2(const wf__pt_mix_t *m, int has)
 
 /* moves: mix (avx512) */
 #if defined(WF__ISA_AVX512)
-/* `has` is a constant wherever this is inlined: what is not there costs nothing. */
 WF__INLINE_avx512 WF__AVX512_F wf__pt_mix_one_avx512(const wf__pt_mix_t *m, int has, int i, int at, WF__AVX512_F q)
 {
     WF__AVX512_F v = has & WF__PT_D ? WF__AVX512_SET1(m->d[i]) : WF__AVX512_ZERO;
@@ -22199,7 +22289,6 @@ WF__INLINE_avx512 WF__AVX512_F wf__pt_mix_one_avx512(const wf__pt_mix_t *m, int 
     if (has & WF__PT_C) t = WF__AVX512_FMA(WF__AVX512_SET1(m->c[i]), WF__AVX512_LD(m->noise + at), t);
     return WF__AVX512_FMA(v, t, q);
 }
-
 WF__INLINE_avx512 void wf__pt_mix_rows_avx512(const wf__pt_mix_t *all, int has)
 {
     wf__pt_mix_t s = *all, *m = &s;   /* a copy that no store can touch stays in registers */
@@ -22218,7 +22307,6 @@ WF__INLINE_avx512 void wf__pt_mix_rows_avx512(const wf__pt_mix_t *all, int has)
         WF__AVX512_ST(s.q + l + 3 * WF__AVX512_W, q3);
     }
 }
-
 WF__KERNEL_avx512 void wf__pt_mix_avx512(const wf__pt_mix_t *m, int has)
 {
     switch (has) {
@@ -22232,7 +22320,6 @@ WF__KERNEL_avx512 void wf__pt_mix_avx512(const wf__pt_mix_t *m, int has)
 
 /* moves: mix (neon) */
 #if defined(WF__ISA_NEON)
-/* `has` is a constant wherever this is inlined: what is not there costs nothing. */
 WF__INLINE_neon WF__NEON_F wf__pt_mix_one_neon(const wf__pt_mix_t *m, int has, int i, int at, WF__NEON_F q)
 {
     WF__NEON_F v = has & WF__PT_D ? WF__NEON_SET1(m->d[i]) : WF__NEON_ZERO;
@@ -22246,7 +22333,6 @@ WF__INLINE_neon WF__NEON_F wf__pt_mix_one_neon(const wf__pt_mix_t *m, int has, i
     if (has & WF__PT_C) t = WF__NEON_FMA(WF__NEON_SET1(m->c[i]), WF__NEON_LD(m->noise + at), t);
     return WF__NEON_FMA(v, t, q);
 }
-
 WF__INLINE_neon void wf__pt_mix_rows_neon(const wf__pt_mix_t *all, int has)
 {
     wf__pt_mix_t s = *all, *m = &s;   /* a copy that no store can touch stays in registers */
@@ -22265,7 +22351,6 @@ WF__INLINE_neon void wf__pt_mix_rows_neon(const wf__pt_mix_t *all, int has)
         WF__NEON_ST(s.q + l + 3 * WF__NEON_W, q3);
     }
 }
-
 WF__KERNEL_neon void wf__pt_mix_neon(const wf__pt_mix_t *m, int has)
 {
     switch (has) {
@@ -22279,7 +22364,6 @@ WF__KERNEL_neon void wf__pt_mix_neon(const wf__pt_mix_t *m, int has)
 
 /* moves: mix (wasm) */
 #if defined(WF__ISA_WASM)
-/* `has` is a constant wherever this is inlined: what is not there costs nothing. */
 WF__INLINE_wasm WF__WASM_F wf__pt_mix_one_wasm(const wf__pt_mix_t *m, int has, int i, int at, WF__WASM_F q)
 {
     WF__WASM_F v = has & WF__PT_D ? WF__WASM_SET1(m->d[i]) : WF__WASM_ZERO;
@@ -22293,7 +22377,6 @@ WF__INLINE_wasm WF__WASM_F wf__pt_mix_one_wasm(const wf__pt_mix_t *m, int has, i
     if (has & WF__PT_C) t = WF__WASM_FMA(WF__WASM_SET1(m->c[i]), WF__WASM_LD(m->noise + at), t);
     return WF__WASM_FMA(v, t, q);
 }
-
 WF__INLINE_wasm void wf__pt_mix_rows_wasm(const wf__pt_mix_t *all, int has)
 {
     wf__pt_mix_t s = *all, *m = &s;   /* a copy that no store can touch stays in registers */
@@ -22312,7 +22395,6 @@ WF__INLINE_wasm void wf__pt_mix_rows_wasm(const wf__pt_mix_t *all, int has)
         WF__WASM_ST(s.q + l + 3 * WF__WASM_W, q3);
     }
 }
-
 WF__KERNEL_wasm void wf__pt_mix_wasm(const wf__pt_mix_t *m, int has)
 {
     switch (has) {
@@ -22357,15 +22439,15 @@ static void wf__pt_back_scalar(const wf__pt_stride *s)
             q[WF_LANES] = q[WF_LANES] + y * y;
         }
 }
-
 /* moves: leap (sse2) */
 #if defined(WF__ISA_SSE2)
 WF__KERNEL_sse2 void wf__pt_leap_sse2(const wf__pt_stride *all)
 {
     wf__pt_stride s = *all;
-    for (int i = 0, at = 0; i < s.rows; i++)
-        for (int l = 0; l < WF_LANES; l += WF__SSE2_W, at += WF__SSE2_W)
-            WF__SSE2_ST(s.x + at, WF__SSE2_FMA(WF__SSE2_SET1(s.scale[i]), WF__SSE2_ADD(WF__SSE2_LD(s.force + at), WF__SSE2_LD(s.noise + at)), WF__SSE2_LD(s.x + at)));
+    for (int i = 0, at = 0; i < s.rows; i++) {
+        WF__SSE2_F scale = WF__SSE2_SET1(s.scale[i]);
+        for (int l = 0; l < WF_LANES; l += WF__SSE2_W, at += WF__SSE2_W) WF__SSE2_ST(s.x + at, WF__SSE2_FMA(scale, WF__SSE2_ADD(WF__SSE2_LD(s.force + at), WF__SSE2_LD(s.noise + at)), WF__SSE2_LD(s.x + at)));
+    }
 }
 
 #endif
@@ -22375,11 +22457,11 @@ WF__KERNEL_sse2 void wf__pt_leap_sse2(const wf__pt_stride *all)
 WF__KERNEL_avx2 void wf__pt_leap_avx2(const wf__pt_stride *all)
 {
     wf__pt_stride s = *all;
-    for (int i = 0, at = 0; i < s.rows; i++)
-        for (int l = 0; l < WF_LANES; l += WF__AVX2_W, at += WF__AVX2_W)
-            WF__AVX2_ST(s.x + at, WF__AVX2_FMA(WF__AVX2_SET1(s.scale[i]), WF__AVX2_ADD(WF__AVX2_LD(s.force + at), WF__AVX2_LD(s.noise + at)), WF__AVX2_LD(s.x + at)));
+    for (int i = 0, at = 0; i < s.rows; i++) {
+        WF__AVX2_F scale = WF__AVX2_SET1(s.scale[i]);
+        for (int l = 0; l < WF_LANES; l += WF__AVX2_W, at += WF__AVX2_W) WF__AVX2_ST(s.x + at, WF__AVX2_FMA(scale, WF__AVX2_ADD(WF__AVX2_LD(s.force + at), WF__AVX2_LD(s.noise + at)), WF__AVX2_LD(s.x + at)));
+    }
 }
-
 #endif
 
 /* moves: leap (avx512) */
@@ -22387,11 +22469,11 @@ WF__KERNEL_avx2 void wf__pt_leap_avx2(const wf__pt_stride *all)
 WF__KERNEL_avx512 void wf__pt_leap_avx512(const wf__pt_stride *all)
 {
     wf__pt_stride s = *all;
-    for (int i = 0, at = 0; i < s.rows; i++)
-        for (int l = 0; l < WF_LANES; l += WF__AVX512_W, at += WF__AVX512_W)
-            WF__AVX512_ST(s.x + at, WF__AVX512_FMA(WF__AVX512_SET1(s.scale[i]), WF__AVX512_ADD(WF__AVX512_LD(s.force + at), WF__AVX512_LD(s.noise + at)), WF__AVX512_LD(s.x + at)));
+    for (int i = 0, at = 0; i < s.rows; i++) {
+        WF__AVX512_F scale = WF__AVX512_SET1(s.scale[i]);
+        for (int l = 0; l < WF_LANES; l += WF__AVX512_W, at += WF__AVX512_W) WF__AVX512_ST(s.x + at, WF__AVX512_FMA(scale, WF__AVX512_ADD(WF__AVX512_LD(s.force + at), WF__AVX512_LD(s.noise + at)), WF__AVX512_LD(s.x + at)));
+    }
 }
-
 #endif
 
 /* moves: leap (neon) */
@@ -22399,11 +22481,11 @@ WF__KERNEL_avx512 void wf__pt_leap_avx512(const wf__pt_stride *all)
 WF__KERNEL_neon void wf__pt_leap_neon(const wf__pt_stride *all)
 {
     wf__pt_stride s = *all;
-    for (int i = 0, at = 0; i < s.rows; i++)
-        for (int l = 0; l < WF_LANES; l += WF__NEON_W, at += WF__NEON_W)
-            WF__NEON_ST(s.x + at, WF__NEON_FMA(WF__NEON_SET1(s.scale[i]), WF__NEON_ADD(WF__NEON_LD(s.force + at), WF__NEON_LD(s.noise + at)), WF__NEON_LD(s.x + at)));
+    for (int i = 0, at = 0; i < s.rows; i++) {
+        WF__NEON_F scale = WF__NEON_SET1(s.scale[i]);
+        for (int l = 0; l < WF_LANES; l += WF__NEON_W, at += WF__NEON_W) WF__NEON_ST(s.x + at, WF__NEON_FMA(scale, WF__NEON_ADD(WF__NEON_LD(s.force + at), WF__NEON_LD(s.noise + at)), WF__NEON_LD(s.x + at)));
+    }
 }
-
 #endif
 
 /* moves: leap (wasm) */
@@ -22411,19 +22493,21 @@ WF__KERNEL_neon void wf__pt_leap_neon(const wf__pt_stride *all)
 WF__KERNEL_wasm void wf__pt_leap_wasm(const wf__pt_stride *all)
 {
     wf__pt_stride s = *all;
-    for (int i = 0, at = 0; i < s.rows; i++)
-        for (int l = 0; l < WF_LANES; l += WF__WASM_W, at += WF__WASM_W)
-            WF__WASM_ST(s.x + at, WF__WASM_FMA(WF__WASM_SET1(s.scale[i]), WF__WASM_ADD(WF__WASM_LD(s.force + at), WF__WASM_LD(s.noise + at)), WF__WASM_LD(s.x + at)));
+    for (int i = 0, at = 0; i < s.rows; i++) {
+        WF__WASM_F scale = WF__WASM_SET1(s.scale[i]);
+        for (int l = 0; l < WF_LANES; l += WF__WASM_W, at += WF__WASM_W) WF__WASM_ST(s.x + at, WF__WASM_FMA(scale, WF__WASM_ADD(WF__WASM_LD(s.force + at), WF__WASM_LD(s.noise + at)), WF__WASM_LD(s.x + at)));
+    }
 }
-
 #endif
 
 /* moves: look back in one vector (sse2) */
 #if defined(WF__ISA_SSE2)
-WF__INLINE_sse2 void wf__pt_back_one_sse2(const wf__pt_stride *s, int i, int at, WF__SSE2_F *q, WF__SSE2_F *e)
+typedef struct wf__pt_row_sse2 { WF__SSE2_F root, shift, alpha, beta; } wf__pt_row_sse2;   /* read once a row, since a compiler cannot know that no store changes them */
+
+WF__INLINE_sse2 void wf__pt_back_one_sse2(const wf__pt_stride *s, const wf__pt_row_sse2 *r, int at, WF__SSE2_F *q, WF__SSE2_F *e)
 {
-    WF__SSE2_F y = WF__SSE2_FMA(WF__SSE2_SET1(s->root[i]), WF__SSE2_LD(s->x + at), WF__SSE2_SET1(s->shift[i]));
-    WF__SSE2_F force = WF__SSE2_FMA(WF__SSE2_SET1(s->beta[i]), WF__SSE2_LD(s->grad + at), WF__SSE2_MUL(WF__SSE2_SET1(s->alpha[i]), y));
+    WF__SSE2_F y = WF__SSE2_FMA(r->root, WF__SSE2_LD(s->x + at), r->shift);
+    WF__SSE2_F force = WF__SSE2_FMA(r->beta, WF__SSE2_LD(s->grad + at), WF__SSE2_MUL(r->alpha, y));
     WF__SSE2_F v = WF__SSE2_ADD(WF__SSE2_LD(s->force + at), force);
     WF__SSE2_ST(s->force + at, force);
     *e = WF__SSE2_FMA(y, y, *e);
@@ -22434,58 +22518,58 @@ WF__INLINE_sse2 void wf__pt_back_one_sse2(const wf__pt_stride *s, int i, int at,
 
 /* moves: look back in one vector (avx2) */
 #if defined(WF__ISA_AVX2)
-WF__INLINE_avx2 void wf__pt_back_one_avx2(const wf__pt_stride *s, int i, int at, WF__AVX2_F *q, WF__AVX2_F *e)
+typedef struct wf__pt_row_avx2 { WF__AVX2_F root, shift, alpha, beta; } wf__pt_row_avx2;   /* read once a row, since a compiler cannot know that no store changes them */
+WF__INLINE_avx2 void wf__pt_back_one_avx2(const wf__pt_stride *s, const wf__pt_row_avx2 *r, int at, WF__AVX2_F *q, WF__AVX2_F *e)
 {
-    WF__AVX2_F y = WF__AVX2_FMA(WF__AVX2_SET1(s->root[i]), WF__AVX2_LD(s->x + at), WF__AVX2_SET1(s->shift[i]));
-    WF__AVX2_F force = WF__AVX2_FMA(WF__AVX2_SET1(s->beta[i]), WF__AVX2_LD(s->grad + at), WF__AVX2_MUL(WF__AVX2_SET1(s->alpha[i]), y));
+    WF__AVX2_F y = WF__AVX2_FMA(r->root, WF__AVX2_LD(s->x + at), r->shift);
+    WF__AVX2_F force = WF__AVX2_FMA(r->beta, WF__AVX2_LD(s->grad + at), WF__AVX2_MUL(r->alpha, y));
     WF__AVX2_F v = WF__AVX2_ADD(WF__AVX2_LD(s->force + at), force);
     WF__AVX2_ST(s->force + at, force);
     *e = WF__AVX2_FMA(y, y, *e);
     *q = WF__AVX2_FMA(v, WF__AVX2_FMA(WF__AVX2_SET1(0.5f), v, WF__AVX2_LD(s->noise + at)), *q);
 }
-
 #endif
 
 /* moves: look back in one vector (avx512) */
 #if defined(WF__ISA_AVX512)
-WF__INLINE_avx512 void wf__pt_back_one_avx512(const wf__pt_stride *s, int i, int at, WF__AVX512_F *q, WF__AVX512_F *e)
+typedef struct wf__pt_row_avx512 { WF__AVX512_F root, shift, alpha, beta; } wf__pt_row_avx512;   /* read once a row, since a compiler cannot know that no store changes them */
+WF__INLINE_avx512 void wf__pt_back_one_avx512(const wf__pt_stride *s, const wf__pt_row_avx512 *r, int at, WF__AVX512_F *q, WF__AVX512_F *e)
 {
-    WF__AVX512_F y = WF__AVX512_FMA(WF__AVX512_SET1(s->root[i]), WF__AVX512_LD(s->x + at), WF__AVX512_SET1(s->shift[i]));
-    WF__AVX512_F force = WF__AVX512_FMA(WF__AVX512_SET1(s->beta[i]), WF__AVX512_LD(s->grad + at), WF__AVX512_MUL(WF__AVX512_SET1(s->alpha[i]), y));
+    WF__AVX512_F y = WF__AVX512_FMA(r->root, WF__AVX512_LD(s->x + at), r->shift);
+    WF__AVX512_F force = WF__AVX512_FMA(r->beta, WF__AVX512_LD(s->grad + at), WF__AVX512_MUL(r->alpha, y));
     WF__AVX512_F v = WF__AVX512_ADD(WF__AVX512_LD(s->force + at), force);
     WF__AVX512_ST(s->force + at, force);
     *e = WF__AVX512_FMA(y, y, *e);
     *q = WF__AVX512_FMA(v, WF__AVX512_FMA(WF__AVX512_SET1(0.5f), v, WF__AVX512_LD(s->noise + at)), *q);
 }
-
 #endif
 
 /* moves: look back in one vector (neon) */
 #if defined(WF__ISA_NEON)
-WF__INLINE_neon void wf__pt_back_one_neon(const wf__pt_stride *s, int i, int at, WF__NEON_F *q, WF__NEON_F *e)
+typedef struct wf__pt_row_neon { WF__NEON_F root, shift, alpha, beta; } wf__pt_row_neon;   /* read once a row, since a compiler cannot know that no store changes them */
+WF__INLINE_neon void wf__pt_back_one_neon(const wf__pt_stride *s, const wf__pt_row_neon *r, int at, WF__NEON_F *q, WF__NEON_F *e)
 {
-    WF__NEON_F y = WF__NEON_FMA(WF__NEON_SET1(s->root[i]), WF__NEON_LD(s->x + at), WF__NEON_SET1(s->shift[i]));
-    WF__NEON_F force = WF__NEON_FMA(WF__NEON_SET1(s->beta[i]), WF__NEON_LD(s->grad + at), WF__NEON_MUL(WF__NEON_SET1(s->alpha[i]), y));
+    WF__NEON_F y = WF__NEON_FMA(r->root, WF__NEON_LD(s->x + at), r->shift);
+    WF__NEON_F force = WF__NEON_FMA(r->beta, WF__NEON_LD(s->grad + at), WF__NEON_MUL(r->alpha, y));
     WF__NEON_F v = WF__NEON_ADD(WF__NEON_LD(s->force + at), force);
     WF__NEON_ST(s->force + at, force);
     *e = WF__NEON_FMA(y, y, *e);
     *q = WF__NEON_FMA(v, WF__NEON_FMA(WF__NEON_SET1(0.5f), v, WF__NEON_LD(s->noise + at)), *q);
 }
-
 #endif
 
 /* moves: look back in one vector (wasm) */
 #if defined(WF__ISA_WASM)
-WF__INLINE_wasm void wf__pt_back_one_wasm(const wf__pt_stride *s, int i, int at, WF__WASM_F *q, WF__WASM_F *e)
+typedef struct wf__pt_row_wasm { WF__WASM_F root, shift, alpha, beta; } wf__pt_row_wasm;   /* read once a row, since a compiler cannot know that no store changes them */
+WF__INLINE_wasm void wf__pt_back_one_wasm(const wf__pt_stride *s, const wf__pt_row_wasm *r, int at, WF__WASM_F *q, WF__WASM_F *e)
 {
-    WF__WASM_F y = WF__WASM_FMA(WF__WASM_SET1(s->root[i]), WF__WASM_LD(s->x + at), WF__WASM_SET1(s->shift[i]));
-    WF__WASM_F force = WF__WASM_FMA(WF__WASM_SET1(s->beta[i]), WF__WASM_LD(s->grad + at), WF__WASM_MUL(WF__WASM_SET1(s->alpha[i]), y));
+    WF__WASM_F y = WF__WASM_FMA(r->root, WF__WASM_LD(s->x + at), r->shift);
+    WF__WASM_F force = WF__WASM_FMA(r->beta, WF__WASM_LD(s->grad + at), WF__WASM_MUL(r->alpha, y));
     WF__WASM_F v = WF__WASM_ADD(WF__WASM_LD(s->force + at), force);
     WF__WASM_ST(s->force + at, force);
     *e = WF__WASM_FMA(y, y, *e);
     *q = WF__WASM_FMA(v, WF__WASM_FMA(WF__WASM_SET1(0.5f), v, WF__WASM_LD(s->noise + at)), *q);
 }
-
 #endif
 
 /* moves: look back (sse2) */
@@ -22498,10 +22582,11 @@ WF__KERNEL_sse2 void wf__pt_back_sse2(const wf__pt_stride *all)
         for (int l = 0; l < WF_LANES; l += 4 * WF__SSE2_W) {
             WF__SSE2_F q0 = WF__SSE2_ZERO, q1 = WF__SSE2_ZERO, q2 = WF__SSE2_ZERO, q3 = WF__SSE2_ZERO, e0 = WF__SSE2_ZERO, e1 = WF__SSE2_ZERO, e2 = WF__SSE2_ZERO, e3 = WF__SSE2_ZERO;
             for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
-                wf__pt_back_one_sse2(s, i, at, &q0, &e0);
-                wf__pt_back_one_sse2(s, i, at + WF__SSE2_W, &q1, &e1);
-                wf__pt_back_one_sse2(s, i, at + 2 * WF__SSE2_W, &q2, &e2);
-                wf__pt_back_one_sse2(s, i, at + 3 * WF__SSE2_W, &q3, &e3);
+                wf__pt_row_sse2 r = { WF__SSE2_SET1(s->root[i]), WF__SSE2_SET1(s->shift[i]), WF__SSE2_SET1(s->alpha[i]), WF__SSE2_SET1(s->beta[i]) };
+                wf__pt_back_one_sse2(s, &r, at, &q0, &e0);
+                wf__pt_back_one_sse2(s, &r, at + WF__SSE2_W, &q1, &e1);
+                wf__pt_back_one_sse2(s, &r, at + 2 * WF__SSE2_W, &q2, &e2);
+                wf__pt_back_one_sse2(s, &r, at + 3 * WF__SSE2_W, &q3, &e3);
             }
             float *q = s->part + l, *e = q + WF_LANES;
             WF__SSE2_ST(q, q0); WF__SSE2_ST(q + WF__SSE2_W, q1); WF__SSE2_ST(q + 2 * WF__SSE2_W, q2); WF__SSE2_ST(q + 3 * WF__SSE2_W, q3);
@@ -22521,10 +22606,11 @@ WF__KERNEL_avx2 void wf__pt_back_avx2(const wf__pt_stride *all)
         for (int l = 0; l < WF_LANES; l += 4 * WF__AVX2_W) {
             WF__AVX2_F q0 = WF__AVX2_ZERO, q1 = WF__AVX2_ZERO, q2 = WF__AVX2_ZERO, q3 = WF__AVX2_ZERO, e0 = WF__AVX2_ZERO, e1 = WF__AVX2_ZERO, e2 = WF__AVX2_ZERO, e3 = WF__AVX2_ZERO;
             for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
-                wf__pt_back_one_avx2(s, i, at, &q0, &e0);
-                wf__pt_back_one_avx2(s, i, at + WF__AVX2_W, &q1, &e1);
-                wf__pt_back_one_avx2(s, i, at + 2 * WF__AVX2_W, &q2, &e2);
-                wf__pt_back_one_avx2(s, i, at + 3 * WF__AVX2_W, &q3, &e3);
+                wf__pt_row_avx2 r = { WF__AVX2_SET1(s->root[i]), WF__AVX2_SET1(s->shift[i]), WF__AVX2_SET1(s->alpha[i]), WF__AVX2_SET1(s->beta[i]) };
+                wf__pt_back_one_avx2(s, &r, at, &q0, &e0);
+                wf__pt_back_one_avx2(s, &r, at + WF__AVX2_W, &q1, &e1);
+                wf__pt_back_one_avx2(s, &r, at + 2 * WF__AVX2_W, &q2, &e2);
+                wf__pt_back_one_avx2(s, &r, at + 3 * WF__AVX2_W, &q3, &e3);
             }
             float *q = s->part + l, *e = q + WF_LANES;
             WF__AVX2_ST(q, q0); WF__AVX2_ST(q + WF__AVX2_W, q1); WF__AVX2_ST(q + 2 * WF__AVX2_W, q2); WF__AVX2_ST(q + 3 * WF__AVX2_W, q3);
@@ -22544,10 +22630,11 @@ WF__KERNEL_avx512 void wf__pt_back_avx512(const wf__pt_stride *all)
         for (int l = 0; l < WF_LANES; l += 4 * WF__AVX512_W) {
             WF__AVX512_F q0 = WF__AVX512_ZERO, q1 = WF__AVX512_ZERO, q2 = WF__AVX512_ZERO, q3 = WF__AVX512_ZERO, e0 = WF__AVX512_ZERO, e1 = WF__AVX512_ZERO, e2 = WF__AVX512_ZERO, e3 = WF__AVX512_ZERO;
             for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
-                wf__pt_back_one_avx512(s, i, at, &q0, &e0);
-                wf__pt_back_one_avx512(s, i, at + WF__AVX512_W, &q1, &e1);
-                wf__pt_back_one_avx512(s, i, at + 2 * WF__AVX512_W, &q2, &e2);
-                wf__pt_back_one_avx512(s, i, at + 3 * WF__AVX512_W, &q3, &e3);
+                wf__pt_row_avx512 r = { WF__AVX512_SET1(s->root[i]), WF__AVX512_SET1(s->shift[i]), WF__AVX512_SET1(s->alpha[i]), WF__AVX512_SET1(s->beta[i]) };
+                wf__pt_back_one_avx512(s, &r, at, &q0, &e0);
+                wf__pt_back_one_avx512(s, &r, at + WF__AVX512_W, &q1, &e1);
+                wf__pt_back_one_avx512(s, &r, at + 2 * WF__AVX512_W, &q2, &e2);
+                wf__pt_back_one_avx512(s, &r, at + 3 * WF__AVX512_W, &q3, &e3);
             }
             float *q = s->part + l, *e = q + WF_LANES;
             WF__AVX512_ST(q, q0); WF__AVX512_ST(q + WF__AVX512_W, q1); WF__AVX512_ST(q + 2 * WF__AVX512_W, q2); WF__AVX512_ST(q + 3 * WF__AVX512_W, q3);
@@ -22567,10 +22654,11 @@ WF__KERNEL_neon void wf__pt_back_neon(const wf__pt_stride *all)
         for (int l = 0; l < WF_LANES; l += 4 * WF__NEON_W) {
             WF__NEON_F q0 = WF__NEON_ZERO, q1 = WF__NEON_ZERO, q2 = WF__NEON_ZERO, q3 = WF__NEON_ZERO, e0 = WF__NEON_ZERO, e1 = WF__NEON_ZERO, e2 = WF__NEON_ZERO, e3 = WF__NEON_ZERO;
             for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
-                wf__pt_back_one_neon(s, i, at, &q0, &e0);
-                wf__pt_back_one_neon(s, i, at + WF__NEON_W, &q1, &e1);
-                wf__pt_back_one_neon(s, i, at + 2 * WF__NEON_W, &q2, &e2);
-                wf__pt_back_one_neon(s, i, at + 3 * WF__NEON_W, &q3, &e3);
+                wf__pt_row_neon r = { WF__NEON_SET1(s->root[i]), WF__NEON_SET1(s->shift[i]), WF__NEON_SET1(s->alpha[i]), WF__NEON_SET1(s->beta[i]) };
+                wf__pt_back_one_neon(s, &r, at, &q0, &e0);
+                wf__pt_back_one_neon(s, &r, at + WF__NEON_W, &q1, &e1);
+                wf__pt_back_one_neon(s, &r, at + 2 * WF__NEON_W, &q2, &e2);
+                wf__pt_back_one_neon(s, &r, at + 3 * WF__NEON_W, &q3, &e3);
             }
             float *q = s->part + l, *e = q + WF_LANES;
             WF__NEON_ST(q, q0); WF__NEON_ST(q + WF__NEON_W, q1); WF__NEON_ST(q + 2 * WF__NEON_W, q2); WF__NEON_ST(q + 3 * WF__NEON_W, q3);
@@ -22590,10 +22678,11 @@ WF__KERNEL_wasm void wf__pt_back_wasm(const wf__pt_stride *all)
         for (int l = 0; l < WF_LANES; l += 4 * WF__WASM_W) {
             WF__WASM_F q0 = WF__WASM_ZERO, q1 = WF__WASM_ZERO, q2 = WF__WASM_ZERO, q3 = WF__WASM_ZERO, e0 = WF__WASM_ZERO, e1 = WF__WASM_ZERO, e2 = WF__WASM_ZERO, e3 = WF__WASM_ZERO;
             for (int i = first, at = first * WF_LANES + l; i < end; i++, at += WF_LANES) {
-                wf__pt_back_one_wasm(s, i, at, &q0, &e0);
-                wf__pt_back_one_wasm(s, i, at + WF__WASM_W, &q1, &e1);
-                wf__pt_back_one_wasm(s, i, at + 2 * WF__WASM_W, &q2, &e2);
-                wf__pt_back_one_wasm(s, i, at + 3 * WF__WASM_W, &q3, &e3);
+                wf__pt_row_wasm r = { WF__WASM_SET1(s->root[i]), WF__WASM_SET1(s->shift[i]), WF__WASM_SET1(s->alpha[i]), WF__WASM_SET1(s->beta[i]) };
+                wf__pt_back_one_wasm(s, &r, at, &q0, &e0);
+                wf__pt_back_one_wasm(s, &r, at + WF__WASM_W, &q1, &e1);
+                wf__pt_back_one_wasm(s, &r, at + 2 * WF__WASM_W, &q2, &e2);
+                wf__pt_back_one_wasm(s, &r, at + 3 * WF__WASM_W, &q3, &e3);
             }
             float *q = s->part + l, *e = q + WF_LANES;
             WF__WASM_ST(q, q0); WF__WASM_ST(q + WF__WASM_W, q1); WF__WASM_ST(q + 2 * WF__WASM_W, q2); WF__WASM_ST(q + 3 * WF__WASM_W, q3);
@@ -22616,7 +22705,8 @@ typedef struct wf__pt_scale { const float *part; int blocks; double norm, f0, f1
 /* moves: add up a level and weigh */
 WF__ALWAYS_INLINE void wf__pt_weigh_lanes(wf__pt_scale *s)
 {
-    double q[WF_LANES], e[WF_LANES], now[WF_LANES], d[8], f0 = s->f0, f1 = s->f1, norm = s->norm, *WF_RESTRICT level = s->level, *WF_RESTRICT lw = s->lw, *WF_RESTRICT fail = s->fail;
+    double q[WF_LANES], strange[8] = { 0 }, f0 = s->f0, f1 = s->f1, norm = s->norm;
+    double *WF_RESTRICT e = s->u0, *WF_RESTRICT level = s->level, *WF_RESTRICT lw = s->lw, *WF_RESTRICT fail = s->fail;
     const double *WF_RESTRICT u1 = s->u1;
     const float *WF_RESTRICT part = s->part;
     for (int l = 0; l < WF_LANES; l++) { q[l] = (double)part[l]; e[l] = norm + (double)part[WF_LANES + l]; }
@@ -22624,20 +22714,15 @@ WF__ALWAYS_INLINE void wf__pt_weigh_lanes(wf__pt_scale *s)
         part += 2 * WF_LANES;
         for (int l = 0; l < WF_LANES; l++) { q[l] += (double)part[l]; e[l] += (double)part[WF_LANES + l]; }
     }
-    if (!(f0 > 0)) memcpy(now, s->u1, sizeof now);
-    else if (!(f1 > 0)) memcpy(now, e, sizeof now);
-    else for (int l = 0; l < WF_LANES; l++) now[l] = f0 * e[l] + f1 * u1[l];
     for (int l = 0; l < WF_LANES; l++) {
-        double a = lw[l], sum = a + (level[l] - now[l] - q[l]), miss = sum < HUGE_VAL ? 0.0 : 1.0;
+        double low = f0 * e[l], high = f1 * u1[l], now = (f0 > 0 ? low : 0) + (f1 > 0 ? high : 0), a = lw[l], sum = a + (level[l] - now - q[l]), miss = sum < HUGE_VAL ? 0.0 : 1.0;
         lw[l] = sum < HUGE_VAL ? sum : a;
+        level[l] = now;
         fail[l] = miss + (u1[l] - u1[l]);
     }
-    memcpy(s->level, now, sizeof now);
-    memcpy(s->u0, e, sizeof e);
-    for (int l = 0; l < 8; l++) d[l] = fail[l] + fail[l + 8] + fail[l + 16] + fail[l + 24] + fail[l + 32] + fail[l + 40] + fail[l + 48] + fail[l + 56];
-    s->strange = ((d[0] + d[1]) + (d[2] + d[3])) + ((d[4] + d[5]) + (d[6] + d[7]));
+    for (int l = 0; l < WF_LANES; l += 8) for (int c = 0; c < 8; c++) strange[c] += fail[l + c];
+    s->strange = wf__pt_fold(strange);
 }
-
 /* moves: judge 64 lanes */
 /* Does any of the numbers differ from itself less itself? */
 WF__ALWAYS_INLINE void wf__pt_judge_lanes(const double *u, int64_t *strange)
@@ -22649,73 +22734,95 @@ WF__ALWAYS_INLINE void wf__pt_judge_lanes(const double *u, int64_t *strange)
     double s = ((d[0] + d[1]) + (d[2] + d[3])) + ((d[4] + d[5]) + (d[6] + d[7]));
     *strange = s < 0 || s > 0 || !(s >= 0);
 }
-
 /* moves: note 64 lanes */
 typedef struct wf__pt_tally { const double *lw, *u0, *u1; size_t n; int change; wf__pt_sums sums; double mean, square; } wf__pt_tally;
 
 WF__ALWAYS_INLINE void wf__pt_note_lanes(wf__pt_tally *t)
 {
-    double v[WF_LANES], e[WF_LANES], c[WF_LANES];
+    double v[WF_LANES], e[WF_LANES], mean[8] = { 0 }, square[8] = { 0 };
     const double *lw = t->lw, *u0 = t->u0, *u1 = t->u1;
     if (t->n == WF_LANES) for (int l = 0; l < WF_LANES; l++) { double a = lw[l]; v[l] = a < HUGE_VAL ? a : -HUGE_VAL; }
     else for (size_t l = 0; l < WF_LANES; l++) v[l] = l < t->n && lw[l] < HUGE_VAL ? lw[l] : -HUGE_VAL;
     t->sums = wf__pt_sum_lanes(v, e);
     t->mean = t->square = 0;
     if (!t->change) return;
-    for (int l = 0; l < WF_LANES; l++) {
-        double d = u1[l] - u0[l], w = e[l], use = d < HUGE_VAL ? d : 0;
-        use = w > 0 ? use : 0;
-        v[l] = w * use;
-        c[l] = w * use * use;
-    }
-    t->mean = wf__pt_fold(v);
-    t->square = wf__pt_fold(c);
+    for (int l = 0; l < WF_LANES; l += 8)
+        for (int c = 0; c < 8; c++) {
+            double d = u1[l + c] - u0[l + c], w = e[l + c], use = d < HUGE_VAL ? d : 0, share = w > 0 ? w * use : 0;
+            mean[c] += share;
+            square[c] += share * use;
+        }
+    t->mean = wf__pt_fold(mean);
+    t->square = wf__pt_fold(square);
 }
-
 /* moves: lanes in plain C */
 static void wf__pt_weigh_scalar(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
 static void wf__pt_judge_scalar(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
 static void wf__pt_note_scalar(wf__pt_tally *t) { wf__pt_note_lanes(t); }
-static void wf__pt_share_scalar(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
 
 /* moves: lanes (sse2) */
 #if defined(WF__ISA_SSE2)
+#if WF__SSE2_W > 4
 WF__KERNEL_sse2 void wf__pt_weigh_sse2(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
 WF__KERNEL_sse2 void wf__pt_judge_sse2(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
 WF__KERNEL_sse2 void wf__pt_note_sse2(wf__pt_tally *t) { wf__pt_note_lanes(t); }
-WF__KERNEL_sse2 void wf__pt_share_sse2(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#else
+WF__KERNEL_sse2 void wf__pt_weigh_sse2(wf__pt_scale *s) { wf__pt_weigh_scalar(s); }
+WF__KERNEL_sse2 void wf__pt_judge_sse2(const double *u, int64_t *strange) { wf__pt_judge_scalar(u, strange); }
+WF__KERNEL_sse2 void wf__pt_note_sse2(wf__pt_tally *t) { wf__pt_note_scalar(t); }
+#endif
 #endif
 
 /* moves: lanes (avx2) */
 #if defined(WF__ISA_AVX2)
+#if WF__AVX2_W > 4
 WF__KERNEL_avx2 void wf__pt_weigh_avx2(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
 WF__KERNEL_avx2 void wf__pt_judge_avx2(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
 WF__KERNEL_avx2 void wf__pt_note_avx2(wf__pt_tally *t) { wf__pt_note_lanes(t); }
-WF__KERNEL_avx2 void wf__pt_share_avx2(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#else
+WF__KERNEL_avx2 void wf__pt_weigh_avx2(wf__pt_scale *s) { wf__pt_weigh_scalar(s); }
+WF__KERNEL_avx2 void wf__pt_judge_avx2(const double *u, int64_t *strange) { wf__pt_judge_scalar(u, strange); }
+WF__KERNEL_avx2 void wf__pt_note_avx2(wf__pt_tally *t) { wf__pt_note_scalar(t); }
+#endif
 #endif
 
 /* moves: lanes (avx512) */
 #if defined(WF__ISA_AVX512)
+#if WF__AVX512_W > 4
 WF__KERNEL_avx512 void wf__pt_weigh_avx512(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
 WF__KERNEL_avx512 void wf__pt_judge_avx512(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
 WF__KERNEL_avx512 void wf__pt_note_avx512(wf__pt_tally *t) { wf__pt_note_lanes(t); }
-WF__KERNEL_avx512 void wf__pt_share_avx512(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#else
+WF__KERNEL_avx512 void wf__pt_weigh_avx512(wf__pt_scale *s) { wf__pt_weigh_scalar(s); }
+WF__KERNEL_avx512 void wf__pt_judge_avx512(const double *u, int64_t *strange) { wf__pt_judge_scalar(u, strange); }
+WF__KERNEL_avx512 void wf__pt_note_avx512(wf__pt_tally *t) { wf__pt_note_scalar(t); }
+#endif
 #endif
 
 /* moves: lanes (neon) */
 #if defined(WF__ISA_NEON)
+#if WF__NEON_W > 4
 WF__KERNEL_neon void wf__pt_weigh_neon(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
 WF__KERNEL_neon void wf__pt_judge_neon(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
 WF__KERNEL_neon void wf__pt_note_neon(wf__pt_tally *t) { wf__pt_note_lanes(t); }
-WF__KERNEL_neon void wf__pt_share_neon(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#else
+WF__KERNEL_neon void wf__pt_weigh_neon(wf__pt_scale *s) { wf__pt_weigh_scalar(s); }
+WF__KERNEL_neon void wf__pt_judge_neon(const double *u, int64_t *strange) { wf__pt_judge_scalar(u, strange); }
+WF__KERNEL_neon void wf__pt_note_neon(wf__pt_tally *t) { wf__pt_note_scalar(t); }
+#endif
 #endif
 
 /* moves: lanes (wasm) */
 #if defined(WF__ISA_WASM)
+#if WF__WASM_W > 4
 WF__KERNEL_wasm void wf__pt_weigh_wasm(wf__pt_scale *s) { wf__pt_weigh_lanes(s); }
 WF__KERNEL_wasm void wf__pt_judge_wasm(const double *u, int64_t *strange) { wf__pt_judge_lanes(u, strange); }
 WF__KERNEL_wasm void wf__pt_note_wasm(wf__pt_tally *t) { wf__pt_note_lanes(t); }
-WF__KERNEL_wasm void wf__pt_share_wasm(const double *a, size_t n, const wf__pt_sums *s, double *w) { wf__pt_weights(a, n, s, w); }
+#else
+WF__KERNEL_wasm void wf__pt_weigh_wasm(wf__pt_scale *s) { wf__pt_weigh_scalar(s); }
+WF__KERNEL_wasm void wf__pt_judge_wasm(const double *u, int64_t *strange) { wf__pt_judge_scalar(u, strange); }
+WF__KERNEL_wasm void wf__pt_note_wasm(wf__pt_tally *t) { wf__pt_note_scalar(t); }
+#endif
 #endif
 
 /* header: optimise as before */
@@ -22729,7 +22836,6 @@ static void wf__pt_keep_scalar(int rows, float *x, const float *y, const float *
 {
     for (int i = 0; i < rows * WF_LANES; i++) if (mask[i % WF_LANES] > 0) x[i] = y[i];
 }
-
 /* moves: keep (sse2) */
 #if defined(WF__ISA_SSE2)
 WF__KERNEL_sse2 void wf__pt_keep_sse2(int rows, float *x, const float *y, const float *mask)
@@ -22805,7 +22911,6 @@ static void wf__pt_pairs_scalar(const float *x, const float *y, size_t stride, c
         out[l] = top + (float)log((double)sum);
     }
 }
-
 /* moves: sum over pairs, in vectors (sse2) */
 #if defined(WF__ISA_SSE2)
 WF__KERNEL_sse2 void wf__pt_pairs_sse2(const float *x, const float *y, size_t stride, const float *weight, size_t n, int dim, float *out)
@@ -22966,11 +23071,12 @@ typedef struct wf__pt_kernels {
     void (*weigh)(wf__pt_scale *s);
     void (*judge)(const double *u, int64_t *strange);
     void (*note)(wf__pt_tally *t);
-    void (*share)(const double *a, size_t n, const wf__pt_sums *s, double *w);
-    void (*fill)(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4]);
+    void (*share)(const double *a, size_t n, const wf__pt_sums *s, double *w, wf__pt_portion *portion);
+    wf__pt_systematic_fn systematic;
+    void (*fill)(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4], const wf__nudge *leap);
 } wf__pt_kernels;
 
-#define WF__PT_SET(name) { wf__pt_kernels k = { wf__pt_mix_##name, wf__pt_keep_##name, wf__pt_pairs_##name, wf__pt_leap_##name, wf__pt_back_##name, wf__pt_weigh_##name, wf__pt_judge_##name, wf__pt_note_##name, wf__pt_share_##name, wf__fill_tile_##name }; return k; }
+#define WF__PT_SET(name) { wf__pt_kernels k = { wf__pt_mix_##name, wf__pt_keep_##name, wf__pt_pairs_##name, wf__pt_leap_##name, wf__pt_back_##name, wf__pt_weigh_##name, wf__pt_judge_##name, wf__pt_note_##name, wf__pt_share_##name, wf__pt_systematic_##name, wf__fill_tile_##name }; return k; }
 static wf__pt_kernels wf__pt_kernels_for(int isa)
 {
     if (isa == WF_ISA_AUTO) isa = wf_isa_best();
@@ -23029,7 +23135,7 @@ struct wf_particles {
     float *state;                  /* [tiles][rows][WF_LANES] */
     double *u0, *u1, *lw;          /* [tiles * WF_LANES] */
     float *pair;                   /* [tiles * WF_LANES] log weights for sums over pairs */
-    uint32_t *founder, *older, *recent; /* ancestors at the start, and where the last but one and the last block of `lag` resamplings began */
+    uint32_t *recent, *older, *founder; /* ancestors where the block of `lag` resamplings began; theirs where the one before began, and at the start */
     wf__pt_sums *sums;             /* [tiles] */
     double *accept, *change, *change2; /* [tiles]; sums of w (U1 - U0) and of its square */
     double *mean, *precision, *scale, *stiffness, norm0;
@@ -23064,14 +23170,14 @@ static wf_tile wf__pt_view(const wf_particles *p, size_t tile, const float *x, d
 }
 
 /* moves: draw the noise of a step */
-static void wf__pt_fill_steps(const wf_particles *p, const wf_tile *at, float *out, int steps, uint32_t purpose)
+static void wf__pt_fill_steps(const wf_particles *p, const wf_tile *at, float *out, int steps, uint32_t purpose, const wf__nudge *leap)
 {
     uint32_t c[4];
     wf__coordinates(c, at->first / 4, at->step, 0, purpose);
-    p->k.fill(out, (size_t)p->dim, (size_t)steps, at->seed, c);
+    p->k.fill(out, (size_t)p->dim, (size_t)steps, at->seed, c, leap);
 }
 
-static void wf__pt_fill(const wf_particles *p, const wf_tile *at, float *out, uint32_t purpose) { wf__pt_fill_steps(p, at, out, 1, purpose); }
+static void wf__pt_fill(const wf_particles *p, const wf_tile *at, float *out, uint32_t purpose) { wf__pt_fill_steps(p, at, out, 1, purpose, NULL); }
 
 /* The noise of a step, made for several at once where there are few coordinates. */
 static const float *wf__pt_noise(const wf_particles *p, wf__pt_work *w, const wf_tile *at)
@@ -23081,7 +23187,7 @@ static const float *wf__pt_noise(const wf_particles *p, wf__pt_work *w, const wf
         since = 0;
         w->noises = p->dim >= WF__PT_NOISE_ROWS ? 1 : WF__PT_NOISE_ROWS / p->dim < w->ahead ? WF__PT_NOISE_ROWS / p->dim : w->ahead > 1 ? w->ahead : 1;
         w->noise_step = at->step;
-        wf__pt_fill_steps(p, at, w->noise, w->noises, WF__PT_NOISE);
+        wf__pt_fill_steps(p, at, w->noise, w->noises, WF__PT_NOISE, NULL);
     }
     return w->noise + (size_t)since * (size_t)p->dim * WF_LANES;
 }
@@ -23113,7 +23219,6 @@ static void wf__pt_mix(const wf_particles *p, wf__pt_mix_t m, double *q)
         for (int l = 0; l < WF_LANES; l++) q[l] += (double)part[l];
     }
 }
-
 /* moves: evaluate a graph */
 /* Rows of samples from a tile, run, and back. values may be NULL. */
 static void wf__pt_graph(const wf_particles *p, wf__pt_work *w, wf_ws *ws, const wf_plan *plan, const wf_tile *at, wf_t scalar, wf_t vector, double *u, float *g)
@@ -23138,7 +23243,6 @@ static void wf__pt_graph(const wf_particles *p, wf__pt_work *w, wf_ws *ws, const
     for (size_t l = 0; g && l < lanes; l++)
         for (size_t i = 0; i < dim; i++) g[i * lanes + l] = wide ? (float)grads[l * dim + i] : grads_f[l * dim + i];
 }
-
 /* moves: forget nonsense */
 static void wf__pt_clean(const wf_tile *at, wf__pt_work *w, double *u, float *g)
 {
@@ -23203,7 +23307,6 @@ static double wf__pt_level(const wf_particles *p, double t, double u0, double u1
     if (!p->linear || t >= 1) return u1;
     return t > 0 ? (1 - t) * u0 + t * u1 : u0;
 }
-
 /* moves: forces of a tile */
 /* A mixture that gives -c grad U_t, to be completed and run. Uses w->a, b, d. */
 static wf__pt_mix_t wf__pt_force(const wf_particles *p, wf__pt_work *w, const float *c, double t, const float *x, const float *g0, const float *g1)
@@ -23242,7 +23345,6 @@ static const float *wf__pt_drift(const wf_particles *p, wf__pt_work *w, const wf
     wf__pt_mix(p, m, NULL);
     return out;
 }
-
 /* moves: coefficients of a step */
 
 static void wf__pt_coefficients(const wf_particles *p, wf__pt_work *w, double h)
@@ -23271,7 +23373,6 @@ static void wf__pt_weigh(wf_particles *p, wf__pt_work *w, size_t tile, int l, do
     w->bad++;
     *a = -HUGE_VAL;
 }
-
 /* moves: continuous weights */
 /* The increment of continuous weights over t0..t1, judged at the place of `at`, whose time is one of the two. drift: dt b there, divergence: div b. */
 static void wf__pt_rate(wf_particles *p, wf__pt_work *w, const wf_tile *at, double t0, double t1, const double *u0, const double *u1, const float *g0, const float *g1, const float *drift, const double *divergence, double *out)
@@ -23295,7 +23396,6 @@ static void wf__pt_rate(wf_particles *p, wf__pt_work *w, const wf_tile *at, doub
         for (int i = 0; i < p->dim; i++) out[l] += (double)drift[i * WF_LANES + l] * (double)w->force2[i * WF_LANES + l];
     }
 }
-
 /* moves: push */
 static void wf__pt_tame(float *force, int dim)
 {
@@ -23316,7 +23416,6 @@ static void wf__pt_push(const wf_particles *p, wf__pt_work *w, double t, const f
     wf__pt_mix(p, m, NULL);
     if (p->d.move == WF_MOVE_TAMED) wf__pt_tame(out, p->dim);
 }
-
 /* moves: jump */
 /* out = x + y + noise_c noise */
 static void wf__pt_jump(const wf_particles *p, const wf__pt_work *w, const float *x, const float *y, float *out)
@@ -23331,7 +23430,6 @@ static void wf__pt_jump(const wf_particles *p, const wf__pt_work *w, const float
     m.out = out;
     wf__pt_mix(p, m, NULL);
 }
-
 /* moves: weigh the step back */
 /* The force back, at time t, into w->force2; and with v = that + the force forward, q = sum of v (v / 2 s^2 + noise / s): what the step back is worth less than the step made. */
 static void wf__pt_back(const wf_particles *p, wf__pt_work *w, double t, const float *x, const float *g0, const float *g1, const float *z, double *q)
@@ -23355,7 +23453,6 @@ static void wf__pt_back(const wf_particles *p, wf__pt_work *w, double t, const f
     m.c = w->cross_c;
     wf__pt_mix(p, m, q);
 }
-
 /* moves: take a step of Langevin */
 static void wf__pt_langevin(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1, double h)
 {
@@ -23404,7 +23501,6 @@ static void wf__pt_langevin(wf_particles *p, wf__pt_work *w, size_t tile, uint32
     }
     for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, rate[l]);
 }
-
 /* moves: take the step that most runs take */
 /* Coefficients of the force at time t. */
 static void wf__pt_plain_force(const wf_particles *p, wf__pt_work *w, double t)
@@ -23447,12 +23543,17 @@ static void wf__pt_plain(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t 
     double *u0 = p->u0 + tile * WF_LANES, *u1 = p->u1 + tile * WF_LANES, share = t1 >= 1 ? 1 : t1 > 0 ? t1 : 0;
     wf_tile at = wf__pt_view(p, tile, x, t0, t1 - t0, step);
     wf__pt_coefficients(p, w, h);
-    wf__pt_stride s = { p->dim, x, w->force, w->part, g1, wf__pt_noise(p, w, &at), w->noise_c, p->root, p->shift, w->a, w->b };
+    int few = p->dim <= WF__PT_NOISE_ROWS / 2;
+    wf__pt_stride s = { p->dim, x, w->force, w->part, g1, few ? wf__pt_noise(p, w, &at) : w->noise, w->noise_c, p->root, p->shift, w->a, w->b };
     wf__pt_scale sums;
     sums.part = w->part; sums.blocks = (p->dim + 15) / 16; sums.norm = p->norm0; sums.f0 = 1 - share; sums.f1 = share;
     sums.u0 = u0; sums.u1 = u1; sums.level = w->r; sums.lw = p->lw + tile * WF_LANES;
     if (!w->fresh) wf__pt_plain_begin(p, w, tile, t0, &s);
-    p->k.leap(&s);
+    if (few) p->k.leap(&s);
+    else {
+        wf__nudge leap = { x, w->force, w->noise_c };
+        wf__pt_fill_steps(p, &at, w->noise, 1, WF__PT_NOISE, &leap);
+    }
     at.t = t1;
     wf__pt_ask(p, w, &at, u1, g1);
     wf__pt_plain_force(p, w, t1);
@@ -23461,7 +23562,6 @@ static void wf__pt_plain(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t 
     w->fresh = 1;
     if (!(sums.strange <= 0)) wf__pt_plain_strange(p, w, tile, &at, &s, &sums);
 }
-
 /* moves: pieces of steps with momenta */
 /* v = keep v + sqrt(1 - keep^2) noise */
 static void wf__pt_refresh(const wf_particles *p, wf__pt_work *w, const wf_tile *at, float *v, double keep, uint32_t which)
@@ -23515,7 +23615,6 @@ static void wf__pt_kinetic(const wf_particles *p, wf__pt_work *w, const float *v
     for (int l = 0; l < WF_LANES; l++) q[l] = 0;
     wf__pt_mix(p, m, q);
 }
-
 /* moves: one step with friction */
 static void wf__pt_underdamped(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1, double h)
 {
@@ -23542,7 +23641,6 @@ static void wf__pt_underdamped(wf_particles *p, wf__pt_work *w, size_t tile, uin
     for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, w->r[l] - wf__pt_level(p, t1, u0[l], u1[l]) - (k1[l] - k0[l]) - (k3[l] - k2[l]));
     if (!baoab) wf__pt_refresh(p, w, &at, v, exp(-0.5 * p->d.friction * h), 1);
 }
-
 /* moves: accept or refuse */
 /* Where a uniform number is below exp(gain), the proposal in w replaces the state. Returns the mean of the probabilities. */
 static double wf__pt_accept(wf_particles *p, wf__pt_work *w, size_t tile, const wf_tile *at, const double *gain, float *v)
@@ -23562,7 +23660,6 @@ static double wf__pt_accept(wf_particles *p, wf__pt_work *w, size_t tile, const 
     if (v) p->k.keep(p->dim, v, w->v, w->mask);
     return sum;
 }
-
 /* moves: one Hamiltonian move */
 /* `leaps` leapfrog steps of h at fixed t, accepted or refused. v NULL: momenta are fresh and forgotten. */
 static double wf__pt_hamilton(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t, double h, int leaps, float *v)
@@ -23587,7 +23684,6 @@ static double wf__pt_hamilton(wf_particles *p, wf__pt_work *w, size_t tile, uint
     for (int i = 0; v && i < p->dim * WF_LANES; i++) v[i] = -v[i];   /* stays so where the move is refused */
     return wf__pt_accept(p, w, tile, &at, gain, v);
 }
-
 /* moves: one Crank-Nicolson move */
 static double wf__pt_pcn(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t, double h)
 {
@@ -23614,7 +23710,6 @@ static double wf__pt_pcn(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t 
     for (int l = 0; l < WF_LANES; l++) gain[l] = t > 0 ? t * ((u1[l] - u0[l]) - (w->u1[l] - w->u0[l])) : 0;
     return wf__pt_accept(p, w, tile, &at, gain, NULL);
 }
-
 /* moves: one controlled step */
 /* x' = keep x + s (noise + u sqrt(dt)), log w -= |u|^2 dt / 2 + u noise sqrt(dt) */
 static void wf__pt_control(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double t0, double t1)
@@ -23656,7 +23751,6 @@ static void wf__pt_arrive(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t
         wf__pt_weigh(p, w, tile, l, q - u1[l]);
     }
 }
-
 /* moves: one step of any equation */
 static void wf__pt_sde(const wf_particles *p, wf__pt_work *w, const wf_tile *at, float *drift, double *rate, int slope)
 {
@@ -23703,7 +23797,6 @@ static void wf__pt_custom(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t
     p->d.custom(p->d.user, &at, x, w->noise, w->q);
     for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, w->q[l]);
 }
-
 /* moves: transport before a reaction */
 /* x' = mu + s noise, mu = x - h grad U; where sums over pairs will be: mu, or x' for a kernel density, in units of the kernel's width. */
 static void wf__pt_transport(wf_particles *p, wf__pt_work *w, size_t tile, uint32_t step, double h)
@@ -23733,7 +23826,6 @@ static void wf__pt_density(wf_particles *p, wf__pt_work *w, size_t tile, double 
     p->k.pairs(w->x, wf__pt_rows(p, 0, p->mu), p->stride, p->pair, p->n, p->dim, log_sum);
     for (int l = 0; l < WF_LANES; l++) out[l] = (double)log_sum[l] - norm;
 }
-
 /* moves: one level of one tile */
 static double wf__pt_time(const wf_particles *p, int level)
 {
@@ -23783,7 +23875,6 @@ static void wf__pt_note(wf_particles *p, size_t tile)
     p->change[tile] = t.mean;
     p->change2[tile] = t.square;
 }
-
 /* moves: name the kinds of work */
 enum { WF__PT_START_TILES, WF__PT_SWEEP, WF__PT_REACT, WF__PT_REWEIGH, WF__PT_COPY };
 typedef struct wf__pt_job { wf_particles *p; size_t from, to; int kind, workers; } wf__pt_job;
@@ -23852,7 +23943,6 @@ static void wf__pt_work_on(wf_particles *p, int kind, size_t from, size_t to)
         p->work[i].bad = p->work[i].energies = 0;
     }
 }
-
 /* moves: the start of a tile */
 static void wf__pt_start(wf_particles *p, wf__pt_work *w, size_t tile)
 {
@@ -23878,7 +23968,6 @@ static void wf__pt_start(wf_particles *p, wf__pt_work *w, size_t tile)
     wf__pt_start_energy(p, x, u0);
     for (int l = 0; l < at.lanes; l++) wf__pt_weigh(p, w, tile, l, u0[l] - u1[l]);
 }
-
 /* moves: merge all tiles */
 /* change (NULL: not wanted): the mean and the variance of U1 - U0. */
 static wf__pt_sums wf__pt_total(const wf_particles *p, double *change)
@@ -23898,31 +23987,28 @@ static wf__pt_sums wf__pt_total(const wf_particles *p, double *change)
 static double wf__pt_log_z(const wf_particles *p, const wf__pt_sums *s) { return p->now.log_z + s->max + log(s->w / (double)p->n); }
 
 /* moves: variance from genealogies */
-/* founder: for each particle its ancestor at some time, since when `events` resamplings took place. w [n]: weights with sum 1; sum [n]: scratch. */
+/* founder: for each ancestor where the block began that at some time (NULL: itself), since when `events` resamplings took place. w [n]: weights with sum 1; sum [n]: scratch. */
 static double wf__pt_variance(const wf_particles *p, const uint32_t *founder, int events, const double *w, double *sum)
 {
     double n = (double)(p->heads < p->tiles && events > 0 ? p->heads * WF_LANES : p->n), square = 0;   /* how many were drawn independently */
     for (size_t i = 0; i < p->n; i++) sum[i] = 0;
-    for (size_t i = 0; i < p->n; i++) sum[founder[i]] += w[i];
+    for (size_t i = 0; i < p->n; i++) sum[founder ? founder[p->recent[i]] : p->recent[i]] += w[i];
     for (size_t i = 0; i < p->n; i++) square += sum[i] * sum[i];
     if (p->n < 2) return 0;
     double v = p->d.resample == WF_RESAMPLE_MULTINOMIAL ? 1 - exp((events + 1) * -log1p(-1 / n)) * (1 - square) : (n * square - 1) / (n - 1);
     return v > 0 ? v : 0;
 }
 
-static void wf__pt_normal_weights(const wf_particles *p, const wf__pt_sums *s, double *w) { p->k.share(p->lw, p->n, s, w); }
+static void wf__pt_normal_weights(const wf_particles *p, const wf__pt_sums *s, double *w) { p->k.share(p->lw, p->n, s, w, NULL); }
 
 /* The fixed-lag variance as it stands with these weights. */
 static double wf__pt_lag_variance(const wf_particles *p, const double *w, double *sum)
 {
     int events = (int)(p->now.block > 0 ? p->lag : 0) + (int)p->now.block_events;
-    if (p->heads < p->tiles) return p->now.log_z_lag + wf__pt_variance(p, p->recent, (int)p->now.resamplings, w, sum);   /* of chains */
+    if (p->heads < p->tiles) return p->now.log_z_lag + wf__pt_variance(p, NULL, (int)p->now.resamplings, w, sum);   /* of chains */
     return p->now.log_z_lag + wf__pt_variance(p, p->older, events, w, sum) - p->now.lag_before;
 }
-
 /* moves: tell the other ranks */
-static int wf__pt_mine(const wf_particles *p, size_t i) { return i / WF_LANES >= p->own_from && i / WF_LANES < p->own_to; }
-
 /* What was counted since the last message, and whether all are well. */
 static wf_result wf__pt_agree(wf_particles *p, wf_result mine)
 {
@@ -23940,7 +24026,6 @@ static wf_result wf__pt_agree(wf_particles *p, wf_result mine)
     }
     return p->report.code < 0 ? p->report.code : WF_OK;
 }
-
 /* moves: share with other ranks */
 /* `each` bytes for each tile. */
 static int wf__pt_gather(const wf_particles *p, void *data, size_t each) { return data && p->ranks.count > 1 ? wf__ranks_gather(&p->ranks, data, p->tiles, each, p->cut) : 0; }
@@ -23962,7 +24047,6 @@ static wf_result wf__pt_share_states(const wf_particles *p)
     int lost = wf__pt_gather(p, p->state, p->stride * sizeof *p->state) | wf__pt_gather(p, p->u0, row) | wf__pt_gather(p, p->u1, row);
     return lost ? WF_ERROR_IO : WF_OK;
 }
-
 /* moves: pack particles */
 static int wf__pt_owner(const wf_particles *p, size_t i)
 {
@@ -23987,7 +24071,6 @@ static void wf__pt_pack(wf_particles *p, size_t i, char *message, int out)
         else memcpy(m + p->rows + 2 * k, u[k], sizeof(double));
     }
 }
-
 /* moves: measure messages */
 /* Where the bytes to and from each rank begin, `each` for a particle; at and back: cursors there. */
 static void wf__pt_measure(const wf_particles *p, size_t copies, size_t each, size_t *to, size_t *from, size_t *at, size_t *back)
@@ -24001,7 +24084,6 @@ static void wf__pt_measure(const wf_particles *p, size_t copies, size_t each, si
     }
     for (int r = 0; r < count; r++) { at[r + 1] = to[r + 1] += to[r]; back[r + 1] = from[r + 1] += from[r]; }
 }
-
 /* moves: send copies */
 /* All copies of the lists `from` and `to`, wherever they live. */
 static wf_result wf__pt_copies(wf_particles *p, size_t copies)
@@ -24026,49 +24108,57 @@ static wf_result wf__pt_copies(wf_particles *p, size_t copies)
     wf_arena_reset(p->arena, mark);
     return r;
 }
-
 /* moves: copy particles */
-static void wf__pt_copy_array(const uint32_t *to, const uint32_t *from, size_t count, uint32_t *x)
-{
-    for (size_t k = 0; k < count; k++) x[to[k]] = x[from[k]];
-}
-
 static void wf__pt_copy_doubles(const uint32_t *to, const uint32_t *from, size_t count, double *x)
 {
     for (size_t k = 0; k < count; k++) x[to[k]] = x[from[k]];
 }
 
-/* One array after the other, so that each is walked in order; some hundred particles at a time, so that the lists stay in the fastest cache. */
+/* One row after the other, some hundred particles at a time, whose tiles stay in the fastest cache. */
 static void wf__pt_copy(wf_particles *p, size_t first, size_t end)
 {
-    for (; first < end; first += 512) {
+    enum { FEW = 128 };
+    size_t a[FEW], b[FEW], stride = p->stride, count;
+    for (; first < end; first += count) {
         const uint32_t *to = p->to + first, *from = p->from + first;
-        size_t count = end - first < 512 ? end - first : 512, stride = p->stride;
-        wf__pt_copy_doubles(to, from, count, p->u0);
-        wf__pt_copy_doubles(to, from, count, p->u1);
-        wf__pt_copy_array(to, from, count, p->founder);
-        wf__pt_copy_array(to, from, count, p->older);
-        wf__pt_copy_array(to, from, count, p->recent);
+        count = end - first < FEW ? end - first : (size_t)FEW;
+        for (size_t k = 0; k < count; k++) {
+            a[k] = from[k] / WF_LANES * stride + from[k] % WF_LANES;
+            b[k] = to[k] / WF_LANES * stride + to[k] % WF_LANES;
+            p->recent[to[k]] = p->recent[from[k]];
+        }
         for (int i = 0; i < p->rows; i++) {
             float *x = p->state + (size_t)i * WF_LANES;
-            for (size_t k = 0; k < count; k++) x[to[k] / WF_LANES * stride + to[k] % WF_LANES] = x[from[k] / WF_LANES * stride + from[k] % WF_LANES];
+            for (size_t k = 0; k < count; k++) x[b[k]] = x[a[k]];
         }
+        if (p->d.move >= WF_MOVE_PIS) continue;   /* which know no energy */
+        wf__pt_copy_doubles(to, from, count, p->u0);
+        wf__pt_copy_doubles(to, from, count, p->u1);
     }
 }
-
 /* moves: end a block of events */
 /* Before resampling: where a block of `lag` events ends, its share of the fixed-lag variance. */
-static int wf__pt_end_block(wf_particles *p, const double *w, double *sum)
+static int wf__pt_end_block(wf_particles *p, const wf__pt_sums *s, double *w, double *sum)
 {
     if (++p->now.block_events < p->lag) return 0;
+    wf__pt_normal_weights(p, s, w);
     p->now.block_events--;
     p->now.log_z_lag = wf__pt_lag_variance(p, w, sum);
-    p->now.lag_before = wf__pt_variance(p, p->recent, (int)p->now.block_events, w, sum);
+    p->now.lag_before = wf__pt_variance(p, NULL, (int)p->now.block_events, w, sum);
     p->now.block_events = 0;
     p->now.block++;
     return 1;
 }
 
+static void wf__pt_begin_block(wf_particles *p, uint32_t *scratch)
+{
+    for (size_t i = 0; i < p->n; i++) scratch[i] = p->founder[p->recent[i]];
+    for (size_t i = 0; i < p->n; i++) {
+        p->founder[i] = scratch[i];
+        p->older[i] = p->recent[i];
+        p->recent[i] = (uint32_t)i;
+    }
+}
 /* moves: places in front */
 /* Like wf__pt_places, for m offspring in the first m places. */
 static size_t wf__pt_front_places(const uint32_t *count, size_t n, size_t m, uint32_t *to, uint32_t *from)
@@ -24084,48 +24174,22 @@ static size_t wf__pt_front_places(const uint32_t *count, size_t n, size_t m, uin
 /* The next state of the chains of a tile: a copy of this one, to be moved. */
 static void wf__pt_go_on(wf_particles *p, size_t tile, size_t next)
 {
-    const size_t row = WF_LANES * sizeof(double), a = next * WF_LANES, b = tile * WF_LANES, families = WF_LANES * sizeof *p->founder;
+    const size_t row = WF_LANES * sizeof(double), a = next * WF_LANES, b = tile * WF_LANES;
     memcpy(wf__pt_state(p, next), wf__pt_state(p, tile), p->stride * sizeof *p->state);
     memcpy(p->u0 + a, p->u0 + b, row);
     memcpy(p->u1 + a, p->u1 + b, row);
-    memcpy(p->founder + a, p->founder + b, families);
-    memcpy(p->older + a, p->older + b, families);
-    memcpy(p->recent + a, p->recent + b, families);
+    memcpy(p->recent + a, p->recent + b, WF_LANES * sizeof *p->recent);
 }
-
-/* particles: optimise loops from here */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC push_options
-#pragma GCC optimize("O2,tree-loop-vectorize,tree-slp-vectorize,vect-cost-model=dynamic,no-trapping-math")
-#endif
-
 /* moves: note equal weights */
-/* All weights are equal. */
-static void wf__pt_note_equal(wf_particles *p, size_t tile)
+static void wf__pt_note_equal(wf_particles *p)
 {
-    size_t first = tile * WF_LANES, n = p->n - first < WF_LANES ? p->n - first : (size_t)WF_LANES;
-    wf__pt_sums s = { 0, (double)n, (double)n, 0, n };
-    p->sums[tile] = s;
-    p->change[tile] = p->change2[tile] = 0;
-    for (size_t i = first; i < first + n; i++) p->lw[i] = 0;
-    if (!p->linear) return;
-    const double *u0 = p->u0 + first, *u1 = p->u1 + first;
-    double c[WF_LANES], cc[WF_LANES];
-    for (int l = 0; l < WF_LANES; l++) {
-        double e = u1[l], f = e - u0[l], d = e < HUGE_VAL ? f : 0;
-        c[l] = d;
-        cc[l] = d * d;
+    for (size_t i = 0; i < p->tiles; i++) {
+        size_t rest = p->n - i * WF_LANES, n = rest < WF_LANES ? rest : (size_t)WF_LANES;
+        wf__pt_sums s = { 0, (double)n, (double)n, 0, n };
+        p->sums[i] = s;
     }
-    for (size_t l = n; l < WF_LANES; l++) c[l] = cc[l] = 0;
-    p->change[tile] = wf__pt_fold(c);
-    p->change2[tile] = wf__pt_fold(cc);
+    memset(p->lw, 0, p->n * sizeof *p->lw);
 }
-
-/* header: optimise as before */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC pop_options
-#endif
-
 /* moves: resample */
 /* chains: how many offspring, n or fewer */
 static wf_result wf__pt_resample(wf_particles *p, const wf__pt_sums *s, size_t chains)
@@ -24138,20 +24202,18 @@ static wf_result wf__pt_resample(wf_particles *p, const wf__pt_sums *s, size_t c
             for (int k = 0; k < p->dim; k++) p->hilbert[i * (size_t)p->dim + (size_t)k] = (double)wf__pt_state(p, i / WF_LANES)[k * WF_LANES + (int)(i % WF_LANES)];
         wf__pt_hilbert_order(p->hilbert, p->n, p->dim, sum, p->from);
     }
-    wf__pt_normal_weights(p, s, w);
-    int ends = wf__pt_end_block(p, w, sum);
+    int ends = wf__pt_end_block(p, s, w, sum);
+    wf__pt_portion whole;
     p->now.log_z = wf__pt_log_z(p, s);
-    wf__pt_offspring(p->d.resample, w, p->n, 1, wf__pt_seed(p), (uint32_t)p->now.resamplings, p->from, p->count, chains);
+    p->k.share(p->lw, p->n, s, w, &whole);
+    wf__pt_offspring(p->d.resample, w, p->n, &whole, wf__pt_seed(p), (uint32_t)p->now.resamplings, p->from, p->count, chains, p->k.systematic);
     wf_result r = wf__pt_copies(p, chains < p->n ? wf__pt_front_places(p->count, p->n, chains, p->to, p->from) : wf__pt_places(p->count, p->n, p->to, p->from));
-    for (size_t i = 0; i < p->tiles; i++) wf__pt_note_equal(p, i);
+    wf__pt_note_equal(p);
     if (r >= 0) r = wf__pt_share(p);
     p->now.resamplings++;
-    if (!ends) return r;
-    memcpy(p->older, p->recent, p->n * sizeof *p->older);
-    for (size_t i = 0; i < p->n; i++) p->recent[i] = (uint32_t)i;
+    if (ends) wf__pt_begin_block(p, p->count);
     return r;
 }
-
 /* moves: look and decide */
 static wf_result wf__pt_look(wf_particles *p, int level, int decide)
 {
@@ -24177,7 +24239,6 @@ static wf_result wf__pt_look(wf_particles *p, int level, int decide)
     }
     return resample ? wf__pt_resample(p, &s, p->heads < p->tiles ? p->heads * WF_LANES : p->n) : WF_OK;
 }
-
 /* moves: choose the next time */
 static double wf__pt_cess_at(const wf_particles *p, double dt, const double *w, double least)
 {
@@ -24224,7 +24285,6 @@ static void wf__pt_reweigh(wf_particles *p, wf__pt_work *w, size_t tile)
         wf__pt_weigh(p, w, tile, l, -d);
     }
 }
-
 /* moves: follow the acceptance */
 static void wf__pt_spread(void *context, int i)
 {
@@ -24259,7 +24319,6 @@ static wf_result wf__pt_adapt_scale(wf_particles *p)
     for (int i = 0; i < p->workers; i++) p->work[i].h = -1;
     return r;
 }
-
 /* moves: react */
 static void wf__pt_pair_weights(wf_particles *p)
 {
@@ -24310,7 +24369,6 @@ static wf_result wf__pt_birth_death(wf_particles *p)
     memcpy(p->count, count, n * sizeof *count);
     return wf__pt_copies(p, wf__pt_places(p->count, n, p->to, p->from));
 }
-
 /* moves: check a description */
 static wf_result wf__pt_check(wf_arena *A, const wf_particles_desc *d)
 {
@@ -24346,7 +24404,6 @@ static wf_result wf__pt_check(wf_arena *A, const wf_particles_desc *d)
         if (!(d->steps[i] > 0 && d->steps[i] < HUGE_VAL)) return wf__fail(A, WF_ERROR_ARGUMENT, "%ssteps[%d] = %g; a positive number", who, i, d->steps[i]);
     return WF_OK;
 }
-
 /* moves: fill in what was left out */
 static double wf__pt_or(double value, double otherwise) { return value > 0 ? value : otherwise; }
 
@@ -24374,7 +24431,6 @@ static void wf__pt_defaults(wf_particles *p)
     if (!d->every) d->every = d->levels / 64 < 1 ? 1 : d->levels / 64 > 16 ? 16 : d->levels / 64;
     if (!p->dynamic || d->adaptive > 0) d->every = 1;
 }
-
 /* moves: take memory */
 static double *wf__pt_copy_of(wf_arena *A, const double *values, size_t n, double otherwise)
 {
@@ -24393,15 +24449,15 @@ static int wf__pt_memory(wf_particles *p)
     p->u0 = (double *)wf_alloc(A, 3 * all, sizeof *p->u0);
     p->u1 = p->u0 ? p->u0 + all : NULL;
     p->lw = p->u0 ? p->u1 + all : NULL;
-    p->founder = (uint32_t *)wf_alloc(A, n, 3 * sizeof *p->founder);
-    p->older = p->founder ? p->founder + n : NULL;
-    p->recent = p->founder ? p->older + n : NULL;
+    p->recent = (uint32_t *)wf_alloc(A, n, 3 * sizeof *p->recent);
+    p->older = p->recent ? p->recent + n : NULL;
+    p->founder = p->recent ? p->older + n : NULL;
     p->sums = (wf__pt_sums *)wf_alloc(A, p->tiles, sizeof *p->sums);
     p->accept = (double *)wf_alloc(A, 3 * p->tiles, sizeof *p->accept);
     p->change = p->accept ? p->accept + p->tiles : NULL;
     p->change2 = p->accept ? p->change + p->tiles : NULL;
     p->q = (double *)wf_alloc(A, 2 * n, sizeof *p->q);
-    p->count = (uint32_t *)wf_alloc(A, 3 * n, sizeof *p->count);
+    p->count = (uint32_t *)wf_alloc(A, 3 * n + 3, sizeof *p->count);
     p->to = p->count ? p->count + n : NULL;
     p->from = p->count ? p->to + n : NULL;
     if (p->mu >= 0) p->pair = (float *)wf_alloc(A, all, sizeof *p->pair);
@@ -24424,7 +24480,6 @@ static int wf__pt_memory(wf_particles *p)
     }
     return wf_arena_report(A)->code == WF_OK;
 }
-
 /* moves: compile graphs */
 /* A value of each sample's own, even if it is the same for all. */
 static wf_t wf__pt_own(wf_t x) { return x.id && !wf_is_batch(x) ? wf_per_sample(x) : x; }
@@ -24466,7 +24521,6 @@ static int wf__pt_compile(wf_particles *p)
     }
     return wf_arena_report(A)->code == WF_OK;
 }
-
 /* moves: make a system */
 static int wf__pt_take_rows(wf_particles *p, int wanted)
 {
@@ -24522,7 +24576,6 @@ wf_particles *wf_particles_new(wf_arena *A, const wf_particles_desc *desc)
     p->now.factor = 1;
     return wf_particles_restart(p, desc->seed) == WF_OK ? p : NULL;
 }
-
 /* moves: begin */
 enum { WF__PT_CHOOSING = 0, WF__PT_SWEEPING, WF__PT_REACTING, WF__PT_DONE };
 
@@ -24557,7 +24610,6 @@ wf_result wf_particles_restart(wf_particles *p, uint64_t seed)
     if (p->report.code < 0) wf__fail(p->arena, p->report.code, "%s", p->report.text);
     return p->report.code;
 }
-
 /* moves: a level begins */
 static int wf__pt_ends(const wf_particles *p) { return (int)p->now.level >= p->d.levels || (p->d.adaptive > 0 && p->now.t >= 1); }
 
@@ -24576,7 +24628,6 @@ static wf_result wf__pt_begin_level(wf_particles *p)
     if (r == WF_OK) r = wf__pt_look(p, level + 1, 1);
     return r == WF_OK ? wf__pt_adapt_scale(p) : r;
 }
-
 /* moves: a level ends */
 static wf_result wf__pt_end_level(wf_particles *p)
 {
@@ -24612,7 +24663,6 @@ static wf_result wf__pt_after_sweep(wf_particles *p)
     if (r == WF_OK && p->d.move == WF_MOVE_BIRTH_DEATH) r = wf__pt_birth_death(p);
     return r == WF_OK ? wf__pt_end_level(p) : r;
 }
-
 /* moves: run */
 static wf_result wf__pt_go(wf_particles *p, double seconds, double (*clock)(void *user), void *user)
 {
@@ -24652,7 +24702,6 @@ wf_result wf_particles_resample(wf_particles *p)
     if (!s.positive) return wf__report(&p->report, WF_ERROR_NUMERIC, "particles: all %z weights are 0", p->n);
     return wf__pt_resample(p, &s, p->n);
 }
-
 /* moves: copy out */
 void wf_particles_get(const wf_particles *p, double *x, double *weights, double *log_weights)
 {
@@ -24663,7 +24712,6 @@ void wf_particles_get(const wf_particles *p, double *x, double *weights, double 
     if (weights) wf__pt_normal_weights(p, &s, weights);
     if (log_weights) memcpy(log_weights, p->lw, p->n * sizeof *log_weights);
 }
-
 /* moves: a mean and its error */
 wf_result wf_particles_mean(const wf_particles *p, void (*f)(void *user, const double *x, double *values), void *user, int count, double *mean, double *error)
 {
@@ -24672,7 +24720,7 @@ wf_result wf_particles_mean(const wf_particles *p, void (*f)(void *user, const d
     wf_mark mark = wf_arena_mark(p->arena);
     size_t c = (size_t)count, rooms = error ? p->n : 1;
     double *x = (double *)wf_alloc(p->arena, (size_t)p->dim + 2 * c, sizeof *x), *family = (double *)wf_alloc(p->arena, rooms, c * sizeof *family), *w = p->q, *v = x ? x + p->dim : NULL;
-    const uint32_t *founder = p->older;
+    const uint32_t *founder = p->recent;
     wf__pt_sums s = wf__pt_total(p, NULL);
     wf_result r = !x || !family ? WF_ERROR_MEMORY : s.positive ? WF_OK : wf__fail(p->arena, WF_ERROR_NUMERIC, "particles: all %z weights are 0", p->n);
     if (r == WF_OK) r = wf__pt_share_states(p);
@@ -24685,7 +24733,7 @@ wf_result wf_particles_mean(const wf_particles *p, void (*f)(void *user, const d
             if (f) f(user, x, v);
             for (size_t k = 0; k < c; k++) {
                 double value = f ? v[k] : x[k];
-                if (pass) family[founder[i] * c + k] += w[i] * (value - mean[k]);
+                if (pass) family[p->older[founder[i]] * c + k] += w[i] * (value - mean[k]);
                 else mean[k] += w[i] * value;
             }
         }
@@ -24697,7 +24745,6 @@ wf_result wf_particles_mean(const wf_particles *p, void (*f)(void *user, const d
     wf_arena_reset(p->arena, mark);
     return r;
 }
-
 /* moves: report */
 wf_particles_report wf_particles_look(const wf_particles *p)
 {
@@ -24728,9 +24775,9 @@ wf_particles_report wf_particles_look(const wf_particles *p)
     wf__pt_normal_weights(p, &s, w);
     r.ess = s.w * s.w / s.ww;
     r.perplexity = s.w * exp(-s.wlog / s.w);
-    for (size_t i = 0; i < p->n; i++) { sum[p->founder[i]] = 0; mean += p->lw[i]; }
-    for (size_t i = 0; i < p->n; i++) sum[p->founder[i]] += 1;
-    for (size_t i = 0; i < p->n; i++) if (sum[p->founder[i]] > 0) { r.founders++; sum[p->founder[i]] = 0; }
+    for (size_t i = 0; i < p->n; i++) { sum[i] = 0; mean += p->lw[i]; }
+    for (size_t i = 0; i < p->n; i++) sum[p->founder[p->recent[i]]] = 1;
+    for (size_t i = 0; i < p->n; i++) r.founders += sum[i] > 0;
     double v = wf__pt_variance(p, p->founder, event, w, sum), lag = wf__pt_lag_variance(p, w, sum);
     r.log_z = wf__pt_log_z(p, &s);
     r.log_z_error = r.founders > 1 || p->n == 1 ? sqrt(v) : none;
@@ -24750,7 +24797,6 @@ const wf_particles_row *wf_particles_history(const wf_particles *p, size_t *coun
     if (count) *count = p ? (size_t)p->now.history : 0;
     return p ? p->row : NULL;
 }
-
 /* moves: print */
 static wf_result wf__pt_line(wf_write_fn write, void *user, const char *format, ...)
 {
@@ -24777,7 +24823,6 @@ wf_result wf_particles_print(const wf_particles *p, wf_write_fn write, void *use
     if (e == WF_OK) e = wf__pt_line(write, user, "energies         %I evaluated, %I bad\n", r.energies, r.bad);
     return e;
 }
-
 /* moves: checkpoint */
 typedef struct wf__pt_part { const char *name; void *data; size_t count; int dtype; } wf__pt_part;
 
@@ -24787,7 +24832,7 @@ static int wf__pt_parts(wf_particles *p, wf__pt_part *part)
     wf__pt_part made[] = {
         { "particles.state", p->state, p->tiles * p->stride, WF_DTYPE_F32 },
         { "particles.energy", p->u0, 3 * all, WF_DTYPE_F64 },
-        { "particles.founder", p->founder, 3 * p->n, WF_DTYPE_U32 },
+        { "particles.ancestors", p->recent, 3 * p->n, WF_DTYPE_U32 },
         { "particles.now", &p->now, sizeof p->now / sizeof(double), WF_DTYPE_F64 },
         { "particles.scale", p->scale, (size_t)p->dim, WF_DTYPE_F64 },
         { "particles.accept", p->accept, 3 * p->tiles, WF_DTYPE_F64 },
@@ -24826,7 +24871,6 @@ wf_result wf_particles_take(wf_particles *p, const wf_tensors *t)
     p->report.code = WF_OK;
     return WF_OK;
 }
-
 /* moves: Feynman-Kac correctors */
 static double wf__pt_dot(const float *a, const float *b, int dim, int l)
 {
@@ -24852,7 +24896,6 @@ void wf_correct(const wf_correct_desc *d, int dim, float *drift, double *rate)
         else rate[l] = d->beta_dot * d->reward[l] + beta * (0.5 * v * wf__pt_dot(grad, s, dim, l) - (d->forward ? wf__pt_dot(grad, d->forward, dim, l) : 0));
     }
 }
-
 /* moves: escorts */
 void wf_escort_gaussian(const wf_tile *at, const double *m0, const double *s0, const double *m1, const double *s1, float *out, double *divergence)
 {
@@ -24900,7 +24943,6 @@ static wf_result wf__snapshot_check(wf_arena *A, const char *who, const wf_snaps
     }
     return sum > 0 ? (wf_result)WF_OK : wf__fail(A, WF_ERROR_DATA, "%s: all weights of snapshot %d are zero", who, i);
 }
-
 /* weight paths: check the snapshots */
 static wf_result wf__snapshots_check(wf_arena *A, const char *who, const wf_snapshots *s, int least, int counts)
 {
@@ -24971,7 +25013,6 @@ static void wf__wpath_nodes_add(wf_weight_path *m, int block, const char *name, 
     m->net.neurons += count;
     if (inputs >= m->net.features) m->net.features = inputs + 1;
 }
-
 /* weight paths: lay out a gated unit */
 static void wf__wpath_lay_gru(wf_weight_path *m)
 {
@@ -24986,7 +25027,6 @@ static void wf__wpath_lay_gru(wf_weight_path *m)
         }
     wf__wpath_nodes_add(m, -1, "output_layer", m->outs, h, 0, scale);
 }
-
 /* weight paths: lay out a transformer */
 static void wf__wpath_lay_transformer(wf_weight_path *m)
 {
@@ -25005,7 +25045,6 @@ static void wf__wpath_lay_transformer(wf_weight_path *m)
     if (!m->desc.post_norm) wf__wpath_nodes_add(m, -1, "norm", w, 1, 1, 0);
     wf__wpath_nodes_add(m, -1, "output_layer", m->outs, w, 0, scale);
 }
-
 /* weight paths: lay out the backbone */
 static void wf__wpath_lay_mlp(wf_weight_path *m)
 {
@@ -25026,7 +25065,6 @@ static void wf__wpath_lay(wf_weight_path *m)
     else wf__wpath_lay_mlp(m);
     m->net.size = (size_t)m->net.neurons * (size_t)m->net.features;
 }
-
 /* weight paths: read numbers */
 static wf_t wf__wpath_see(const wf_weight_path *m, wf_t x) /* numbers of a state in the units of the output; as the network reads them */
 {
@@ -25053,7 +25091,6 @@ static wf_t wf__wpath_places(const wf_weight_path *m, wf_graph *g) /* a one in e
     for (int i = 0; one && i < n; i++) one[i * n + i] = 1;
     return one ? wf_const_array(g, 2, d, one) : wf__none(g);
 }
-
 /* weight paths: the table of a gated unit */
 static wf_affine wf__wpath_affine(const wf_weight_path *m, wf_t tokens, int k) { return wf__flow_affine(&m->net, tokens, m->nodes[k].first, m->nodes[k].count, m->nodes[k].inputs); }
 
@@ -25078,7 +25115,6 @@ static wf_t wf__wpath_placed(const wf_weight_path *m, wf_t before)
     both[1] = wf__wpath_places(m, before.graph);
     return m->seen > m->code ? wf_concat(both, 2, 1) : before;
 }
-
 /* weight paths: unroll a gated unit, or loop */
 static wf_t wf__wpath_gru_table(const wf_weight_path *m, wf_t tokens, wf_t x)
 {
@@ -25098,7 +25134,6 @@ static wf_t wf__wpath_gru_table(const wf_weight_path *m, wf_t tokens, wf_t x)
     for (int k = 0; k < w.layers; k++) wf_loop_next(l, start[k], h[k]);
     return wf_loop_end(l) < 0 ? wf__none(x.graph) : wf_loop_stack(l, out);
 }
-
 /* weight paths: the table of a transformer */
 static wf_affine wf__wpath_norm(const wf_weight_path *m, wf_t tokens, int k)
 {
@@ -25125,7 +25160,6 @@ static wf_t wf__wpath_transformer_table(const wf_weight_path *m, wf_t tokens, wf
     if (!m->desc.post_norm) t = wf_layer_norm_with(t, wf__wpath_norm(m, tokens, m->groups - 2), 0);
     return wf_transpose(wf_linear_with(t, wf__wpath_affine(m, tokens, m->groups - 1)));
 }
-
 /* weight paths: mask a layer */
 static wf_t wf__wpath_masked(const wf_weight_path *m, wf_t weight, int layer)
 {
@@ -25140,7 +25174,6 @@ static wf_t wf__wpath_masked(const wf_weight_path *m, wf_t weight, int layer)
         }
     return mask ? wf_mul(weight, wf_const_array(weight.graph, 2, d, mask)) : wf__none(weight.graph);
 }
-
 /* weight paths: the table of a perceptron */
 static wf_t wf__wpath_mlp_table(const wf_weight_path *m, wf_t tokens, wf_t x)
 {
@@ -25159,7 +25192,6 @@ static wf_t wf__wpath_table(const wf_weight_path *m, wf_t tokens, wf_t x) /* [d,
     if (m->desc.backbone == WF_BACKBONE_TRANSFORMER) return wf__wpath_transformer_table(m, tokens, x);
     return m->desc.backbone == WF_BACKBONE_MLP ? wf__wpath_mlp_table(m, tokens, x) : wf__wpath_gru_table(m, tokens, x);
 }
-
 /* weight paths: pick entries of a table */
 static wf_t wf__wpath_pick(const wf_weight_path *m, wf_t table, int outs, wf_t index) /* entry index[i] of row i of [d, outs] */
 {
@@ -25179,7 +25211,6 @@ static wf_t wf__wpath_constants(const wf_weight_path *m, wf_graph *g, int entrie
     for (size_t i = 0; table && i < (size_t)d[0] * (size_t)entries; i++) table[i] = value(m->units + i / (size_t)entries * (L + 1), (int)L, (int)(i % (size_t)entries));
     return table ? wf_const_array(g, 2, d, table) : wf__none(g);
 }
-
 /* weight paths: the density of a bin */
 static double wf__wpath_wide(const double *e, int L, int k) { return k < 0 || k >= L ? 0 : (e[k + 1] - e[k]) * L / (e[L] - e[0]); }
 static double wf__wpath_log_wide(const double *e, int L, int k) { return wf__log(wf__wpath_wide(e, L, k)); }
@@ -25196,7 +25227,6 @@ static wf_t wf__wpath_bin_each(const wf_weight_path *m, wf_t table, wf_t x)
     wf_t area = wf_logsumexp(wf_add(table, wf__wpath_constants(m, x.graph, L + 1, wf__wpath_log_area)), 1);
     return wf_sub(wf_add(wf_log(wf_shift(height, 1e-30)), top), area);
 }
-
 /* weight paths: the density of a mixture */
 static wf_t wf__wpath_log_scale(const wf_weight_path *m, wf_t raw) /* bent into its bounds */
 {
@@ -25213,7 +25243,6 @@ static wf_t wf__wpath_mixture_each(const wf_weight_path *m, wf_t table, wf_t x)
     else shape = wf_shift(wf_scale(wf_square(t), -0.5), -0.91893853320467274); /* log sqrt(2 pi) */
     return wf_logsumexp(wf_add(wf_log_softmax(wf_slice(table, 1, 0, K), 1), wf_sub(shape, log_scale)), 1);
 }
-
 /* weight paths: the law of each number */
 static wf_t wf__wpath_each(const wf_weight_path *m, wf_t tokens, wf_t x) /* [d]: log-law of each number given those before */
 {
@@ -25226,7 +25255,6 @@ static wf_t wf__wpath_each(const wf_weight_path *m, wf_t tokens, wf_t x) /* [d]:
     if (m->desc.output == WF_OUTPUT_CATEGORICAL) return wf__wpath_pick(m, wf_log_softmax(table, 1), m->outs, x);
     return wf__wpath_bins(m) ? wf__wpath_bin_each(m, table, x) : wf__wpath_mixture_each(m, table, x);
 }
-
 /* weight paths: throw a dart */
 static wf_t wf__wpath_dart(wf_t scores, wf_t u) /* which of [n], by their softmax and a uniform number [1] */
 {
@@ -25234,7 +25262,6 @@ static wf_t wf__wpath_dart(wf_t scores, wf_t u) /* which of [n], by their softma
     wf_t sums = wf_cumsum(wf_softmax(scores, 0), 0, 0, 0);
     return wf_min(wf_search(sums, wf_mul(u, wf_slice(sums, 0, n - 1, 1))), wf_const(scores.graph, n - 1));
 }
-
 /* weight paths: draw a number */
 /* row [outs]; area and right [states + 1]: of lines; the number [1] in the units of the output */
 static wf_t wf__wpath_draw(const wf_weight_path *m, wf_graph *g, wf_t row, wf_t area, wf_t right)
@@ -25256,7 +25283,6 @@ static wf_t wf__wpath_draw(const wf_weight_path *m, wf_graph *g, wf_t row, wf_t 
     wf_t noise = m->desc.output == WF_OUTPUT_GAUSSIANS ? wf_normal(g, 1, &one, 2) : wf_sub(wf_log(place), wf_log1p(wf_neg(place)));
     return wf_add(wf_take(wf_slice(row, 0, K, K), k), wf_mul(noise, scale));
 }
-
 /* weight paths: give edges to a loop */
 static void wf__wpath_draw_consts(const wf_weight_path *m, wf_graph *g, wf_loop *l, wf_t *area, wf_t *right)
 {
@@ -25266,7 +25292,6 @@ static void wf__wpath_draw_consts(const wf_weight_path *m, wf_graph *g, wf_loop 
     *area = wf_loop_each(l, wf__wpath_constants(m, g, m->desc.states + 1, wf__wpath_log_area));
     *right = wf_loop_each(l, wf__wpath_constants(m, g, m->desc.states + 1, wf__wpath_right));
 }
-
 /* weight paths: draw with a gated unit */
 static wf_t wf__wpath_gru_sample(const wf_weight_path *m, wf_graph *g, wf_t tokens)
 {
@@ -25286,7 +25311,6 @@ static wf_t wf__wpath_gru_sample(const wf_weight_path *m, wf_graph *g, wf_t toke
     for (int k = 0; k < w.layers; k++) wf_loop_next(l, start[k], h[k]);
     return wf_loop_end(l) < 0 ? wf__none(g) : wf_reshape(wf_loop_stack(l, next), 1, &n);
 }
-
 /* weight paths: draw with a whole table */
 static wf_t wf__wpath_table_sample(const wf_weight_path *m, wf_graph *g, wf_t tokens)
 {
@@ -25309,7 +25333,6 @@ static wf_t wf__wpath_draws(const wf_weight_path *m, wf_graph *g, wf_t tokens)
     wf_sequence_weights w = wf__wpath_units_of(m, tokens);
     return wf_sequence_sample(g, &w, m->desc.dim, 1);
 }
-
 /* weight paths: measure a column */
 /* Add up f of column j over all times alike: moments of x - origin, or, with cells, shares of a grid. */
 static void wf__wpath_column(const wf_snapshots *s, int j, double sum[2], double low, double high, double *cell, int cells)
@@ -25321,11 +25344,10 @@ static void wf__wpath_column(const wf_snapshots *s, int j, double sum[2], double
         for (size_t i = 0; i < s->n[k]; i++) {
             double x = s->x[k][i * (size_t)s->dim + (size_t)j], part = (w ? w[i] : 1) / total / s->count;
             if (!cell) sum[1] += part * (x - mean) * (x - mean);
-            else cell[(int)((x - low) / (high - low) * cells)] += part;
+            else { int c = (int)((x - low) / (high - low) * cells); cell[c < cells ? c : cells - 1] += part; } /* high may be x itself, where numbers are coarse */
         }
     }
 }
-
 /* weight paths: find the range of a column */
 static void wf__wpath_range(const wf_snapshots *s, int j, double *low, double *high, double *mean)
 {
@@ -25342,7 +25364,6 @@ static void wf__wpath_range(const wf_snapshots *s, int j, double *low, double *h
         *mean += sum / total / s->count;
     }
 }
-
 /* weight paths: cut a column */
 static void wf__wpath_cut(double *edge, int L, double low, double high, double *cell) /* edges from shares of 16 L cells */
 {
@@ -25357,7 +25378,6 @@ static void wf__wpath_cut(double *edge, int L, double low, double high, double *
     edge[0] = low;
     edge[L] = high;
 }
-
 /* weight paths: choose units */
 static wf_result wf__wpath_unit(wf_weight_path *m, const wf_snapshots *s, int j)
 {
@@ -25378,7 +25398,6 @@ static wf_result wf__wpath_unit(wf_weight_path *m, const wf_snapshots *s, int j)
     unit[1] = sqrt(sum[1]);
     return unit[1] > 0 ? (wf_result)WF_OK : wf__fail(m->arena, WF_ERROR_DATA, "weight path: number %d does not differ between samples with a weight", j);
 }
-
 /* weight paths: measure the units */
 static void wf__wpath_shift(wf_weight_path *m) /* densities: log of the user's unit in the network's */
 {
@@ -25389,7 +25408,6 @@ static void wf__wpath_shift(wf_weight_path *m) /* densities: log of the user's u
     }
     m->scaled = 1;
 }
-
 /* weight paths: change units */
 static double wf__wpath_in(const wf_weight_path *m, int j, double x) /* bins: the number of the bin and the place in it; -1 outside */
 {
@@ -25405,7 +25423,6 @@ static double wf__wpath_in(const wf_weight_path *m, int j, double x) /* bins: th
     }
     return low + (x - u[low]) / (u[low + 1] - u[low]);
 }
-
 /* weight paths: blur a row */
 static double wf__wpath_shown(const wf_weight_path *m, int j, double x, wf_rng *rng) /* as the network is shown it */
 {
@@ -25426,7 +25443,6 @@ static double wf__wpath_out(const wf_weight_path *m, int j, double v)
     int l = v < 0 ? 0 : v >= m->desc.states ? m->desc.states - 1 : (int)v;
     return u[l] + (v - l) * (u[l + 1] - u[l]);
 }
-
 /* weight paths: settle the units */
 const double *wf_weight_path_units(const wf_weight_path *m, int j) { return m && m->units && m->scaled && j >= 0 && j < m->desc.dim ? m->units + (size_t)j * (size_t)wf__wpath_edges(m) : NULL; }
 
@@ -25469,7 +25485,6 @@ static void wf__wpath_splines(int n, double q, float *out)
     for (int k = 0; k < n; k++) out[k] = 0;
     for (int k = 0; k < 4; k++) out[cell + k] = (float)value[k];
 }
-
 /* weight paths: read the clock */
 static void wf__wpath_clock(const wf_weight_path *m, double t, float *out)
 {
@@ -25480,7 +25495,6 @@ static void wf__wpath_clock(const wf_weight_path *m, double t, float *out)
     out[1] = (float)(2 * s - 1);
     out[2] = (float)(1 + wf__log(s + 0.003) / 3);
 }
-
 /* weight paths: build the curve */
 static wf_t wf__wpath_curve(wf_weight_path *m, wf_t clock)
 {
@@ -25491,7 +25505,6 @@ static wf_t wf__wpath_curve(wf_weight_path *m, wf_t clock)
     d.out = (int)m->net.size;
     return wf_mlp(clock, "curve", &d);
 }
-
 /* weight paths: start the backbone */
 /* Weights of a fresh backbone. The components of a mixture begin side by side, between the mean and one and a half deviations on either side of it. */
 static void wf__wpath_fresh(const wf_weight_path *m, float *tokens)
@@ -25510,7 +25523,6 @@ static void wf__wpath_fresh(const wf_weight_path *m, float *tokens)
         tokens[(size_t)last->inputs * columns + (size_t)(last->first + j)] = (float)(o < 0 ? 0 : o < K ? 3 * (o + 0.5) / K - 1.5 : -0.5);
     }
 }
-
 /* weight paths: start the curve */
 /* The curve begins as a constant, nearly: every time has the weights of a fresh backbone. */
 static void wf__wpath_begin(wf_weight_path *m, float *fresh)
@@ -25530,7 +25542,6 @@ static void wf__wpath_begin(wf_weight_path *m, float *fresh)
         if (!spline) data[wf_params_entry(m->curve, wf_params_find(m->curve, "curve.2.bias"))->offset + i] = fresh[i];
     }
 }
-
 /* weight paths: compile the curve */
 static wf_result wf__wpath_compile(wf_weight_path *m)
 {
@@ -25547,7 +25558,6 @@ static wf_result wf__wpath_compile(wf_weight_path *m)
     m->pull = pull;
     return WF_OK;
 }
-
 /* weight paths: the likelihood of rows */
 static wf_t wf__wpath_log_prob(const wf_weight_path *m, wf_t tokens, wf_t x)
 {
@@ -25555,7 +25565,6 @@ static wf_t wf__wpath_log_prob(const wf_weight_path *m, wf_t tokens, wf_t x)
     wf_sequence_weights w = wf__wpath_units_of(m, tokens);
     return wf_sequence_with(x, &w, m->desc.dim <= 8).logp;
 }
-
 /* weight paths: compile the likelihood */
 /* A Transformer of many tokens has tables of all pairs: fewer samples side by side, so that they stay near. */
 static int wf__wpath_tile(const wf_weight_path *m) { return m->desc.backbone == WF_BACKBONE_TRANSFORMER && m->desc.dim > 8 ? 16 : 64; }
@@ -25580,7 +25589,6 @@ static wf_result wf__wpath_compile_like(wf_weight_path *m)
     m->like = r;
     return r->plan && m->like_ws ? (wf_result)WF_OK : wf__wpath_error(m);
 }
-
 /* weight paths: find the weights at a time */
 static wf_result wf__wpath_inside(const wf_weight_path *m, double t)
 {
@@ -25598,7 +25606,6 @@ static wf_result wf__wpath_curve_at(wf_weight_path *m, double t, float *tokens)
     wf_result r = wf_run(m->make->plan, m->make->ws, feeds, 2, 1);
     return r < 0 ? wf__fail(m->arena, r, "%s", wf_ws_report(m->make->ws)->text) : r;
 }
-
 /* weight paths: draw a row */
 static size_t wf__wpath_row(const wf_weight_path *m, int k, wf_rng *rng)
 {
@@ -25613,7 +25620,6 @@ static size_t wf__wpath_row(const wf_weight_path *m, int k, wf_rng *rng)
     }
     return low;
 }
-
 /* weight paths: draw the rows of a time */
 static void wf__wpath_like_task(void *context, int i)
 {
@@ -25633,7 +25639,6 @@ static void wf__wpath_like_task(void *context, int i)
     feeds[3] = wf_out(m->like->in[2], m->cotangent + (size_t)i * m->net.size, 0);
     if (wf_run(m->like->plan, m->like_ws[i], feeds, 4, rows) < 0) m->loss[i] = (float)HUGE_VAL;
 }
-
 /* weight paths: likelihood of an update */
 /* Draw times; `weights` fills m->tokens for them. Then the mean loss, and m->cotangent: its gradient in the weights at each time. */
 static wf_result wf__wpath_likelihood(wf_weight_path *m, int64_t step, uint32_t salt, wf_result (*weights)(wf_weight_path *m, int n), double *loss)
@@ -25656,7 +25661,6 @@ static wf_result wf__wpath_likelihood(wf_weight_path *m, int64_t step, uint32_t 
     for (size_t i = 0; i < (size_t)n * m->net.size; i++) m->cotangent[i] /= (float)n;
     return wf__finite(*loss) ? (wf_result)WF_OK : wf__fail(m->arena, WF_ERROR_NUMERIC, "weight path: the likelihood of update %I is not finite", step);
 }
-
 /* weight paths: update the curve */
 static wf_result wf__wpath_curve_weights(wf_weight_path *m, int n)
 {
@@ -25683,7 +25687,6 @@ static wf_result wf__wpath_update(wf_weight_path *m, int64_t step, double *loss)
     r = wf_opt_step(m->opt[0], m->pull->ws);
     return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt[0])->text) : r;
 }
-
 /* weight paths: look for what cannot be learned */
 static wf_result wf__wpath_possible(wf_weight_path *m, const wf_snapshots *data)
 {
@@ -25701,7 +25704,6 @@ static wf_result wf__wpath_possible(wf_weight_path *m, const wf_snapshots *data)
     }
     return WF_OK;
 }
-
 /* weight paths: accept the data */
 static wf_result wf__wpath_accept(wf_weight_path *m, const wf_snapshots *data)
 {
@@ -25722,7 +25724,6 @@ static wf_result wf__wpath_accept(wf_weight_path *m, const wf_snapshots *data)
     m->batch_rows = m->desc.rows;
     return m->arena->report.code < 0 ? wf__wpath_error(m) : (wf_result)WF_OK;
 }
-
 /* weight paths: fit the curve */
 wf_result wf_weight_path_fit(wf_weight_path *m, const wf_snapshots *data, double *loss)
 {
@@ -25747,7 +25748,6 @@ wf_result wf_weight_path_fit(wf_weight_path *m, const wf_snapshots *data, double
     wf_arena_reset(m->arena, mark);
     return r;
 }
-
 /* weight paths: define a field */
 enum { WF__WPATH_TABLE = 256 };
 
@@ -25788,7 +25788,6 @@ static double wf__wpath_field_time(const wf_weight_path *m, double z)
     double share = wf__wpath_log_share(s < 0 ? 0 : s > 1 ? 1 : s);
     return m->start + (share > 1 ? 1 : share) * (m->end - m->start);
 }
-
 /* weight paths: standardise the curve */
 static wf_result wf__wpath_measure(wf_weight_path *m)
 {
@@ -25813,7 +25812,6 @@ static wf_result wf__wpath_measure(wf_weight_path *m)
     for (int k = 0; k <= WF__WPATH_TABLE; k++) f->clock[k] = m->desc.field == WF_FIELD_CDE && f->clock[WF__WPATH_TABLE] > 0 ? f->clock[k] / f->clock[WF__WPATH_TABLE] : k / (double)WF__WPATH_TABLE;
     return WF_OK;
 }
-
 /* weight paths: build a layer of the field */
 static wf_t wf__wpath_layer(const wf_weight_path *m, wf_t x, const char *kind, int k, int out)
 {
@@ -25821,7 +25819,6 @@ static wf_t wf__wpath_layer(const wf_weight_path *m, wf_t x, const char *kind, i
     wf__format(name, sizeof name, "field.%s.%s", kind, m->nodes[k].name);
     return wf_linear(x, name, out, 1);
 }
-
 /* weight paths: build the field */
 static wf_t wf__wpath_velocity(wf_weight_path *m, wf_t state, wf_t clock)
 {
@@ -25853,7 +25850,6 @@ static wf_t wf__wpath_velocity(wf_weight_path *m, wf_t state, wf_t clock)
     }
     return wf_concat(parts, m->groups, 1);
 }
-
 /* weight paths: build the solution */
 static wf_result wf__wpath_solution(wf_weight_path *m, wf__flow_run *r, wf_t *out)
 {
@@ -25879,7 +25875,6 @@ static wf_result wf__wpath_solution(wf_weight_path *m, wf__flow_run *r, wf_t *ou
     out[3] = wf_loop_final(l, slope);
     return WF_OK;
 }
-
 /* weight paths: compile the field */
 static wf_result wf__wpath_field_compile(wf_weight_path *m)
 {
@@ -25911,7 +25906,6 @@ static wf_result wf__wpath_field_compile(wf_weight_path *m)
     f->solve->ws = wf_ws_new(m->arena, f->solve->plan, 1, NULL);
     return f->solve->plan && f->solve->ws ? (wf_result)WF_OK : wf__wpath_error(m);
 }
-
 /* weight paths: solve */
 static wf_result wf__wpath_solve(wf_weight_path *m)
 {
@@ -25924,7 +25918,6 @@ static wf_result wf__wpath_solve(wf_weight_path *m)
     f->solved = 1;
     return WF_OK;
 }
-
 /* weight paths: interpolate the solution */
 /* Which nodes stand for a time, and the weights of their states and slopes. */
 static void wf__wpath_hermite(const wf_weight_path *m, double t, float *const *of, float *at[4], float weight[4])
@@ -25943,7 +25936,6 @@ static void wf__wpath_hermite(const wf_weight_path *m, double t, float *const *o
     weight[2] = (float)(u * (1 - u) * (1 - u) / steps);
     weight[3] = (float)(u * u * (u - 1) / steps);
 }
-
 /* weight paths: find the weights of the field */
 static wf_result wf__wpath_field_at(wf_weight_path *m, double t, float *tokens)
 {
@@ -25959,7 +25951,6 @@ static wf_result wf__wpath_field_at(wf_weight_path *m, double t, float *tokens)
     }
     return WF_OK;
 }
-
 /* weight paths: make the optimisers */
 static wf_opt *wf__wpath_optimiser(wf_arena *A, wf_params *P, double rate, double clip, int updates)
 {
@@ -25972,7 +25963,6 @@ static wf_opt *wf__wpath_optimiser(wf_arena *A, wf_params *P, double rate, doubl
     o.warmup = updates / 20;
     return wf_opt_new(A, P, &o);
 }
-
 /* weight paths: make a batch to match */
 enum { WF__WPATH_MATCHED = 16 };
 
@@ -26001,7 +25991,6 @@ static wf_result wf__wpath_match_feed(wf_weight_path *m)
     }
     return WF_OK;
 }
-
 /* weight paths: match derivatives */
 static wf_result wf__wpath_match(wf_weight_path *m, double *loss)
 {
@@ -26019,7 +26008,6 @@ static wf_result wf__wpath_match(wf_weight_path *m, double *loss)
     r = wf_opt_step(m->opt[1], f->match->ws);
     return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt[1])->text) : r;
 }
-
 /* weight paths: weigh the solution */
 static wf_result wf__wpath_field_weights(wf_weight_path *m, int n)
 {
@@ -26029,7 +26017,6 @@ static wf_result wf__wpath_field_weights(wf_weight_path *m, int n)
     }
     return WF_OK;
 }
-
 /* weight paths: tune through the solver */
 static wf_result wf__wpath_tune(wf_weight_path *m, double *loss)
 {
@@ -26054,7 +26041,6 @@ static wf_result wf__wpath_tune(wf_weight_path *m, double *loss)
     r = wf_opt_step(m->opt[2], f->tune->ws);
     return r < 0 ? wf__fail(m->arena, r, "%s", wf_opt_report(m->opt[2])->text) : r;
 }
-
 /* weight paths: prepare a field */
 static wf_result wf__wpath_field_new(wf_weight_path *m)
 {
@@ -26077,14 +26063,15 @@ static wf_result wf__wpath_field_new(wf_weight_path *m)
     m->graph = f;
     if (wf__wpath_measure(m) < 0 || wf__wpath_field_compile(m) < 0) { m->graph = NULL; return wf__wpath_error(m); }
     float *start = (float *)wf_params_data(m->field) + wf_params_entry(m->field, wf_params_find(m->field, "start"))->offset;
-    if (wf__wpath_curve_at(m, m->start, m->tokens) < 0) return wf__wpath_error(m);
+    if (wf__wpath_curve_at(m, m->start, m->tokens) < 0) { m->graph = NULL; return wf__wpath_error(m); }
     for (size_t i = 0; i < size; i++) start[i] = (m->tokens[i] - f->mean[i]) / f->scale[i];
     m->opt[1] = wf__wpath_optimiser(A, m->field, 2e-3, 1, m->desc.matching);
     m->opt[2] = wf__wpath_optimiser(A, m->field, 3e-4, 1, m->desc.tuning > 0 ? m->desc.tuning : 1);
     m->done[1] = m->done[2] = 0;
-    return m->opt[1] && m->opt[2] && wf_opt_freeze(m->opt[1], "start", 1) == WF_OK ? (wf_result)WF_OK : wf__wpath_error(m);
+    if (m->opt[1] && m->opt[2] && wf_opt_freeze(m->opt[1], "start", 1) == WF_OK) return WF_OK;
+    m->graph = NULL; /* half a field is none: the next call would train it */
+    return wf__wpath_error(m);
 }
-
 /* weight paths: make updates of a field */
 static wf_result wf__wpath_stage(wf_weight_path *m, int stage, int updates, const char *what, double *loss)
 {
@@ -26098,7 +26085,6 @@ static wf_result wf__wpath_stage(wf_weight_path *m, int stage, int updates, cons
     wf__wpath_tell(m, what, updates, updates);
     return WF_OK;
 }
-
 /* weight paths: fit the field */
 wf_result wf_weight_path_fit_field(wf_weight_path *m, const wf_snapshots *data, double *loss)
 {
@@ -26119,7 +26105,6 @@ wf_result wf_weight_path_fit_field(wf_weight_path *m, const wf_snapshots *data, 
     wf_arena_reset(m->arena, mark);
     return r;
 }
-
 /* weight paths: give the weights at times */
 wf_result wf_weight_path_use(wf_weight_path *m, int which)
 {
@@ -26166,7 +26151,6 @@ static wf_result wf__wpath_check(const wf_weight_path *m, const double *x, size_
     }
     return wf__wpath_ready(m);
 }
-
 /* weight paths: score states */
 static double wf__wpath_log_unit(const wf_weight_path *m, size_t j)
 {
@@ -26198,7 +26182,6 @@ wf_result wf_weight_path_log_prob(wf_weight_path *m, double time, const double *
     }
     return WF_OK;
 }
-
 /* weight paths: compile the draws */
 static wf_result wf__wpath_compile_draw(wf_weight_path *m)
 {
@@ -26211,7 +26194,6 @@ static wf_result wf__wpath_compile_draw(wf_weight_path *m)
     m->draw = r;
     return WF_OK;
 }
-
 /* weight paths: draw states */
 wf_result wf_weight_path_sample(wf_weight_path *m, double time, size_t n, uint64_t seed, double *out)
 {
@@ -26232,7 +26214,6 @@ wf_result wf_weight_path_sample(wf_weight_path *m, double time, size_t n, uint64
     }
     return WF_OK;
 }
-
 /* weight paths: settle the backbone */
 static void wf__wpath_default(int *value, int otherwise) { if (!*value) *value = otherwise; }
 
@@ -26256,7 +26237,6 @@ static wf_result wf__wpath_settle_net(wf_arena *A, wf_weight_path_desc *d)
     if (d->heads < 1 || d->hidden % d->heads || d->inner < 1 || d->inner > 4096 || (unsigned)d->post_norm > 1) return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: a Transformer of %d hidden units, %d heads (which must divide them), %d inside (1..4096)", d->hidden, d->heads, d->inner);
     return WF_OK;
 }
-
 /* weight paths: settle the description */
 static wf_result wf__wpath_settle(wf_arena *A, wf_weight_path_desc *d, double start, double end)
 {
@@ -26264,7 +26244,7 @@ static wf_result wf__wpath_settle(wf_arena *A, wf_weight_path_desc *d, double st
     if (r < 0) return r;
     if (!wf__finite(start) || !wf__finite(end) || !(start < end)) return wf__fail(A, WF_ERROR_DATA, "weight path: from time %g to %g", start, end);
     if ((unsigned)d->curve > 1 || (unsigned)d->field > 2 || d->width < 0 || d->width > 4096 || (d->knots && (d->knots < 4 || d->knots > 256)) || d->updates < 0 || d->times < 0 || d->times > WF__WPATH_TIMES ||
-        d->rows < 0 || d->rows > 65536 || !(d->rate >= 0) || d->field_width < 0 || d->field_layers < 0 || d->field_layers > 16 || d->field_heads < 0 || d->feed_forward < 0 || d->matching < 0 || d->steps < 0 || d->steps > 1000)
+        d->rows < 0 || d->rows > 65536 || !(d->rate >= 0) || d->field_width < 0 || d->field_width > 4096 || d->feed_forward > 65536 || d->field_layers < 0 || d->field_layers > 16 || d->field_heads < 0 || d->feed_forward < 0 || d->matching < 0 || d->steps < 0 || d->steps > 1000)
         return wf__fail(A, WF_ERROR_ARGUMENT, "weight path: a size of the description is out of range (hidden %d, width %d, knots %d, times %d, rows %d, steps %d)", d->hidden, d->width, d->knots, d->times, d->rows, d->steps);
     wf__wpath_default(&d->width, 64);
     wf__wpath_default(&d->knots, 10);
@@ -26281,12 +26261,11 @@ static wf_result wf__wpath_settle(wf_arena *A, wf_weight_path_desc *d, double st
     if (d->rate == 0) d->rate = 5e-3;
     return WF_OK;
 }
-
 /* weight paths: make a path */
 wf_weight_path *wf_weight_path_new(wf_arena *A, const wf_weight_path_desc *desc, double start, double end)
 {
     wf_weight_path *m = A && desc ? (wf_weight_path *)wf_alloc(A, 1, sizeof *m) : NULL;
-    if (!m) return NULL;
+    if (!m) { if (A && !desc) wf__fail(A, WF_ERROR_ARGUMENT, "weight path: a description is needed"); return NULL; }
     m->arena = m->net.arena = A;
     m->desc = *desc;
     if (wf__wpath_settle(A, &m->desc, start, end) < 0) return NULL;
@@ -26309,7 +26288,6 @@ wf_weight_path *wf_weight_path_new(wf_arena *A, const wf_weight_path_desc *desc,
     m->opt[0] = wf__wpath_optimiser(A, m->curve, m->desc.rate, 5, m->desc.updates);
     return m->opt[0] ? m : NULL;
 }
-
 /* weight paths: look at a path */
 const wf_weight_path_desc *wf_weight_path_about(const wf_weight_path *m) { return m ? &m->desc : NULL; }
 wf_params *wf_weight_path_params(wf_weight_path *m) { return m ? m->curve : NULL; }
@@ -26319,7 +26297,6 @@ void wf_weight_path_progress(const wf_weight_path *m, int64_t updates[3], double
     for (int i = 0; m && updates && i < 3; i++) updates[i] = m->done[i];
     if (m && span) { span[0] = m->start; span[1] = m->end; }
 }
-
 /* weight paths: list what a file says */
 #ifndef WF_NO_STDIO
 typedef struct wf__wpath_entry { const char *name; int *value; } wf__wpath_entry;
@@ -26422,7 +26399,6 @@ static void wf__wpath_restore_desc(wf_arena *A, const wf_tensors *t, wf_weight_p
     if (!d->matching) d->matching = wf__flow_about(A, t, "matching");
     if (!d->tuning) d->tuning = wf__wpath_about_signed(A, t, "tuning");
 }
-
 /* weight paths: load a path */
 static wf_weight_path *wf__wpath_restore(wf_arena *A, const wf_tensors *t, const wf_weight_path_desc *desc, int plain)
 {
@@ -26474,7 +26450,6 @@ static void wf__filter_weigh(const wf_filter_desc *d, const wf_tile *tile, const
         }
     }
 }
-
 /* filtering: move freely */
 static void wf__filter_signal(const wf_filter_desc *d, const wf_tile *tile, float *x, const float *normals)
 {
@@ -26509,7 +26484,6 @@ static void wf__filter_move(void *user, const wf_tile *tile, float *x, const flo
         for (int l = 0; l < WF_LANES; l++) log_weight[l] += g[l];
     }
 }
-
 /* filtering: pause after each step */
 typedef struct wf__filter_run { const wf_filter_desc *d; size_t next; int stopped; } wf__filter_run;
 
@@ -26520,7 +26494,6 @@ static int wf__filter_pause(void *user, const char *what, double done, double to
     if (r->d->progress && r->d->progress(r->d->progress_user, "filter", done, total)) r->stopped = 1;
     return r->stopped || done >= (double)r->next;
 }
-
 /* filtering: take moments */
 static void wf__filter_note(const wf_particles *p, const wf_filter_desc *d, size_t k, double *x, double *w, wf_filtered *out)
 {
@@ -26540,7 +26513,6 @@ static void wf__filter_note(const wf_particles *p, const wf_filter_desc *d, size
         if (out->sd) out->sd[k * dim + i] = sqrt(square);
     }
 }
-
 /* filtering: check a description */
 static wf_result wf__filter_check(wf_arena *A, const wf_filter_desc *d)
 {
@@ -26551,20 +26523,22 @@ static wf_result wf__filter_check(wf_arena *A, const wf_filter_desc *d)
     if (!d->observe == !d->likelihood || (d->observe && (!d->seen || !d->channels))) return wf__fail(A, WF_ERROR_ARGUMENT, "filter: either observe, with channels and what was seen, or a likelihood");
     for (int c = 0; d->observe && d->noise && c < d->channels; c++)
         if (!(d->noise[c] > 0)) return wf__fail(A, WF_ERROR_ARGUMENT, "filter: noise %g of channel %d is not positive", d->noise[c], c);
+    if (d->steps > 0x7FFFFFFF) return wf__fail(A, WF_ERROR_LIMIT, "filter: %z steps are too many", d->steps);
     for (size_t k = 0; k < d->steps; k++)
         if (!(d->times[k + 1] > d->times[k])) return wf__fail(A, WF_ERROR_DATA, "filter: times must rise; number %z is %g after %g", k + 1, d->times[k + 1], d->times[k]);
     return WF_OK;
 }
-
 /* filtering: run a filter */
 wf_result wf_filter(wf_arena *A, const wf_filter_desc *desc, wf_filtered *out)
 {
+    if (!desc || !out) return wf__fail(A, WF_ERROR_ARGUMENT, "filter: no description, or no place for results");
     wf_filter_desc d = *desc;
     wf_particles_desc p;
     wf__filter_run run = { &d, 0, 0 };
     wf_result r = wf__filter_check(A, &d);
     if (r < 0) return r;
     wf_mark mark = wf_arena_mark(A);
+    /* filtering: describe the particles of a filter */
     memset(&p, 0, sizeof p);
     p.n = d.n;
     p.dim = d.dim;
@@ -26596,7 +26570,6 @@ wf_result wf_filter(wf_arena *A, const wf_filter_desc *desc, wf_filtered *out)
     wf_arena_reset(A, mark);
     return r < 0 ? r : run.stopped ? WF_CANCELLED : WF_OK;
 }
-
 /* filtering: multiply small matrices */
 /* c [n][m] (+)= sign a [n][k] b [k][m], or b [m][k] transposed */
 static void wf__small_product(double *c, const double *a, const double *b, int n, int k, int m, int transposed, double sign, int add)
@@ -26608,7 +26581,6 @@ static void wf__small_product(double *c, const double *a, const double *b, int n
             c[i * m + j] = s;
         }
 }
-
 /* filtering: divide by a root */
 /* s [c][c] = L L^T in place; rows of x [c][m] become L^-1 x. 0 where s is not positive definite. */
 static int wf__small_root(double *s, int c, double *log_det)
@@ -26634,7 +26606,6 @@ static void wf__small_divide(const double *l, double *x, int c, int m)
             x[i * m + k] = v / l[i * c + i];
         }
 }
-
 /* filtering: learn from one observation */
 /* m, P [n] become those given y; `room` holds c + c c + c n numbers. NaN where S is not positive definite. */
 static double wf__kalman_see(const wf_kalman_desc *d, const double *y, double *m, double *P, double *room)
@@ -26656,29 +26627,39 @@ static double wf__kalman_see(const wf_kalman_desc *d, const double *y, double *m
     }
     return -0.5 * (square + log_det + c * 1.8378770664093453);
 }
-
-/* filtering: run Kalman's filter */
+/* filtering: check a linear system */
 static void wf__kalman_put(double *to, const double *from, size_t k, size_t count)
 {
     if (to) memcpy(to + k * count, from, count * sizeof *to);
 }
 
+static wf_result wf__kalman_check(wf_arena *A, const wf_kalman_desc *d, const double *y, size_t steps, const wf_kalman_out *out)
+{
+    if (!d || !out || !y) return wf__fail(A, WF_ERROR_ARGUMENT, "kalman: no system, nothing seen, or no place for results");
+    if (d->dim < 1 || d->channels < 1 || d->dim > 32767 || d->channels > 32767 || !d->A || !d->Q || !d->C || !d->R || !d->m0 || !d->P0)
+        return wf__fail(A, WF_ERROR_ARGUMENT, "kalman: dimension %d, %d channels, or a matrix is missing", d->dim, d->channels);
+    for (size_t k = 0, c = (size_t)d->channels; k < steps; k++)
+        for (size_t i = 0; i < c && y[k * c] == y[k * c]; i++)
+            if (!wf__finite(y[k * c + i])) return wf__fail(A, WF_ERROR_DATA, "kalman: channel %z of step %z is not finite", i, k);
+    return WF_OK;
+}
+/* filtering: run Kalman's filter */
 wf_result wf_kalman(wf_arena *A, const wf_kalman_desc *d, const double *y, size_t steps, const wf_kalman_out *out)
 {
-    if (d->dim < 1 || d->channels < 1 || !d->A || !d->Q || !d->C || !d->R || !d->m0 || !d->P0 || !y)
-        return wf__fail(A, WF_ERROR_ARGUMENT, "kalman: dimension %d, %d channels, or a matrix is missing", d->dim, d->channels);
+    wf_result r = wf__kalman_check(A, d, y, steps, out);
+    if (r < 0) return r;
     int n = d->dim;
     size_t c = (size_t)d->channels, N = (size_t)n, NN = N * N;
     wf_mark mark = wf_arena_mark(A);
     double *m = (double *)wf_alloc(A, 2 * N + 2 * NN + c + c * c + c * N, sizeof *m), *P = m + N, *s = P + NN, *room = s + N + NN;
-    wf_result r = m ? WF_OK : WF_ERROR_MEMORY;
+    if (!m) r = WF_ERROR_MEMORY;
     if (m) { memcpy(m, d->m0, N * sizeof *m); memcpy(P, d->P0, NN * sizeof *P); }
     for (size_t k = 0; r == WF_OK && k < steps; k++) {
         double gain = 0;
         wf__kalman_put(out->predicted_mean, m, k, N);
         wf__kalman_put(out->predicted_cov, P, k, NN);
         if (y[k * c] == y[k * c]) gain = wf__kalman_see(d, y + k * c, m, P, room);
-        if (!(gain == gain)) r = wf__fail(A, WF_ERROR_NUMERIC, "kalman: at step %z the covariance of what is seen is not positive definite", k);
+        if (!wf__finite(gain)) { r = wf__fail(A, WF_ERROR_NUMERIC, "kalman: at step %z the covariance of what is seen is not positive definite", k); break; }
         wf__kalman_put(out->filtered_mean, m, k, N);
         wf__kalman_put(out->filtered_cov, P, k, NN);
         wf__kalman_put(out->log_likelihood, &gain, k, 1);
@@ -26691,14 +26672,13 @@ wf_result wf_kalman(wf_arena *A, const wf_kalman_desc *d, const double *y, size_
     wf_arena_reset(A, mark);
     return r;
 }
-
 /* filtering: let probabilities move */
 /* p becomes exp(Q^T t) p; `room` holds 2 n */
 static void wf__chain_move(int n, const double *rates, double clock, double t, double *p, double *room)
 {
     double *term = room, *next = room + n, weight = exp(-clock * t), left = 1 - weight;
     for (int i = 0; i < n; i++) { term[i] = p[i]; p[i] *= weight; }
-    for (int k = 1; left > 1e-16 && k < 10000; k++) {
+    for (int k = 1; left > 1e-16 && (weight > 1e-18 || k < clock * t); k++) {
         for (int i = 0; i < n; i++) next[i] = term[i];
         for (int i = 0; i < n; i++)
             for (int j = 0; j < n; j++) {
@@ -26712,37 +26692,68 @@ static void wf__chain_move(int n, const double *rates, double clock, double t, d
     }
 }
 
-/* filtering: run Wonham's filter */
-wf_result wf_wonham(wf_arena *A, int n, const double *rates, const double *h, double r, const double *p0, size_t steps, const double *times, const double *seen, double *p, double *log_likelihood)
+static void wf__chain_wait(int n, const double *rates, double clock, double t, double *p, double *room)
 {
-    double clock = 0, total = 0;
-    if (n < 1 || !(r > 0)) return wf__fail(A, WF_ERROR_ARGUMENT, "wonham: %d states, noise %g", n, r);
+    int pieces = 1 + (int)(clock * t / 64);
+    for (int i = 0; clock > 0 && i < pieces; i++) wf__chain_move(n, rates, clock, t / pieces, p, room);
+}
+/* filtering: check a chain */
+static wf_result wf__chain_check(wf_arena *A, int n, const double *rates, const double *h, double r, const double *p0, double *clock)
+{
+    double start = 0;
+    if (n < 1 || n > 32767 || !(r > 0) || !wf__finite(r) || !rates || !h || !p0) return wf__fail(A, WF_ERROR_ARGUMENT, "wonham: %d states, noise %g, or an array is missing", n, r);
     for (int i = 0; i < n; i++) {
         double out = 0;
         for (int j = 0; j < n; j++) {
             if (i == j) continue;
-            if (!(rates[i * n + j] >= 0)) return wf__fail(A, WF_ERROR_DATA, "wonham: the rate from %d to %d is %g", i, j, rates[i * n + j]);
+            if (!(rates[i * n + j] >= 0) || !wf__finite(rates[i * n + j])) return wf__fail(A, WF_ERROR_DATA, "wonham: the rate from %d to %d is %g", i, j, rates[i * n + j]);
             out += rates[i * n + j];
         }
-        if (out > clock) clock = out;
+        if (out > *clock) *clock = out;
+        if (!wf__finite(h[i]) || !(p0[i] >= 0)) return wf__fail(A, WF_ERROR_DATA, "wonham: state %d shows %g and starts with the probability %g", i, h[i], p0[i]);
+        start += p0[i];
     }
+    return start > 0 && wf__finite(start) ? WF_OK : wf__fail(A, WF_ERROR_DATA, "wonham: the probabilities of the start sum to %g", start);
+}
+/* filtering: look at a chain */
+/* q becomes the distribution given y; the log of what was multiplied. `room` holds n */
+static double wf__chain_see(int n, const double *h, double r, double dt, double y, double *q, double *room)
+{
+    double top = -HUGE_VAL, sum = 0;
+    for (int i = 0; i < n; i++) {
+        room[i] = y == y ? h[i] * (y - 0.5 * h[i] * dt) / (r * r) : 0;
+        if (q[i] > 0 && room[i] > top) top = room[i];
+    }
+    for (int i = 0; i < n; i++) { q[i] *= q[i] > 0 ? exp(room[i] - top) : 0; sum += q[i]; }
+    for (int i = 0; i < n; i++) q[i] /= sum;
+    return top + log(sum);
+}
+/* filtering: run Wonham's filter */
+wf_result wf_wonham(wf_arena *A, int n, const double *rates, const double *h, double r, const double *p0, size_t steps, const double *times, const double *seen, double *p, double *log_likelihood)
+{
+    double clock = 0, total = 0, start = 0;
+    wf_result result = wf__chain_check(A, n, rates, h, r, p0, &clock);
+    if (result < 0) return result;
+    if (steps && (!times || !seen)) return wf__fail(A, WF_ERROR_ARGUMENT, "wonham: no times, or nothing seen");
     wf_mark mark = wf_arena_mark(A);
     double *q = (double *)wf_alloc(A, 3 * (size_t)n, sizeof *q);
     if (!q) return WF_ERROR_MEMORY;
-    memcpy(q, p0, (size_t)n * sizeof *q);
-    for (size_t k = 0; k < steps; k++) {
-        double dt = times[k + 1] - times[k], sum = 0, top = -HUGE_VAL;
-        if (clock > 0) wf__chain_move(n, rates, clock, 0.5 * dt, q, q + n);
-        for (int i = 0; i < n; i++) { double g = h[i] * (seen[k] - 0.5 * h[i] * dt) / (r * r); q[n + i] = g; if (q[i] > 0 && g > top) top = g; }
-        for (int i = 0; i < n; i++) { q[i] *= exp(q[n + i] - top); sum += q[i]; }
-        for (int i = 0; i < n; i++) q[i] /= sum;
-        total += top + log(sum);
-        if (clock > 0) wf__chain_move(n, rates, clock, 0.5 * dt, q, q + n);
+    for (int i = 0; i < n; i++) start += p0[i];
+    for (int i = 0; i < n; i++) q[i] = p0[i] / start;
+    for (size_t k = 0; result == WF_OK && k < steps; k++) {
+        double dt = times[k + 1] - times[k], y = seen[k];
+        if (!(dt > 0) || !wf__finite(dt) || (y == y && !wf__finite(y))) result = wf__fail(A, WF_ERROR_DATA, "wonham: step %z lasts %g, and %g was seen", k, dt, y);
+        else if (clock * dt > 1e6) result = wf__fail(A, WF_ERROR_LIMIT, "wonham: in step %z a state would be left %g times", k, clock * dt);
+        if (result < 0) break;
+        wf__chain_wait(n, rates, clock, 0.5 * dt, q, q + n);
+        total += wf__chain_see(n, h, r, dt, y, q, q + n);
+        if (!wf__finite(total)) { result = wf__fail(A, WF_ERROR_NUMERIC, "wonham: the likelihood of step %z is not finite", k); break; }
+        wf__chain_wait(n, rates, clock, 0.5 * dt, q, q + n);
         if (p) memcpy(p + k * (size_t)n, q, (size_t)n * sizeof *p);
     }
-    if (log_likelihood) *log_likelihood = total;
+    if (result == WF_OK && log_likelihood) *log_likelihood = total;
     wf_arena_reset(A, mark);
-    return WF_OK;
+    return result;
 }
 #endif
 
@@ -26783,7 +26794,6 @@ static void wf__mass_action(const wf_reaction_system *s, double t, const int32_t
             for (int i = 0; i < n[j]; i++) a[r] *= (double)(x[j] - i) / (i + 1);   /* passes 0 when there are too few */
     }
 }
-
 /* systems: compute and check propensities */
 /* their sum, or -1 and a report */
 static double wf__propensities(const wf_reaction_system *s, double t, const int32_t *x, int bound, double *a, wf_report *report)
@@ -26802,7 +26812,6 @@ static double wf__propensities(const wf_reaction_system *s, double t, const int3
     wf__report(report, WF_ERROR_NUMERIC, "the sum of the propensities is not finite");
     return -1;
 }
-
 /* systems: apply one event */
 static void wf__fire(const wf_reaction_system *s, int r, int32_t *x, wf_report *report)
 {
@@ -26821,7 +26830,6 @@ static void wf__report_trajectory(wf_report *report, size_t index, double t)
     report->code = WF_OK;
     wf__report(report, inner.code, "simulate: trajectory %z, time %g: %s", index, t, inner.text);
 }
-
 /* systems: run one trajectory */
 static wf_result wf__trajectory(const wf__simulation *m, size_t index, int32_t *x, double *a, wf_report *report)
 {
@@ -26853,7 +26861,6 @@ static wf_result wf__trajectory(const wf__simulation *m, size_t index, int32_t *
     if (report->code) wf__report_trajectory(report, index, t);
     return report->code;
 }
-
 /* systems: find how fast propensities grow */
 static const double *wf__leap_orders(wf_arena *A, const wf_reaction_system *s)
 {
@@ -26871,7 +26878,6 @@ static const double *wf__leap_orders(wf_arena *A, const wf_reaction_system *s)
     }
     return g;
 }
-
 /* systems: find critical reactions */
 static int wf__critical(const wf_reaction_system *s, int r, const int32_t *x)
 {
@@ -26880,7 +26886,6 @@ static int wf__critical(const wf_reaction_system *s, int r, const int32_t *x)
         if (change[j] < 0 && x[j] < -10 * (int64_t)change[j]) return 1;
     return 0;
 }
-
 /* systems: choose a leap */
 /* its length; the sum of the critical propensities in *lone */
 static double wf__leap_length(const wf__simulation *m, const int32_t *x, const double *a, double *moment, double *lone)
@@ -26907,7 +26912,6 @@ static double wf__leap_length(const wf__simulation *m, const int32_t *x, const d
     }
     return tau;
 }
-
 /* systems: an exponential and a factorial */
 static double wf__exp(double x)
 {
@@ -26928,7 +26932,6 @@ static double wf__log_factorial(double k)
     double q = 1 / (k * k);
     return (k + 0.5) * wf__log(k) - k + 0.91893853320467274178 + (1.0 / 12 - (1.0 / 360 - q * (1.0 / 1260 - q / 1680)) * q) / k;
 }
-
 /* systems: a Poisson number */
 static double wf__poisson(wf_rng *rng, double mean)
 {
@@ -26946,7 +26949,6 @@ static double wf__poisson(wf_rng *rng, double mean)
         if (wf__log(v) + log_scale - wf__log(a / (us * us) + b) <= k * log_mean - mean - wf__log_factorial(k)) return k;
     }
 }
-
 /* systems: leap */
 /* 1: done; 0: a count would be below zero, and nothing has changed */
 static int wf__leap(const wf_reaction_system *s, wf_rng *rng, double tau, double lone, int32_t *x, const double *a, wf_report *report)
@@ -26962,6 +26964,7 @@ static int wf__leap(const wf_reaction_system *s, wf_rng *rng, double tau, double
         else if (point >= 0 && point < (sum += a[r])) { k = 1; point = -1; }
         for (int j = 0; j < s->species && k > 0; j++) {
             double after = x[j] + k * change[j];
+            if (critical && before[j] + (int64_t)change[j] < 0) { wf__report(report, WF_ERROR_NUMERIC, "reaction %d takes the count of species %d below zero", r, j); return 1; }
             if (fabs(after) > 2147483647.0) { wf__report(report, WF_ERROR_LIMIT, "reaction %d takes the count of species %d past 2^31", r, j); return 1; }
             x[j] = (int32_t)after;
         }
@@ -26970,7 +26973,6 @@ static int wf__leap(const wf_reaction_system *s, wf_rng *rng, double tau, double
         if (x[j] < 0) { memcpy(x, before, (size_t)s->species * sizeof *x); return 0; }
     return 1;
 }
-
 /* systems: run one trajectory in leaps */
 static wf_result wf__leaping_trajectory(const wf__simulation *m, size_t index, int32_t *x, double *a, wf_report *report)
 {
@@ -27002,7 +27004,7 @@ static wf_result wf__leaping_trajectory(const wf__simulation *m, size_t index, i
                 if (point < (sum += a[r])) { wf__fire(s, r, x, report); break; }
             continue;
         }
-        for (double limit = tau;; limit /= 2) {
+        for (double limit = tau < end - t ? tau : end - t;; limit /= 2) {
             double step = limit < end - t ? limit : end - t;
             int alone = wait < step;
             if (alone) step = wait;
@@ -27014,7 +27016,6 @@ static wf_result wf__leaping_trajectory(const wf__simulation *m, size_t index, i
     if (report->code) wf__report_trajectory(report, index, t);
     return report->code;
 }
-
 /* systems: run the trajectories of a task */
 static void wf__simulate_task(void *context, int task)
 {
@@ -27025,7 +27026,6 @@ static void wf__simulate_task(void *context, int task)
     for (size_t i = from; i < to; i++)
         if ((m->desc.leap > 0 ? wf__leaping_trajectory : wf__trajectory)(m, i, x, a, m->report + task)) return;
 }
-
 /* systems: run rounds of tasks */
 static wf_result wf__simulate_rounds(wf_arena *A, wf__simulation *m)
 {
@@ -27041,7 +27041,6 @@ static wf_result wf__simulate_rounds(wf_arena *A, wf__simulation *m)
     if (m->desc.progress) m->desc.progress(m->desc.progress_user, "trajectories", (double)m->n, (double)m->n);
     return WF_OK;
 }
-
 /* systems: check a system */
 static wf_result wf__check_system(wf_arena *A, const wf_reaction_system *s)
 {
@@ -27061,7 +27060,6 @@ static wf_result wf__check_system(wf_arena *A, const wf_reaction_system *s)
         return wf__fail(A, WF_ERROR_DATA, "simulate: the period is %g", s->period);
     return WF_OK;
 }
-
 /* systems: check the start and the times */
 static wf_result wf__check_simulation(wf_arena *A, const wf__simulation *m)
 {
@@ -27081,7 +27079,6 @@ static wf_result wf__check_simulation(wf_arena *A, const wf__simulation *m)
     }
     return WF_OK;
 }
-
 /* systems: simulate */
 wf_result wf_simulate(wf_arena *A, const wf_reaction_system *system, const int32_t *x0, const double *times, size_t n_times, size_t n,
                       const wf_simulate_desc *desc, int32_t *out)
@@ -27099,6 +27096,7 @@ wf_result wf_simulate(wf_arena *A, const wf_reaction_system *system, const int32
     m.frozen = m.desc.frozen || (system->propensity ? !system->bound : !system->swing);
     m.longest = m.desc.longest > 0 ? m.desc.longest : system->swing && !system->propensity ? system->period / 20 : HUGE_VAL;
     result = wf__check_simulation(A, &m);
+    if (result == WF_ERROR_DATA && out) memset(out, 0, size);
     if (result) return result;
     wf_mark mark = wf_arena_mark(A);
     m.counts = (int32_t *)wf_alloc(A, WF__SIMULATE_TASKS * 2 * (size_t)system->species, sizeof *m.counts);
@@ -27110,7 +27108,6 @@ wf_result wf_simulate(wf_arena *A, const wf_reaction_system *system, const int32
     wf_arena_reset(A, mark);
     return result;
 }
-
 /* systems: the epidemic */
 const wf_reaction_system *wf_epidemic_system(void)
 {
@@ -27128,7 +27125,6 @@ wf_result wf_epidemic(wf_arena *A, size_t n, const wf_simulate_desc *desc, int32
     for (int k = 0; k <= 100; k++) times[k] = 0.5 * k;
     return wf_simulate(A, wf_epidemic_system(), start, times, 101, n, desc, out);
 }
-
 /* systems: describe a system from a text */
 enum { WF__RATE_NUMBER, WF__RATE_COUNT, WF__RATE_TIME, WF__RATE_NEGATE, WF__RATE_POWER, WF__RATE_EXP, WF__RATE_LOG, WF__RATE_SQRT, WF__RATE_SIN, WF__RATE_COS, WF__RATE_ABS,
        WF__RATE_ADD, WF__RATE_SUB, WF__RATE_MUL, WF__RATE_DIV, WF__RATE_LT, WF__RATE_GT, WF__RATE_LE, WF__RATE_GE, WF__RATE_MIN, WF__RATE_MAX,   /* of two */
@@ -27189,7 +27185,6 @@ static double wf__rate_value(const wf__rate_op *op, size_t n, double t, const in
     }
     return *top;
 }
-
 /* systems: compute the propensities of a text */
 static void wf__network_rates(const wf__network *w, int bound, double t, const int32_t *x, double *a)
 {
@@ -27223,14 +27218,15 @@ static double wf__walk_fitness(double x, double y)
     }
     return sum;
 }
-
 /* systems: the propensities of the walk */
 static void wf__walk_propensity(void *user, double t, const int32_t *x, double *a)
 {
     const wf__walk *w = (const wf__walk *)user;
-    double here = w->fitness[x[0]][x[1]];
+    int inside = x[0] >= 0 && x[1] >= 0 && x[0] < WF__WALK_FORMS && x[1] < WF__WALK_FORMS;
+    double here = inside ? w->fitness[x[0]][x[1]] : 0;
     (void)t;
-    for (int r = 0; r < w->about.system.reactions; r++) {
+    if (!inside) a[0] = HUGE_VAL - HUGE_VAL; /* somebody's own start: an error is better than a guess */
+    for (int r = 0; inside && r < w->about.system.reactions; r++) {
         int32_t y[2] = { x[0] + w->change[r][0], x[1] + w->change[r][1] };
         a[r] = 0;
         if (y[0] < 0 || y[1] < 0 || y[0] >= WF__WALK_FORMS || y[1] >= WF__WALK_FORMS) continue;
@@ -27240,7 +27236,6 @@ static void wf__walk_propensity(void *user, double t, const int32_t *x, double *
         else if (fabs(many) > 1e-9) a[r] *= (double)WF__WALK_N * (1 - wf__exp(-2 * s)) / (1 - wf__exp(-many));
     }
 }
-
 /* header: optimise as before */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
@@ -27272,7 +27267,6 @@ static int wf__too_many(wf__rate_reader *q, const char *what)
     wf__fail(q->A, WF_ERROR_LIMIT, "%s: line %d: %s", q->file, q->line, what);
     return 0;
 }
-
 /* systems: read signs */
 static int wf__peek(wf__rate_reader *q)
 {
@@ -27288,7 +27282,6 @@ static int wf__sign(wf__rate_reader *q, const char *sign)
     q->p += n;
     return 1;
 }
-
 /* systems: read words */
 static int wf__letter(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 static int wf__digit(int c) { return c >= '0' && c <= '9'; }
@@ -27305,7 +27298,6 @@ static int wf__letters(wf__rate_reader *q, char *word)
     word[n] = 0;
     return n;
 }
-
 /* systems: read an index */
 static int wf__whole(wf__rate_reader *q, int *value)
 {
@@ -27329,7 +27321,6 @@ static int wf__index(wf__rate_reader *q, int *value)
     }
     return 1;
 }
-
 /* systems: read a name */
 static int wf__name_of(wf__rate_reader *q, char *name, const char *what)
 {
@@ -27348,7 +27339,6 @@ static int wf__name_of(wf__rate_reader *q, char *name, const char *what)
     if (q->p < q->end && (wf__letter((unsigned char)*q->p) || wf__digit((unsigned char)*q->p))) return wf__wrong(q, "the name ", name, "... is longer than 31 letters");
     return 1;
 }
-
 /* systems: look up a name */
 static int wf__lookup(const char *const *list, size_t n, const char *name)
 {
@@ -27365,7 +27355,6 @@ static int wf__new_name(wf__rate_reader *q, const char *name)
         return wf__wrong(q, "the name ", name, " is taken");
     return 1;
 }
-
 /* systems: append an operation */
 static int wf__rate_emit(wf__rate_reader *q, int code, int index, double value)
 {
@@ -27379,7 +27368,6 @@ static int wf__rate_emit(wf__rate_reader *q, int code, int index, double value)
     if (q->stack > WF__RATE_STACK - 1 || q->ops > 1000000) return wf__too_many(q, "the expression is too long");
     return 1;
 }
-
 /* systems: read an expression */
 static int wf__rate_compare(wf__rate_reader *q);
 
@@ -27448,7 +27436,6 @@ static int wf__rate_compare(wf__rate_reader *q)
     int code = wf__sign(q, "<=") ? WF__RATE_LE : wf__sign(q, ">=") ? WF__RATE_GE : wf__sign(q, "<") ? WF__RATE_LT : wf__sign(q, ">") ? WF__RATE_GT : 0;
     return !code || (wf__rate_sum(q) && wf__rate_emit(q, code, 0, 0));
 }
-
 /* systems: read a number */
 static int wf__rate_constant(wf__rate_reader *q, double *value)
 {
@@ -27472,7 +27459,6 @@ static int wf__rate_count(wf__rate_reader *q, double most, int32_t *value)
     *value = (int32_t)x;
     return 1;
 }
-
 /* systems: read a parameter */
 static int wf__read_parameter(wf__rate_reader *q)
 {
@@ -27488,7 +27474,6 @@ static int wf__read_parameter(wf__rate_reader *q)
     q->value[q->n_parameters++] = value;
     return 1;
 }
-
 /* systems: read a species */
 static int wf__read_species(wf__rate_reader *q)
 {
@@ -27510,7 +27495,6 @@ static int wf__read_species(wf__rate_reader *q)
     q->high[q->n_species++] = high;
     return 1;
 }
-
 /* systems: read a side of a reaction */
 static int wf__read_side(wf__rate_reader *q, int *side, int last)
 {
@@ -27535,7 +27519,6 @@ static int wf__read_side(wf__rate_reader *q, int *side, int last)
     } while (wf__sign(q, "+"));
     return 1;
 }
-
 /* systems: read a law */
 static int wf__read_law(wf__rate_reader *q, wf__rate_law *law, double *rate)
 {
@@ -27560,7 +27543,6 @@ static int wf__read_law(wf__rate_reader *q, wf__rate_law *law, double *rate)
     q->all_constant = q->all_constant && law->mass && !uses && !law->count[1];
     return 1;
 }
-
 /* systems: read a reaction */
 static int wf__read_reaction(wf__rate_reader *q)
 {
@@ -27590,7 +27572,6 @@ static int wf__read_reaction(wf__rate_reader *q)
     q->laws++;
     return 1;
 }
-
 /* systems: read the times */
 static int wf__read_time(wf__rate_reader *q)
 {
@@ -27607,7 +27588,6 @@ static int wf__read_time(wf__rate_reader *q)
     q->over = 1;
     return 1;
 }
-
 /* systems: read a statement */
 static int wf__read_once(wf__rate_reader *q, const char *word)
 {
@@ -27658,7 +27638,6 @@ static int wf__read_statement(wf__rate_reader *q)
     }
     return 1;
 }
-
 /* systems: read all lines */
 static int wf__read_lines(wf__rate_reader *q, const char *text, size_t size)
 {
@@ -27678,7 +27657,6 @@ static int wf__read_lines(wf__rate_reader *q, const char *text, size_t size)
     if (!q->n_species) return wf__wrong(q, "the text ends, and has no species", "", "");
     return q->laws || wf__wrong(q, "the text ends, and has no reaction", "", "");
 }
-
 /* systems: read a system */
 wf_reactions *wf_reactions_parse(wf_arena *A, const char *text, size_t size, const char *name)
 {
@@ -27707,18 +27685,10 @@ wf_reactions *wf_reactions_parse(wf_arena *A, const char *text, size_t size, con
     s->user = q.w;
     return w;
 }
-
 /* systems: read a system from a file */
 #ifndef WF_NO_STDIO
-wf_reactions *wf_reactions_read(wf_arena *A, const char *path)
-{
-    wf_arena *scratch;
-    size_t size;
-    char *text = (char *)wf__load(A, path, &scratch, &size);
-    wf_reactions *w = text ? wf_reactions_parse(A, text, size, path) : NULL;
-    if (scratch) wf__unload(A, scratch);
-    return w;
-}
+static void *wf__reactions_any(wf_arena *A, const void *bytes, size_t size, const char *name, const void *options) { (void)options; return wf_reactions_parse(A, (const char *)bytes, size, name); }
+wf_reactions *wf_reactions_read(wf_arena *A, const char *path) { return (wf_reactions *)wf__read(A, path, wf__reactions_any, NULL); }
 #endif
 
 /* systems: simulate a system from a text */
@@ -27749,7 +27719,6 @@ wf_result wf_reactions_simulate(wf_arena *A, const wf_reactions *w, const double
     wf_arena_reset(A, mark);
     return result;
 }
-
 /* systems: texts of known systems */
 static const struct { const char *name, *text; } wf__systems[] = {
     { "epidemic",
@@ -27829,7 +27798,6 @@ static wf_reactions *wf__walk_new(wf_arena *A)
     w->about.system.user = w;
     return &w->about;
 }
-
 /* systems: find a known system */
 const char *wf_reactions_known(int number)
 {
@@ -27851,7 +27819,6 @@ wf_reactions *wf_reactions_named(wf_arena *A, const char *name)
     wf__fail(A, WF_ERROR_NAME, "no system is called %s; there are epidemic, toggle, cascade1, cascade2, walk", name);
     return NULL;
 }
-
 /* ---- Measures ---- */
 /* header: optimise from here */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -27863,24 +27830,24 @@ wf_reactions *wf_reactions_named(wf_arena *A, const char *name)
 /* measures: count marginals */
 wf_result wf_marginals(wf_arena *A, const int32_t *counts, size_t n, size_t stride, size_t species, size_t length, double *p)
 {
-    if (!n || !species || !length) return wf__fail(A, WF_ERROR_DATA, "marginals: %z samples of %z species, %z values", n, species, length);
+    if (!counts || !n || !species || !length) return wf__fail(A, WF_ERROR_DATA, "marginals: %z samples of %z species, %z values", n, species, length);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < species; j++) {
             int32_t c = counts[i * stride + j];
             if (c < 0 || (size_t)c >= length)
                 return wf__fail(A, WF_ERROR_DATA, "marginals: species %z of sample %z counts %d, not 0 to %z", j, i, (int)c, length - 1);
         }
+    if (!p) return WF_OK;
     memset(p, 0, species * length * sizeof *p);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < species; j++) p[j * length + (size_t)counts[i * stride + j]] += 1;
     for (size_t i = 0; i < species * length; i++) p[i] /= (double)n;
     return WF_OK;
 }
-
 /* measures: check rows of probabilities */
 static wf_result wf__check_rows(wf_arena *A, const char *what, const double *p, size_t rows, size_t length)
 {
-    if (!rows || !length) return wf__fail(A, WF_ERROR_DATA, "%s: %z rows of %z numbers", what, rows, length);
+    if (!p || !rows || !length) return wf__fail(A, WF_ERROR_DATA, "%s: %z rows of %z numbers", what, rows, length);
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
         for (size_t i = 0; i < length; i++) {
@@ -27892,7 +27859,6 @@ static wf_result wf__check_rows(wf_arena *A, const char *what, const double *p, 
     }
     return WF_OK;
 }
-
 /* measures: measure divergence */
 static double wf__jsd_row(const double *p, const double *q, size_t length, double added)
 {
@@ -27919,7 +27885,6 @@ wf_result wf_jsd(wf_arena *A, const double *p, const double *q, size_t rows, siz
     if (!result && mean) *mean = sum / (double)rows;
     return result;
 }
-
 /* measures: describe a transport problem */
 typedef struct wf__transport {
     size_t n, m;
@@ -27955,7 +27920,6 @@ static void wf__whole_weights(const wf_points *p, const wf_points *other, double
         last = now;
     }
 }
-
 /* measures: take memory for a transport problem */
 static wf_result wf__transport_new(wf_arena *A, wf__transport *t, size_t n, size_t m)
 {
@@ -27976,7 +27940,6 @@ static wf_result wf__transport_new(wf_arena *A, wf__transport *t, size_t n, size
     t->column_from = t->row_from + n;
     return WF_OK;
 }
-
 /* measures: offer the ways of a row */
 static void wf__offer_ways(wf__transport *t, size_t i)
 {
@@ -27988,7 +27951,6 @@ static void wf__offer_ways(wf__transport *t, size_t i)
         if (!t->settled[j] && d < t->column_at[j]) { t->column_at[j] = d; t->column_from[j] = i; }
     }
 }
-
 /* measures: find the cheapest way to a free column */
 static size_t wf__cheapest_way(wf__transport *t, size_t start)
 {
@@ -28014,7 +27976,6 @@ static size_t wf__cheapest_way(wf__transport *t, size_t start)
             }
     }
 }
-
 /* measures: send as much as fits along the way */
 static void wf__transport_send(wf__transport *t, size_t start, size_t goal)
 {
@@ -28033,7 +27994,6 @@ static void wf__transport_send(wf__transport *t, size_t start, size_t goal)
     t->supply[start] -= amount;
     t->demand[goal] -= amount;
 }
-
 /* measures: solve a transport problem */
 static double wf__transport_solve(wf__transport *t)
 {
@@ -28057,7 +28017,6 @@ static double wf__transport_solve(wf__transport *t)
         }
     return total / sent;
 }
-
 /* measures: assign */
 static wf_result wf__assign(wf_arena *A, const double *cost, size_t n, int *permutation, double *mean)
 {
@@ -28075,7 +28034,7 @@ static wf_result wf__assign(wf_arena *A, const double *cost, size_t n, int *perm
 wf_result wf_assignment(wf_arena *A, const double *cost, size_t n, int *permutation)
 {
     double mean;
-    if (!n || n > 0x7FFFFFFF) return wf__fail(A, WF_ERROR_DATA, "assignment: %z rows", n);
+    if (!cost || !n || n > 0x7FFFFFFF) return wf__fail(A, WF_ERROR_DATA, "assignment: %z rows, or no costs", n);
     for (size_t i = 0; i < n * n; i++)
         if (!wf__finite(cost[i])) return wf__fail(A, WF_ERROR_DATA, "assignment: the cost of row %z, column %z is %g", i / n, i % n, cost[i]);
     wf_mark mark = wf_arena_mark(A);
@@ -28083,7 +28042,6 @@ wf_result wf_assignment(wf_arena *A, const double *cost, size_t n, int *permutat
     wf_arena_reset(A, mark);
     return result;
 }
-
 /* measures: tabulate distances */
 static void wf__distances(const double *x, size_t n, const double *y, size_t m, size_t dim, int root, double *cost)
 {
@@ -28097,7 +28055,6 @@ static void wf__distances(const double *x, size_t n, const double *y, size_t m, 
             cost[i * m + j] = root ? sqrt(sum) : sum;
         }
 }
-
 /* measures: measure after the best matching */
 wf_result wf_assignment_distance(wf_arena *A, const double *p, const double *q, size_t rows, size_t length, double *w1, double *w2)
 {
@@ -28115,7 +28072,6 @@ wf_result wf_assignment_distance(wf_arena *A, const double *p, const double *q, 
     if (!result && w2) *w2 = sqrt(value[0]);
     return result;
 }
-
 /* measures: compare trajectories */
 wf_result wf_compare_counts(wf_arena *A, const int32_t *x, size_t nx, const int32_t *y, size_t ny, size_t times, size_t species, size_t length,
                             double *w1, double *w2, double *jsd)
@@ -28126,16 +28082,17 @@ wf_result wf_compare_counts(wf_arena *A, const int32_t *x, size_t nx, const int3
     if (!wf__mul_size(species, length, &size)) size = (size_t)-1;
     double *p = (double *)wf_alloc(A, size, 2 * sizeof *p), *q = p ? p + size : NULL;
     if (!p) result = WF_ERROR_MEMORY;
-    for (size_t k = 0; k < times && !result; k++) {
-        result = wf_marginals(A, x + k * species, nx, times * species, species, length, p);
-        if (!result) result = wf_marginals(A, y + k * species, ny, times * species, species, length, q);
+    for (size_t turn = 0, k; turn < 2 * times && !result; turn++) { /* once round to find a bad count, before anything is written */
+        k = turn % times;
+        result = wf_marginals(A, x ? x + k * species : x, nx, times * species, species, length, p);
+        if (!result) result = wf_marginals(A, y ? y + k * species : y, ny, times * species, species, length, q);
+        if (turn < times) continue;
         if (!result) result = wf_assignment_distance(A, p, q, species, length, w1 ? w1 + k : NULL, w2 ? w2 + k : NULL);
         if (!result) result = wf_jsd(A, p, q, species, length, 1e-10, NULL, jsd ? jsd + k : NULL);
     }
     wf_arena_reset(A, mark);
     return result;
 }
-
 /* measures: measure clouds */
 /* measures: check clouds */
 static wf_result wf__check_cloud(wf_arena *A, const char *what, const wf_points *p)
@@ -28143,7 +28100,7 @@ static wf_result wf__check_cloud(wf_arena *A, const char *what, const wf_points 
     double sum = 0;
     if (!p || !p->x || !p->n || !p->dim) return wf__fail(A, WF_ERROR_DATA, "%s: an empty cloud", what);
     for (size_t i = 0; i < p->n * p->dim; i++)
-        if (!wf__finite(p->x[i])) return wf__fail(A, WF_ERROR_DATA, "%s: coordinate %z of point %z is %g", what, i % p->dim, i / p->dim, p->x[i]);
+        if (!(fabs(p->x[i]) < 1e140)) return wf__fail(A, WF_ERROR_DATA, "%s: coordinate %z of point %z is %g", what, i % p->dim, i / p->dim, p->x[i]);
     for (size_t i = 0; p->weight && i < p->n; i++) {
         if (!wf__finite(p->weight[i]) || p->weight[i] < 0) return wf__fail(A, WF_ERROR_DATA, "%s: the weight of point %z is %g", what, i, p->weight[i]);
         sum += p->weight[i];
@@ -28159,7 +28116,6 @@ static wf_result wf__check_clouds(wf_arena *A, const char *what, const wf_points
     if (!result && x->dim != y->dim) result = wf__fail(A, WF_ERROR_SHAPE, "%s: points of %z and of %z coordinates", what, x->dim, y->dim);
     return result;
 }
-
 /* measures: transport one cloud to another */
 static wf_result wf__wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, int root, double *value)
 {
@@ -28174,7 +28130,6 @@ static wf_result wf__wasserstein(wf_arena *A, const wf_points *x, const wf_point
     *value = wf__transport_solve(&t);
     return WF_OK;
 }
-
 /* measures: answer for both distances */
 wf_result wf_wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, double *w1, double *w2)
 {
@@ -28190,7 +28145,6 @@ wf_result wf_wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, do
     if (!result && w2) *w2 = sqrt(value[0]);
     return result;
 }
-
 /* measures: sort points of a line */
 typedef struct wf__mass { double at, weight; } wf__mass;
 
@@ -28215,7 +28169,6 @@ static void wf__sort_line(wf__mass *p, size_t n)
         wf__sift(p, 0, i);
     }
 }
-
 /* measures: walk along two sorted lines */
 static void wf__line(wf__mass *x, size_t n, wf__mass *y, size_t m, double *w1, double *w2_squared)
 {
@@ -28232,7 +28185,6 @@ static void wf__line(wf__mass *x, size_t n, wf__mass *y, size_t m, double *w1, d
         else j++;
     }
 }
-
 /* measures: project a cloud */
 static void wf__project(const wf_points *p, const double *direction, wf__mass *line)
 {
@@ -28256,7 +28208,6 @@ static wf_result wf__sliced(wf_arena *A, const wf_points *x, const wf_points *y,
     }
     return WF_OK;
 }
-
 /* measures: measure along a line */
 wf_result wf_wasserstein_1d(wf_arena *A, const wf_points *x, const wf_points *y, double *w1, double *w2)
 {
@@ -28271,7 +28222,6 @@ wf_result wf_wasserstein_1d(wf_arena *A, const wf_points *x, const wf_points *y,
     if (!result && w2) *w2 = sqrt(second);
     return result;
 }
-
 /* measures: average over directions */
 wf_result wf_sliced_wasserstein(wf_arena *A, const wf_points *x, const wf_points *y, const double *direction, size_t directions, double *each, double *mean)
 {
@@ -28289,7 +28239,6 @@ wf_result wf_sliced_wasserstein(wf_arena *A, const wf_points *x, const wf_points
     wf_arena_reset(A, mark);
     return result;
 }
-
 /* measures: average over pairs */
 static double wf__pair(const double *x, const double *y, size_t dim, double s)
 {
@@ -28311,7 +28260,6 @@ static double wf__pairs(const wf_points *x, const wf_points *y, double s)   /* x
     }
     return total;
 }
-
 /* measures: estimate a discrepancy twice */
 static void wf__discrepancy(const wf_points *x, const wf_points *y, double s, double *biased, double *unbiased)
 {
@@ -28320,7 +28268,6 @@ static void wf__discrepancy(const wf_points *x, const wf_points *y, double s, do
     *biased = xx / (n * n) + yy / (m * m) - 2 * xy;   /* right where k(x, x) = 0, as for the energy distance */
     *unbiased = xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy;
 }
-
 /* measures: measure the energy distance */
 static wf_result wf__check_pairs(wf_arena *A, const char *what, const wf_points *x, const wf_points *y, int two)
 {
@@ -28341,20 +28288,18 @@ wf_result wf_energy_distance(wf_arena *A, const wf_points *x, const wf_points *y
     if (unbiased) *unbiased = u;
     return WF_OK;
 }
-
 /* measures: compare by kernels */
 wf_result wf_mmd(wf_arena *A, const wf_points *x, const wf_points *y, const double *bandwidth, size_t count, double *mmd2)
 {
     double b;
     wf_result result = wf__check_pairs(A, "mmd", x, y, 1);
     for (size_t k = 0; k < count && !result; k++)
-        if (!wf__finite(bandwidth[k]) || bandwidth[k] <= 0) result = wf__fail(A, WF_ERROR_DATA, "mmd: bandwidth %z is %g", k, bandwidth[k]);
+        if (!wf__finite(bandwidth[k]) || !(bandwidth[k] > 0 && bandwidth[k] * bandwidth[k] > 0)) result = wf__fail(A, WF_ERROR_DATA, "mmd: bandwidth %z is %g", k, bandwidth[k]);
     if (result) return result;
     wf_points other = *y;
-    for (size_t k = 0; k < count; k++) wf__discrepancy(x, &other, bandwidth[k], &b, mmd2 + k);
+    for (size_t k = 0; mmd2 && k < count; k++) wf__discrepancy(x, &other, bandwidth[k], &b, mmd2 + k);
     return WF_OK;
 }
-
 /* measures: take a soft minimum */
 static double wf__soft_min(const double *cost, size_t stride, const double *g, const double *b, size_t m, double eps)
 {
@@ -28366,7 +28311,6 @@ static double wf__soft_min(const double *cost, size_t stride, const double *g, c
     for (size_t j = 0; j < m; j++) if (b[j] > 0) sum += b[j] * exp((g[j] - cost[j * stride] - top) / eps);
     return -top - eps * log(sum);
 }
-
 /* measures: settle the potentials */
 typedef struct wf__entropic { size_t n, m; double *cost, *a, *b, *f, *g; } wf__entropic;
 
@@ -28389,7 +28333,6 @@ static int wf__entropic_solve(wf__entropic *t, int same, double eps, double tole
     for (size_t j = 0; j < t->m; j++) *value += t->b[j] * (same ? t->f[j] : t->g[j]);
     return 1;
 }
-
 /* measures: set up entropic transport */
 static void wf__unit_weights(const wf_points *p, double *w)
 {
@@ -28412,10 +28355,9 @@ static wf_result wf__entropic_between(wf_arena *A, const wf_points *x, const wf_
     for (size_t i = 0; i < x->n * y->n; i++) t->cost[i] *= 0.5;
     wf__unit_weights(x, t->a);
     wf__unit_weights(y, t->b);
-    if (wf__entropic_solve(t, x == y, eps, tolerance, value)) return WF_OK;
+    if (wf__entropic_solve(t, x == y, eps, tolerance, value) && wf__finite(*value)) return WF_OK;
     return wf__fail(A, WF_ERROR_NUMERIC, "sinkhorn: the potentials still move after 100000 rounds; eps = %g is small for these distances", eps);
 }
-
 /* measures: subtract what a cloud costs itself */
 wf_result wf_sinkhorn(wf_arena *A, const wf_points *x, const wf_points *y, double eps, double tolerance, double *divergence, double *transport)
 {
@@ -28433,7 +28375,6 @@ wf_result wf_sinkhorn(wf_arena *A, const wf_points *x, const wf_points *y, doubl
     if (!result && transport) *transport = xy;
     return result;
 }
-
 /* header: optimise as before */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
@@ -28443,7 +28384,7 @@ wf_result wf_sinkhorn(wf_arena *A, const wf_points *x, const wf_points *y, doubl
 #ifndef WF_NO_BRIDGES
 
 /* bridges: define a term */
-enum { WF__PURPOSE_BRIDGE = 251, WF__BRIDGE_STRAIGHT = 2, WF__BRIDGE_MIXED = 4, WF__BRIDGE_KINDS = 9, WF__BRIDGE_COUPLED = 2000, WF__BRIDGE_WORTH = 4, WF__BRIDGE_SMALL = 64, WF__BRIDGE_MOST_EVENTS = 200000 };
+enum { WF__PURPOSE_BRIDGE = 251, WF__BRIDGE_STRAIGHT = 2, WF__BRIDGE_MIXED = 4, WF__BRIDGE_PACED = 5, WF__BRIDGE_KINDS = 8, WF__BRIDGE_COUPLED = 2000, WF__BRIDGE_WORTH = 4, WF__BRIDGE_SMALL = 64, WF__BRIDGE_MOST_EVENTS = 200000 };
 
 #define WF__BRIDGE_NEAR 0.1
 
@@ -28474,8 +28415,6 @@ struct wf_bridge {
     uint64_t key;
     double *at;                     /* NULL, or the share of each interval at which its only time between lies */
     int kind, only;                 /* of lines: an entry of wf__bridge_kinds; the only interval that is filled, counted from 1, or 0 */
-    double share[WF__BRIDGE_KINDS]; /* of the samples, of each kind; all 0: `kind` alone */
-    int blended;
     char *failed;                   /* of each task of a simulation */
     int ready, tried, chosen;
     double first;                   /* the misfit of the library that was tried first */
@@ -28503,7 +28442,6 @@ static void wf__bridge_pick(const wf_bridge *b, int i, size_t n, int *pick)
         pick[s] = (int)at;
     }
 }
-
 /* bridges: list test functions */
 static void wf__bridge_tests(const wf_bridge *b, const double *x, double *phi)
 {
@@ -28511,7 +28449,6 @@ static void wf__bridge_tests(const wf_bridge *b, const double *x, double *phi)
     for (int p = 0; p < b->dim; p++) phi[at++] = x[p];
     for (int p = 0; p < b->dim; p++) for (int q = p; q < b->dim; q++) phi[at++] = x[p] * x[q];
 }
-
 /* bridges: take means and covariances */
 /* mean [m] and covariance [m][m] (may be NULL) of the first m tests in snapshot i; phi is scratch. Returns the sum of squared weights, one over the effective size. */
 static double wf__bridge_moments(const wf_bridge *b, int i, int m, double *phi, double *mean, double *cov)
@@ -28535,7 +28472,6 @@ static double wf__bridge_moments(const wf_bridge *b, int i, int m, double *phi, 
     if (cov) for (int p = 0; p < m; p++) for (int q = p + 1; q < m; q++) cov[p * m + q] = cov[q * m + p];
     return squares;
 }
-
 /* bridges: factor a small matrix */
 /* a [n][n] becomes its lower root; 0 where it is not positive. */
 static int wf__bridge_root(double *a, int n)
@@ -28544,7 +28480,7 @@ static int wf__bridge_root(double *a, int n)
         for (int j = 0; j <= i; j++) {
             double sum = a[i * n + j];
             for (int k = 0; k < j; k++) sum -= a[i * n + k] * a[j * n + k];
-            if (i == j && !(sum > 0)) return 0;
+            if (i == j && !(sum > 0 && wf__finite(sum))) return 0;
             a[i * n + j] = i == j ? sqrt(sum) : sum / a[j * n + j];
         }
     return 1;
@@ -28558,7 +28494,6 @@ static void wf__bridge_forward(const double *l, int n, double *x)
         x[i] = sum / l[i * n + i];
     }
 }
-
 /* bridges: bend the means */
 static void wf__bridge_bend(wf_bridge *b, int p, double *low, double *diag, double *up)
 {
@@ -28585,7 +28520,6 @@ static void wf__bridge_bend(wf_bridge *b, int p, double *low, double *diag, doub
     m[0] = (1 + r) * m[d] - r * m[2 * d];
     m[(n - 1) * d] = (1 + s) * m[(n - 2) * d] - s * m[(n - 3) * d];
 }
-
 /* bridges: estimate the noise */
 static wf_result wf__bridge_noise(wf_bridge *b, double *phi, double *mean, double *cov)
 {
@@ -28603,9 +28537,8 @@ static wf_result wf__bridge_noise(wf_bridge *b, double *phi, double *mean, doubl
         double least = (b->delta ? 0.02 : 0.002) * most * b->intervals / (b->in.times[b->intervals] - b->in.times[0]) + 1e-6 * mean_diag + 1e-30;
         b->noise[p * d + p] += b->noise[p * d + p] < least ? least : 1e-9 * mean_diag;
     }
-    return wf__bridge_root(b->noise, d) ? (wf_result)WF_OK : wf__fail(b->arena, WF_ERROR_NUMERIC, "bridge: the covariance of the samples is not positive; is one column a sum of others?");
+    return wf__bridge_root(b->noise, d) ? (wf_result)WF_OK : wf__fail(b->arena, WF_ERROR_NUMERIC, "bridge: the covariance of the samples is not positive, or not finite; is one column a sum of others, or huge?");
 }
-
 /* header: optimise from here */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -28613,12 +28546,14 @@ static wf_result wf__bridge_noise(wf_bridge *b, double *phi, double *mean, doubl
 #endif
 
 /* bridges: list the kinds of lines */
-/* What may lie between snapshots: lines with a share of the noise, bent by a share of the bend of the means; or the mixture. `plain`: pairs are near in the plain distance, not in that of the noise. */
-typedef struct wf__bridge_kind { double noise, bent; int mixed, plain; const char *name; } wf__bridge_kind;
+/* What may lie between snapshots: lines with a share of the noise, bent by a share of the bend of the means; or the mixture. `plain`: pairs are near in the plain distance, not in that of the noise.
+   `pace`: how much earlier or later than the rest a row may be half way. */
+typedef struct wf__bridge_kind { double noise, bent, pace; int mixed, plain; const char *name; } wf__bridge_kind;
 static const wf__bridge_kind wf__bridge_kinds[WF__BRIDGE_KINDS] = {
-    { 1, 1, 0, 0, "noisy lines, bent with the means" }, { 0.25, 1, 0, 0, "lines with a quarter of the noise, bent with the means" }, { 1, 0, 0, 0, "noisy straight lines" },
-    { 0.1, 0, 0, 0, "straight lines with a tenth of the noise" }, { 1, 0, 1, 0, "mixtures of neighbouring snapshots" }, { 0.1, 1.0 / 3, 0, 0, "lines with a tenth of the noise, bent by a third" },
-    { 0.1, 0, 0, 1, "straight lines between near pairs" }, { 0.1, 1.0 / 3, 0, 1, "lines between near pairs, bent by a third" }, { 1, 1.0 / 3, 1, 0, "mixtures of neighbouring snapshots, bent by a third" } };
+    { 1, 1, 0, 0, 0, "noisy lines, bent with the means" }, { 0.25, 1, 0, 0, 0, "lines with a quarter of the noise, bent with the means" }, { 1, 0, 0, 0, 0, "noisy straight lines" },
+    { 0.1, 0, 0, 0, 0, "straight lines with a tenth of the noise" }, { 1, 0, 0, 1, 0, "mixtures of neighbouring snapshots" },
+    { 0.1, 1.0 / 3, 0.8, 0, 1, "lines between near pairs, each at its own pace, bent by a third of the bend of the means" },
+    { 0.1, 0, 0, 0, 1, "straight lines between near pairs" }, { 0.1, 1, 0, 0, 1, "lines between near pairs, bent with the means" } };
 
 /* bridges: load the rows of a couple */
 typedef struct wf__couple { int na, nb; int *a, *b; double *xa, *xb, *v, *sum; float *k; } wf__couple;
@@ -28637,7 +28572,6 @@ static void wf__couple_load(const wf_bridge *b, int i, int n, const int *rows, d
         if (!plain) wf__bridge_forward(b->noise, b->dim, x + (size_t)r * (size_t)b->dim);
     }
 }
-
 /* bridges: weigh all pairs */
 static void wf__couple_costs(const wf_bridge *b, double length, wf__couple *c)
 {
@@ -28654,7 +28588,6 @@ static void wf__couple_costs(const wf_bridge *b, double length, wf__couple *c)
         for (int j = 0; j < c->nb; j++) { double e = (double)row[j] - least; row[j] = (float)exp(e > 80 ? -80 : -e); }
     }
 }
-
 /* bridges: sum a row */
 static double wf__couple_sum(const float *row, const double *v, int n)
 {
@@ -28669,7 +28602,6 @@ static double wf__couple_sum(const float *row, const double *v, int n)
     for (; j < n; j++) sum[0] += (double)row[j] * v[j];
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
-
 /* bridges: balance rows and columns */
 static void wf__couple_balance(wf__couple *c, int sweeps)
 {
@@ -28690,7 +28622,7 @@ static void wf__couple_balance(wf__couple *c, int sweeps)
         if (worst < 1e-4) return;
     }
 }
-
+/* bridges: draw a partner */
 static int wf__couple_draw(const wf__couple *c, int i, wf_rng *rng)
 {
     const float *row = c->k + (size_t)i * (size_t)c->nb;
@@ -28698,11 +28630,11 @@ static int wf__couple_draw(const wf__couple *c, int i, wf_rng *rng)
     for (int j = 0; j < c->nb; j++) if ((sum += (double)row[j] * c->v[j]) > point) return j;
     return c->nb - 1;
 }
-
 /* bridges: thin the events out of a point */
 static int wf__bridge_binomial(wf_rng *rng, int n, double u)
 {
     int k = 0;
+    if (n > 1000) { double z = floor(n * u + sqrt(n * u * (1 - u)) * wf_rng_normal(rng) + 0.5); return z < 0 ? 0 : z > n ? n : (int)z; }
     for (int i = 0; i < n; i++) k += wf_rng_uniform(rng) < u;
     return k;
 }
@@ -28720,12 +28652,11 @@ static void wf__bridge_thin(const wf_bridge *b, const double *from, const double
         }
     for (int p = 0; p < b->dim; p++) x[p] += (left[p] < 0 ? -1 : 1) * wf__bridge_binomial(rng, left[p] < 0 ? -left[p] : left[p], u);
 }
-
 /* bridges: draw a point of a line */
-static void wf__bridge_point(const wf_bridge *b, int i, double u, const double *from, const double *to, wf_rng *rng, double *x)
+static void wf__bridge_point(const wf_bridge *b, int i, double u, double pace, const double *from, const double *to, wf_rng *rng, double *x)
 {
-    int d = b->dim, thin = b->desc.counts && b->delta && !i;
-    double h = wf__bridge_length(b, i), size = sqrt(u * (1 - u) * h * wf__bridge_kinds[b->kind].noise), xi[100], v = 1 - u;
+    int d = b->dim, start = b->delta && !i, thin = b->desc.counts && start;
+    double h = wf__bridge_length(b, i), size = sqrt(u * (1 - u) * h * (start ? 1 : wf__bridge_kinds[b->kind].noise)), xi[100], v = 1 - u, gone = u + (start ? 0 : pace) * (u < v ? u : v);
     if (thin) wf__bridge_thin(b, from, to, u, rng, x);
     else for (int p = 0; p < d; p++) xi[p] = wf_rng_normal(rng);
     for (int p = 0; p < d; p++) {
@@ -28734,42 +28665,22 @@ static void wf__bridge_point(const wf_bridge *b, int i, double u, const double *
         else {
             double jitter = 0;
             for (int q = 0; q <= p; q++) jitter += b->noise[p * d + q] * xi[q];
-            x[p] = v * from[p] + u * to[p] + size * jitter + bend;
+            x[p] = (1 - gone) * from[p] + gone * to[p] + size * jitter + bend;
             if (b->desc.counts) x[p] = floor(x[p] + 0.5);
         }
         if (b->desc.counts) x[p] = x[p] < 0 ? 0 : x[p] > b->most[p] ? b->most[p] : x[p];
     }
 }
-
-/* bridges: share samples among kinds */
-/* Does sample s belong to the kind that is being drawn? */
-static int wf__bridge_mine(const wf_bridge *b, size_t s)
-{
-    double u = 0.6180339887498949 * (double)(s + 1), sum = 0;
-    if (!b->blended) return 1;
-    u -= floor(u);
-    for (int k = 0, last = 0; k < WF__BRIDGE_KINDS; k++) {
-        if (b->share[k] > 0) last = k;
-        if ((sum += b->share[k]) > u || k == WF__BRIDGE_KINDS - 1) return (sum > u ? k : last) == b->kind;
-    }
-    return 0;
-}
-
 /* bridges: mix snapshots */
 static void wf__bridge_mix(wf_bridge *b, int i, wf_rng *rng)
 {
     size_t d = (size_t)b->dim;
-    double bent = b->desc.counts ? 0 : wf__bridge_kinds[b->kind].bent, h = wf__bridge_length(b, i);
     for (int k = 0; k < b->between; k++)
         for (size_t s = 0; s < b->samples; s++) {
-            double u = wf__bridge_share(b, i, k), v = 1 - u, *x = wf__bridge_to(b, 0, i, k) + s * d;
-            int from = wf_rng_uniform(rng) < u ? i + 1 : i;
-            if (!wf__bridge_mine(b, s)) continue;
-            memcpy(x, b->in.x[from] + (size_t)b->pick[(size_t)from * b->samples + s] * d, d * sizeof(double));
-            for (size_t p = 0; p < d && bent > 0; p++) x[p] += bent * h * h / 6 * ((v * v * v - v) * b->bend[(size_t)i * d + p] + (u * u * u - u) * b->bend[(size_t)(i + 1) * d + p]);
+            int from = wf_rng_uniform(rng) < wf__bridge_share(b, i, k) ? i + 1 : i;
+            memcpy(wf__bridge_to(b, 0, i, k) + s * d, b->in.x[from] + (size_t)b->pick[(size_t)from * b->samples + s] * d, d * sizeof(double));
         }
 }
-
 /* bridges: fill an interval with lines */
 typedef struct wf__lines { wf_bridge *b; wf__couple *couple; int first; } wf__lines;
 
@@ -28788,16 +28699,16 @@ static void wf__bridge_lines_task(void *context, int task)
     wf__bridge_pick(b, i + 1, (size_t)c->nb, c->b);
     wf__couple_load(b, i, c->na, c->a, c->xa);
     wf__couple_load(b, i + 1, c->nb, c->b, c->xb);
-    wf__couple_costs(b, wf__bridge_length(b, i) * wf__bridge_kinds[b->kind].noise, c);
+    wf__couple_costs(b, wf__bridge_length(b, i) * (wf__bridge_kinds[b->kind].plain ? 1 : wf__bridge_kinds[b->kind].noise), c);
     wf__couple_balance(c, b->desc.sweeps);
+    /* bridges: draw pairs and the points of their lines */
     for (size_t s = 0; s < b->samples; s++) {
         int row = (int)(((double)s + 0.5) / (double)b->samples * c->na), to = wf__couple_draw(c, row, &rng);
-        if (!wf__bridge_mine(b, s)) continue;
         const double *from_x = b->in.x[i] + (size_t)c->a[row] * (size_t)b->dim, *to_x = b->in.x[i + 1] + (size_t)c->b[to] * (size_t)b->dim;
-        for (int k = 0; k < b->between; k++) wf__bridge_point(b, i, wf__bridge_share(b, i, k), from_x, to_x, &rng, wf__bridge_to(b, 0, i, k) + s * (size_t)b->dim);
+        double most = wf__bridge_kinds[b->kind].pace, pace = most > 0 ? most * (2 * wf_rng_uniform(&rng) - 1) : 0;
+        for (int k = 0; k < b->between; k++) wf__bridge_point(b, i, wf__bridge_share(b, i, k), pace, from_x, to_x, &rng, wf__bridge_to(b, 0, i, k) + s * (size_t)b->dim);
     }
 }
-
 /* bridges: fill all intervals with lines */
 static wf_result wf__bridge_lines(wf_bridge *b)
 {
@@ -28832,7 +28743,6 @@ static wf_result wf__bridge_lines(wf_bridge *b)
     wf_arena_reset(b->arena, mark);
     return ok ? r : (wf_result)WF_ERROR_MEMORY;
 }
-
 /* bridges: append a term */
 static void wf__term_add(wf_bridge *b, int who, int by, int other, int by_other, int f, int g, int h)
 {
@@ -28843,7 +28753,6 @@ static void wf__term_add(wf_bridge *b, int who, int by, int other, int by_other,
     t->spread = 0;
     b->terms++;
 }
-
 /* bridges: write terms of switches */
 static void wf__library_switches(wf_bridge *b)
 {
@@ -28861,7 +28770,6 @@ static void wf__library_switches(wf_bridge *b)
         wf__term_add(b, g, 1, g, 0, -(g + 1), 0, 0);
     }
 }
-
 /* bridges: write the library of jumps */
 static void wf__library_jumps(wf_bridge *b, int kind)
 {
@@ -28879,7 +28787,6 @@ static void wf__library_jumps(wf_bridge *b, int kind)
     }
     wf__library_switches(b);
 }
-
 /* bridges: write the continuous library */
 static void wf__library_drift(wf_bridge *b, int kind)
 {
@@ -28904,7 +28811,6 @@ static int wf__library_write(wf_bridge *b, int kind)
     else wf__library_drift(b, kind);
     return b->terms <= b->room;
 }
-
 /* bridges: compute a propensity */
 static double wf__term_rate(const wf_bridge *b, const wf__term *t, const double *x)
 {
@@ -28917,14 +28823,12 @@ static double wf__term_rate(const wf_bridge *b, const wf__term *t, const double 
     }
     return a;
 }
-
 /* bridges: find terms that need second moments alone */
 /* Rates that are one count or a constant, of jumps that no bound forbids, need the second moments alone. */
 static int wf__bridge_plain(const wf_bridge *b, const wf__term *t)
 {
     return b->desc.counts && !t->factor[1] && t->factor[0] >= 0 && b->most[t->who[0]] > 1 && b->most[t->who[1]] > 1 && (!t->factor[0] || b->most[t->factor[0] - 1] > 1);
 }
-
 /* bridges: take second moments at a time */
 static void wf__bridge_second(const wf_bridge *b, int i, int k, double *mean, double *square)
 {
@@ -28946,7 +28850,6 @@ static void wf__bridge_second(const wf_bridge *b, int i, int k, double *mean, do
     for (size_t p = 0; p < d; p++) mean[p] /= total;
     for (size_t p = 0; p < d * d; p++) square[p] /= total;
 }
-
 /* bridges: average plain propensities */
 static void wf__bridge_average_plain(const wf_bridge *b, int i, int k, double *e)
 {
@@ -28960,7 +28863,6 @@ static void wf__bridge_average_plain(const wf_bridge *b, int i, int k, double *e
         for (size_t p = 0; p < d; p++) e[p + 1] = f ? square[(size_t)(f - 1) * d + p] : mean[p];
     }
 }
-
 /* bridges: average propensities at a time */
 static void wf__bridge_average_task(void *context, int task)
 {
@@ -28979,6 +28881,7 @@ static void wf__bridge_average_task(void *context, int task)
     if (cap > 4000) cap = 4000;
     every = k && n / stride > cap ? n / stride / cap * stride : stride;
     for (size_t s = 0; s < n; s += every, used++) total += k ? 1 : wf__bridge_weight(b, i, s);
+    /* bridges: add the rates of each row */
     for (size_t s = 0; s < n; s += every) {
         const double *x = rows + s * d;
         double w = (k ? 1 : wf__bridge_weight(b, i, s)) / total;
@@ -28991,7 +28894,6 @@ static void wf__bridge_average_task(void *context, int task)
         }
     }
 }
-
 /* bridges: tell small libraries from large */
 static int wf__bridge_small(const wf_bridge *b) { return b->terms <= WF__BRIDGE_SMALL; }
 static int wf__bridge_carries(const wf_bridge *b) { return b->ready && !wf__bridge_small(b); }
@@ -29020,7 +28922,6 @@ static void wf__bridge_column(const wf_bridge *b, int i, int r, double *column)
     for (int p = 0; p < d; p++)
         for (int q = p; q < d; q++) column[at++] = nu[q] * e[p + 1] + nu[p] * e[q + 1] + (b->desc.counts ? nu[p] * nu[q] : t->spread && p == t->who[0] && q == p) * e[0];
 }
-
 /* bridges: write a column on paths */
 static void wf__bridge_carried(const wf_bridge *b, int i, int r, double *column)
 {
@@ -29037,6 +28938,7 @@ static void wf__bridge_carried(const wf_bridge *b, int i, int r, double *column)
         int at = d;
         if (e[0] == 0) continue;
         for (int p = 0; p < d; p++) {
+            /* bridges: carry a number */
             if (k == b->steps) { nu[p] = (p == t->who[0] ? t->by[0] : 0) + (p == t->who[1] ? t->by[1] : 0); u[p] = e[p + 1]; }
             else {
                 nu[p] = carry[p * d + t->who[0]] * t->by[0] + carry[p * d + t->who[1]] * t->by[1];
@@ -29054,7 +28956,6 @@ static void wf__bridge_carried(const wf_bridge *b, int i, int r, double *column)
             }
     }
 }
-
 /* bridges: write the equations of an interval */
 static void wf__bridge_equations_task(void *context, int i)
 {
@@ -29075,7 +28976,6 @@ static void wf__bridge_equations_task(void *context, int i)
         for (int p = 0; p < m; p++) { a[p * n + r] = column[p]; if (carried) y[p] += rate[r] * column[p]; }
     }
 }
-
 /* bridges: divide by a covariance */
 static int wf__bridge_divide(double *a, int n, double *x, int rows) /* x [rows][n] becomes x a^-1, a symmetric and positive */
 {
@@ -29089,7 +28989,6 @@ static int wf__bridge_divide(double *a, int n, double *x, int rows) /* x [rows][
     }
     return 1;
 }
-
 /* bridges: sum products over paths */
 static const double *wf__bridge_row(const wf_bridge *b, int i, int k, size_t s) /* of the generator's paths: time k of interval i */
 {
@@ -29097,7 +28996,7 @@ static const double *wf__bridge_row(const wf_bridge *b, int i, int k, size_t s) 
     if (!k) return b->in.x[i] + (size_t)b->pick[(size_t)i * b->samples + s] * d;
     return (k < b->steps ? wf__bridge_between(b, 1, i, k - 1) : b->last + (size_t)i * b->samples * d) + s * d;
 }
-
+/* bridges: add products over paths */
 static void wf__bridge_sums(wf_bridge *b, int i, int k, int second, double *xx, double *xy)
 {
     int d = b->dim;
@@ -29121,7 +29020,6 @@ static void wf__bridge_sums(wf_bridge *b, int i, int k, int second, double *xx, 
     for (int p = 0; !second && p < d * d; p++) { xx[p] /= (double)used; xy[p] /= (double)used; }
     for (int p = 0; second && p < d * (d + 1) / 2 * d; p++) xy[p] /= (double)used;
 }
-
 /* bridges: carry a change to the next snapshot */
 static void wf__bridge_carry_task(void *context, int k)
 {
@@ -29140,6 +29038,7 @@ static void wf__bridge_carry_task(void *context, int k)
             for (size_t p = 0; !second && p < d * d; p++) sum[p] += xx[(size_t)i * d * d + p] / b->intervals;
         }
         for (int i = 0; i < b->intervals; i++) {
+            /* bridges: solve the regression of an interval */
             double *to = b->carry + (size_t)(i * b->steps + k) * each + (second ? d * d : 0), a[32 * 32];
             for (size_t p = 0; p < d * d; p++) a[p] = xx[(size_t)i * d * d + p] + 0.01 * sum[p];
             for (size_t p = 0; p < n; p++) to[p] += 0.01 * all[p];
@@ -29152,7 +29051,6 @@ static void wf__bridge_carry_task(void *context, int k)
         }
     }
 }
-
 /* bridges: compare where paths arrive */
 /* Where the generator has come to by each next snapshot: the squared misfit of its moments, per equation. */
 static double wf__bridge_arrive(wf_bridge *b)
@@ -29174,7 +29072,6 @@ static double wf__bridge_arrive(wf_bridge *b)
     }
     return misfit;
 }
-
 /* bridges: whiten */
 static wf_result wf__bridge_whiten(wf_bridge *b)
 {
@@ -29201,7 +29098,6 @@ static wf_result wf__bridge_whiten(wf_bridge *b)
     }
     return WF_OK;
 }
-
 /* bridges: free an unknown */
 typedef struct wf__signs { int n, used, *list, *where; const double *g, *c; double *l, *x, *z; } wf__signs;
 
@@ -29220,7 +29116,6 @@ static int wf__signs_add(wf__signs *s, int j)
     s->list[s->used++] = j;
     return 1;
 }
-
 /* bridges: solve for the free unknowns */
 static void wf__signs_solve(wf__signs *s)
 {
@@ -29234,7 +29129,6 @@ static void wf__signs_solve(wf__signs *s)
         s->z[k] /= s->l[(size_t)k * (size_t)s->n + (size_t)k];
     }
 }
-
 /* bridges: take a step towards the solution */
 /* Go towards z until something becomes zero, and take that out. 1 if something did. */
 static int wf__signs_step(wf__signs *s, int free_terms)
@@ -29259,7 +29153,6 @@ static int wf__signs_step(wf__signs *s, int free_terms)
     }
     return 1;
 }
-
 /* bridges: search with signs */
 static void wf__signs_search(wf__signs *s, int free_terms)
 {
@@ -29280,7 +29173,6 @@ static void wf__signs_search(wf__signs *s, int free_terms)
         if (!wf__signs_add(s, best)) s->where[best] = 2; /* a copy of others */
     }
 }
-
 /* bridges: drop what explains little */
 /* Take out the unknown without which the misfit grows least, if it grows by less than `worth`; 1 if one was. */
 static int wf__signs_drop(wf__signs *s, int free_terms, double worth)
@@ -29301,6 +29193,7 @@ static int wf__signs_drop(wf__signs *s, int free_terms, double worth)
         if (cost < least) { least = cost; out = s->list[k]; }
     }
     if (out < 0) return 0;
+    /* bridges: take an unknown out */
     s->where[out] = 2;
     s->x[out] = 0;
     s->used = 0;
@@ -29311,7 +29204,6 @@ static int wf__signs_drop(wf__signs *s, int free_terms, double worth)
     }
     return 1;
 }
-
 /* bridges: minimise with signs */
 /* Minimise x'gx/2 - c'x, x[j] >= 0 for j >= free_terms; g [n][n] with a diagonal of about 1. Unknowns that lower the squared misfit by less than `worth` are zero. */
 static wf_result wf__signs_fit(wf_arena *A, int n, const double *g, const double *c, int free_terms, double worth, double *x)
@@ -29332,7 +29224,6 @@ static wf_result wf__signs_fit(wf_arena *A, int n, const double *g, const double
     wf_arena_reset(A, mark);
     return WF_OK;
 }
-
 /* bridges: fit equations with signs */
 /* rows of a [rows][n] and y: the unknowns x, and the squared misfit. */
 static wf_result wf__signs_rows(wf_arena *A, const double *a, const double *y, size_t rows, int n, int free_terms, double ridge, const double *near, double worth, double *x, double *misfit)
@@ -29368,7 +29259,6 @@ static wf_result wf__signs_rows(wf_arena *A, const double *a, const double *y, s
     wf_arena_reset(A, mark);
     return result;
 }
-
 /* bridges: fit for a user */
 wf_result wf_nnls(wf_arena *A, const double *a, const double *y, size_t rows, size_t columns, double *x, double *residual)
 {
@@ -29378,10 +29268,10 @@ wf_result wf_nnls(wf_arena *A, const double *a, const double *y, size_t rows, si
     for (size_t i = 0; i < rows * columns; i++) if (!wf__finite(a[i])) return wf__fail(A, WF_ERROR_NUMERIC, "nnls: a[%z][%z] is not finite", i / columns, i % columns);
     for (size_t i = 0; i < rows; i++) if (!wf__finite(y[i])) return wf__fail(A, WF_ERROR_NUMERIC, "nnls: b[%z] is not finite", i);
     wf_result r = wf__signs_rows(A, a, y, rows, (int)columns, 0, 0, NULL, 0, x, &misfit);
+    if (r == WF_OK && !wf__finite(misfit)) return wf__fail(A, WF_ERROR_NUMERIC, "nnls: the squares of these numbers are too large");
     if (r == WF_OK && residual) *residual = misfit;
     return r;
 }
-
 /* bridges: estimate the generator */
 static wf_result wf__bridge_estimate(wf_bridge *b)
 {
@@ -29400,6 +29290,7 @@ static wf_result wf__bridge_estimate(wf_bridge *b)
     b->report.misfit = misfit / b->report.equations;
     b->report.used = 0;
     for (size_t j = 0; j < n; j++) b->report.used += all[j] != 0;
+    /* bridges: give each interval its rates */
     int window = b->desc.window ? b->desc.window : small || b->report.misfit > 1.5;
     for (int i = 0; i < b->intervals; i++) {
         int from = i < window ? 0 : i - window, to = i + window >= b->intervals ? b->intervals - 1 : i + window;
@@ -29410,7 +29301,6 @@ static wf_result wf__bridge_estimate(wf_bridge *b)
     wf_arena_reset(b->arena, mark);
     return WF_OK;
 }
-
 /* bridges: gather the jumps of an interval */
 typedef struct wf__bridge_jumps { const wf__term *term[1024]; double rate[1024]; uint32_t reads[1024], changes[1024]; int n; } wf__bridge_jumps; /* bits of species */
 
@@ -29427,7 +29317,6 @@ static void wf__bridge_gather(const wf_bridge *b, int i, wf__bridge_jumps *j)
         j->rate[j->n++] = k;
     }
 }
-
 /* bridges: live from one snapshot to the next */
 static int wf__bridge_live(wf_bridge *b, int i, size_t s, const wf__bridge_jumps *j, wf_rng *rng)
 {
@@ -29453,7 +29342,6 @@ static int wf__bridge_live(wf_bridge *b, int i, size_t s, const wf__bridge_jumps
     }
     return 1;
 }
-
 /* bridges: walk from one snapshot to the next */
 static int wf__bridge_walk(wf_bridge *b, int i, size_t s, const wf__bridge_jumps *j, wf_rng *rng)
 {
@@ -29476,7 +29364,6 @@ static int wf__bridge_walk(wf_bridge *b, int i, size_t s, const wf__bridge_jumps
     }
     return 1;
 }
-
 /* bridges: simulate all intervals */
 enum { WF__BRIDGE_PARTS = 8 };
 
@@ -29494,7 +29381,7 @@ static void wf__bridge_simulate_task(void *context, int task)
         if (!(b->desc.counts ? wf__bridge_live : wf__bridge_walk)(b, i, s, &jumps, &rng)) { b->failed[task] = 1; return; }
     }
 }
-
+/* bridges: simulate by the present rates */
 /* By the present rates; misfit: of the moments by the next snapshots, HUGE_VAL where a sample ran away. */
 static wf_result wf__bridge_simulate(wf_bridge *b, int round, double *misfit)
 {
@@ -29506,7 +29393,6 @@ static wf_result wf__bridge_simulate(wf_bridge *b, int round, double *misfit)
     *misfit = wf__bridge_arrive(b);
     return WF_OK;
 }
-
 /* header: optimise as before */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
@@ -29522,7 +29408,6 @@ static wf_result wf__bridge_round(wf_bridge *b, int k, double *misfit)
     wf_result r = wf__bridge_estimate(b);
     return r < 0 ? r : wf__bridge_simulate(b, k, misfit);
 }
-
 /* bridges: try a library */
 static wf_result wf__bridge_try(wf_bridge *b, int kind)
 {
@@ -29549,29 +29434,22 @@ static wf_result wf__bridge_try(wf_bridge *b, int kind)
     b->report.method = WF_BRIDGE_GENERATOR;
     return wf__bridge_simulate(b, round, &now);
 }
-
 /* bridges: say what was done */
 static void wf__bridge_say(wf_bridge *b)
 {
     static const char *const library[4] = { "", "linear", "pairwise", "wide" };
     wf_bridge_report *r = &b->report;
     const char *blind = b->delta ? " Between the first snapshot, which is one state, and the second, nothing was observed: whatever settled in that time is assumed, not learned." : "";
-    char why[200] = "";
+    char why[256] = "";
     if (r->method == WF_BRIDGE_GENERATOR) {
-        wf__format(r->text, sizeof r->text, "generator: %d of %d terms of the %s library have a rate; misfit %g per equation over %d equations (about 1 or less is as good as the samples can tell, more than %g is refused).%s",
-                   r->used, r->terms, library[b->library], r->misfit, r->equations, b->desc.limit, blind);
+        wf__format(r->text, sizeof r->text, "generator: %d of %d terms of the %s library have a rate. The guard compared %d means and products of pairs where its samples meet the next snapshot: misfit %g each (about 1 or less is as good as the samples can tell, more than %g is refused%s).%s",
+                   r->used, r->terms, library[b->library], r->equations, r->misfit, b->desc.limit, r->misfit > b->desc.limit ? ", but this one was asked for" : "", blind);
         return;
     }
-    if (b->tried) wf__format(why, sizeof why, "Generators were refused, the first with a misfit of %g per equation, the last with %g (the limit is %g): no mechanism of the library moves means and covariances as the snapshots do. ", b->first, r->misfit, b->desc.limit);
+    if (b->tried) wf__format(why, sizeof why, "The guard refused generators (the last of the %s library): %d means and products of pairs at the next snapshots are missed by %g each, by %g at first (limit %g). ", library[b->library], r->equations, r->misfit, b->first, b->desc.limit);
     else if (b->desc.method == WF_BRIDGE_AUTO) wf__format(why, sizeof why, "A generator was not tried: there are too few snapshots, or its library or its moments would be too large. ");
-    if (!b->blended) wf__format(r->text, sizeof r->text, "%s%s between snapshots%s.%s", why, wf__bridge_kinds[b->kind].name, b->chosen ? ", as they came closest to snapshots that were left out" : "", blind);
-    else {
-        wf__format(r->text, sizeof r->text, "%sA blend, as it came closest to snapshots that were left out:", why);
-        for (int k = 0, more = 0; k < WF__BRIDGE_KINDS; k++)
-            if (b->share[k] > 0) { size_t used = strlen(r->text); wf__format(r->text + used, sizeof r->text - used, "%s %d %% %s", more++ ? "," : "", (int)(100 * b->share[k] + 0.5), wf__bridge_kinds[k].name); }
-    }
+    wf__format(r->text, sizeof r->text, "%s%s between snapshots%s.%s", why, wf__bridge_kinds[b->kind].name, !b->chosen ? "" : b->chosen > 1 ? ", as they came closest to snapshots that were left out" : "; nothing else came clearly closer to snapshots that were left out", blind);
 }
-
 /* bridges: lay out the result */
 static void wf__bridge_lay_out(wf_bridge *b, int times)
 {
@@ -29588,19 +29466,19 @@ static void wf__bridge_lay_out(wf_bridge *b, int times)
     b->out.count = times;
     b->out.dim = b->dim;
 }
-
 /* bridges: settle the description */
 static wf_result wf__bridge_settle(wf_bridge *b, const wf_bridge_desc *desc)
 {
     wf_bridge_desc *d = &b->desc;
     if (desc) *d = *desc;
-    if ((unsigned)d->method > 3 || (unsigned)d->library > 3 || d->between > 1000 || d->samples < 0 || d->samples > 10000000 || d->rounds < 0 || d->sweeps < 0 || !(d->limit >= 0) || d->states < 0)
+    if ((unsigned)d->method > 3 || (unsigned)d->library > 3 || d->between > 1000 || d->samples < 0 || d->samples > 10000000 || d->rounds < 0 || d->rounds > 1000000 || d->sweeps < 0 || !(d->limit >= 0) || d->states < 0)
         return wf__fail(b->arena, WF_ERROR_ARGUMENT, "bridge: an option is out of range (method %d, library %d, between %d, samples %d, rounds %d, limit %g)", d->method, d->library, d->between, d->samples, d->rounds, d->limit);
     if (!d->between) d->between = 9;
     if (d->between < 0) d->between = 0;
     if (!d->rounds) d->rounds = 3;
     if (d->limit == 0) d->limit = 2;
     if (!d->sweeps) d->sweeps = 200;
+    if (d->window > b->intervals) d->window = b->intervals;
     b->between = d->between;
     b->steps = d->between + 1;
     double room = 5500000.0 / ((double)b->dim * b->between * b->intervals + 1);
@@ -29608,7 +29486,6 @@ static wf_result wf__bridge_settle(wf_bridge *b, const wf_bridge_desc *desc)
     b->samples = (size_t)d->samples;
     return WF_OK;
 }
-
 /* bridges: look at the snapshots */
 static void wf__bridge_look(wf_bridge *b, double *phi, double *mean, double *cov)
 {
@@ -29632,7 +29509,6 @@ static void wf__bridge_look(wf_bridge *b, double *phi, double *mean, double *cov
     double *work = cov; /* three rows of `count` */
     for (int p = 0; p < d; p++) wf__bridge_bend(b, p, work, work + b->in.count, work + 2 * b->in.count);
 }
-
 /* bridges: make room */
 static void *wf__bridge_take(wf_bridge *b, size_t count, size_t each, int *ok)
 {
@@ -29645,6 +29521,7 @@ static int wf__bridge_room(wf_bridge *b)
 {
     size_t d = (size_t)b->dim, count = (size_t)b->in.count, intervals = (size_t)b->intervals, times = intervals * (size_t)b->steps + 1, m = d + d * (d + 1) / 2, made = intervals * (size_t)b->between * b->samples * d;
     int ok = 1, generator = b->between > 0 && d <= 32 && (b->desc.method == WF_BRIDGE_AUTO || b->desc.method == WF_BRIDGE_GENERATOR);
+    /* bridges: make room for lines */
     b->mean = (double *)wf__bridge_take(b, count * d, sizeof(double), &ok);
     b->variance = (double *)wf__bridge_take(b, count * d, sizeof(double), &ok);
     b->bend = (double *)wf__bridge_take(b, count * d, sizeof(double), &ok);
@@ -29658,8 +29535,8 @@ static int wf__bridge_room(wf_bridge *b)
     b->out.weight = (const double **)wf__bridge_take(b, times, sizeof(double *), &ok);
     if (!generator || !ok) return ok;
     b->tests = (int)m;
-    b->room = 30000000 / (int)(times * (d + 1)) < 900 ? 30000000 / (int)(times * (d + 1)) : 900;
-    size_t room = (size_t)b->room;
+    size_t room = 30000000 / (times * (d + 1)) < 900 ? 30000000 / (times * (d + 1)) : 900;
+    b->room = (int)room;
     /* bridges: make room for a generator */
     b->made[1] = (double *)wf__bridge_take(b, made, sizeof(double), &ok);
     b->test_mean = (double *)wf__bridge_take(b, count * m, sizeof(double), &ok);
@@ -29679,7 +29556,6 @@ static int wf__bridge_room(wf_bridge *b)
     b->failed = (char *)wf__bridge_take(b, intervals * WF__BRIDGE_PARTS, 1, &ok);
     return ok;
 }
-
 /* bridges: make a bridge */
 wf_bridge *wf_bridge_new(wf_arena *A, const wf_snapshots *data, const wf_bridge_desc *desc)
 {
@@ -29725,32 +29601,6 @@ static void wf__bridge_scaled(const wf_bridge *b, int left, const double *from, 
     for (size_t p = 0; p < d; p++) all += b->variance[(size_t)left * d + p] / (double)d;
     for (size_t s = 0; s < n * d; s++) to[s] = from[s] / sqrt((b->desc.counts ? b->variance[(size_t)left * d + s % d] : all) + 1e-300);
 }
-
-/* bridges: find the best blend */
-/* Minimise near.w - w.apart.w over shares of the kinds of list[n]; the minimum. */
-static double wf__bridge_blend(const double *near, const double *apart, const int *list, int n, double *w)
-{
-    enum { K = WF__BRIDGE_KINDS };
-    for (int i = 0; i < n; i++) w[list[i]] = 1.0 / n;
-    for (int sweep = 0; sweep < 200; sweep++)
-        for (int i = 0; i < n; i++)
-            for (int j = 0; j < i; j++) {
-                int p = list[i], q = list[j];
-                double slope = near[p] - near[q], bowl = 2 * apart[p * K + q] - apart[p * K + p] - apart[q * K + q], go;
-                for (int k = 0; k < n; k++) slope -= 2 * w[list[k]] * (apart[p * K + list[k]] - apart[q * K + list[k]]);
-                go = bowl > 1e-12 ? -slope / (2 * bowl) : slope < 0 ? 1 : -1;
-                go = go > w[q] ? w[q] : go < -w[p] ? -w[p] : go;
-                w[p] += go;
-                w[q] -= go;
-            }
-    double sum = 0;
-    for (int i = 0; i < n; i++) {
-        sum += w[list[i]] * near[list[i]];
-        for (int j = 0; j < n; j++) sum -= w[list[i]] * w[list[j]] * apart[list[i] * K + list[j]];
-    }
-    return sum;
-}
-
 /* bridges: leave a snapshot out */
 /* A bridge over all snapshots but one, and one time between: where that one was. */
 static wf_bridge *wf__bridge_without(wf_bridge *b, int left, double *at)
@@ -29761,6 +29611,7 @@ static wf_bridge *wf__bridge_without(wf_bridge *b, int left, double *at)
     double *times = (double *)wf_alloc(b->arena, (size_t)kept, sizeof *times);
     size_t *n = (size_t *)wf_alloc(b->arena, (size_t)kept, sizeof *n);
     const double **x = (const double **)wf_alloc(b->arena, (size_t)kept, sizeof *x), **w = (const double **)wf_alloc(b->arena, (size_t)kept, sizeof *w);
+    /* bridges: list the snapshots that are kept */
     for (int i = 0; times && n && x && w && i < kept; i++) {
         int from = i < left ? i : i + 1;
         times[i] = b->in.times[from];
@@ -29778,74 +29629,52 @@ static wf_bridge *wf__bridge_without(wf_bridge *b, int left, double *at)
     memcpy(without->most, b->most, (size_t)b->dim * sizeof *b->most);
     return without;
 }
-
 /* bridges: ask all kinds for what was left out */
-static wf_result wf__bridge_ask(wf_bridge *b, int left, const int *list, int kinds, double *near, double *apart)
+static wf_result wf__bridge_ask(wf_bridge *b, int left, const int *list, int kinds, double *miss)
 {
-    enum { K = WF__BRIDGE_KINDS };
     wf_mark mark = wf_arena_mark(b->arena);
     double *at = (double *)wf_alloc(b->arena, (size_t)b->in.count, sizeof *at);
     wf_bridge *without = at ? wf__bridge_without(b, left, at) : NULL;
     size_t n = without ? without->samples : 0, d = (size_t)b->dim, m = b->in.n[left] < 1000 ? b->in.n[left] : 1000;
-    double *x = without ? (double *)wf_alloc(b->arena, (size_t)K * n * d, sizeof *x) : NULL, *y = x ? (double *)wf_alloc(b->arena, m * d, sizeof *y) : NULL;
+    double *x = without ? (double *)wf_alloc(b->arena, n * d, sizeof *x) : NULL, *y = x ? (double *)wf_alloc(b->arena, m * d, sizeof *y) : NULL;
     int *pick = y ? (int *)wf_alloc(b->arena, m, sizeof *pick) : NULL;
-    double spread = 0;
     wf_result r = pick ? (wf_result)WF_OK : (wf_result)WF_ERROR_MEMORY;
     if (r == WF_OK) {
         wf__bridge_pick(b, left, m, pick);
         for (size_t s = 0; s < m; s++) wf__bridge_scaled(b, left, b->in.x[left] + (size_t)pick[s] * d, 1, y + s * d);
-        spread = m > 1 ? wf__bridge_apart(y, y, m, m, d, 1) : 0;
     }
+    double spread = r == WF_OK && m > 1 ? wf__bridge_apart(y, y, m, m, d, 1) : 0;
     for (int k = 0; r == WF_OK && k < kinds; k++) {
         without->kind = list[k];
-        r = wf__bridge_lines(without);
-        if (r == WF_OK) wf__bridge_scaled(b, left, wf__bridge_between(without, 0, left - 1, 0), n, x + (size_t)list[k] * n * d);
-    }
-    /* bridges: compare the kinds with it and each other */
-    for (int k = 0; r == WF_OK && k < kinds; k++) {
-        const double *p = x + (size_t)list[k] * n * d;
-        near[list[k]] += 2 * wf__bridge_apart(p, y, n, m, d, 0) - spread;
-        for (int j = 0; j <= k; j++) {
-            double e = j == k || !b->desc.counts ? wf__bridge_apart(p, x + (size_t)list[j] * n * d, n, n, d, 1) : 0;
-            apart[list[k] * K + list[j]] += e;
-            if (j < k) apart[list[j] * K + list[k]] += e;
-        }
+        if ((r = wf__bridge_lines(without)) != WF_OK) break;
+        wf__bridge_scaled(b, left, wf__bridge_between(without, 0, left - 1, 0), n, x);
+        miss[k] += 2 * wf__bridge_apart(x, y, n, m, d, 0) - spread - wf__bridge_apart(x, x, n, n, d, 1);
     }
     wf_arena_reset(b->arena, mark);
     return r;
 }
-
 /* bridges: choose what lies between */
 static wf_result wf__bridge_choose(wf_bridge *b)
 {
-    enum { K = WF__BRIDGE_KINDS };
-    static const int of_counts[5] = { 0, 1, 2, 3, 4 }, of_numbers[8] = { 0, 3, 5, 6, 7, 2, 4, 8 };
-    const int *list = b->desc.counts ? of_counts : of_numbers;
-    int all = b->desc.method == WF_BRIDGE_AUTO, kinds = b->desc.counts ? 4 + all : 6 + 2 * all, first = 1 + b->delta, last = b->in.count - 2, asked = last - first + 1;
-    double near[K], apart[K * K], least = HUGE_VAL;
-    memset(near, 0, sizeof near);
-    memset(apart, 0, sizeof apart);
+    static const int of_counts[5] = { 0, 1, 2, 3, WF__BRIDGE_MIXED }, of_numbers[6] = { WF__BRIDGE_PACED, WF__BRIDGE_MIXED, 0, 7, 6, 2 };
+    int counts = b->desc.counts, all = b->desc.method == WF_BRIDGE_AUTO, kinds = counts ? 4 + all : all ? 6 : 4, first = 1 + b->delta, last = b->in.count - 2, asked = last - first + 1, best = 0;
+    const int *list = counts ? of_counts : of_numbers + (all ? 0 : 2);
+    double miss[WF__BRIDGE_KINDS];
+    memset(miss, 0, sizeof miss);
     if (b->in.count < 4 || asked < 1) return WF_OK;
-    for (int k = 0, ask = asked < 6 ? asked : 6; k < ask; k++) {
-        wf_result r = wf__bridge_ask(b, first + (asked - 1) * k / (ask > 1 ? ask - 1 : 1), list, kinds, near, apart);
+    if (asked > 6) asked = 6;
+    for (int k = 0, span = last - first; k < asked; k++) {
+        wf_result r = wf__bridge_ask(b, first + span * k / (asked > 1 ? asked - 1 : 1), list, kinds, miss);
         if (r < 0) return r;
-        if (wf__bridge_tell(b, 0.5 + 0.5 * (k + 1) / ask, 1)) return WF_CANCELLED;
+        if (wf__bridge_tell(b, 0.5 + 0.5 * (k + 1) / asked, 1)) return WF_CANCELLED;
     }
-    b->chosen = 1;
-    for (int k = 0; k < kinds; k++) {
-        double miss = near[list[k]] - apart[list[k] * (K + 1)];
-        if (miss < least) { least = miss; b->kind = list[k]; }
-    }
-    if (!b->desc.counts) {
-        double sum = 0, miss = wf__bridge_blend(near, apart, list, 6, b->share);
-        b->blended = !(all && wf__bridge_kinds[b->kind].mixed && least < 0.8 * miss);
-        for (int k = 0; k < K; k++) { if (b->share[k] < 0.02) b->share[k] = 0; sum += b->share[k]; }
-        for (int k = 0; k < K; k++) b->share[k] /= sum;
-    }
-    if (!b->blended && wf__bridge_kinds[b->kind].mixed) b->report.method = WF_BRIDGE_MIXTURE;
+    if (!counts && all) miss[0] -= 0.4 / asked * fabs(miss[0]);
+    for (int k = 1; k < kinds; k++) if (miss[k] < miss[best]) best = k;
+    b->chosen = counts || best ? 2 : 1;
+    b->kind = list[best];
+    if (b->kind == WF__BRIDGE_MIXED) b->report.method = WF_BRIDGE_MIXTURE;
     return WF_OK;
 }
-
 /* bridges: try libraries */
 static wf_result wf__bridge_generate(wf_bridge *b)
 {
@@ -29865,7 +29694,6 @@ static wf_result wf__bridge_generate(wf_bridge *b)
     b->tried = tried;
     return r;
 }
-
 /* bridges: make the samples */
 wf_result wf_bridge_fit(wf_bridge *b)
 {
@@ -29874,25 +29702,19 @@ wf_result wf_bridge_fit(wf_bridge *b)
     memset(&b->report, 0, sizeof b->report);
     b->report.method = method == WF_BRIDGE_MIXTURE ? WF_BRIDGE_MIXTURE : WF_BRIDGE_DIFFUSION;
     b->out.count = 0;
-    b->blended = b->chosen = 0;
-    memset(b->share, 0, sizeof b->share);
-    b->kind = method == WF_BRIDGE_MIXTURE ? WF__BRIDGE_MIXED : b->intervals < 4 ? WF__BRIDGE_STRAIGHT : 0;
+    b->chosen = 0;
+    b->kind = method == WF_BRIDGE_MIXTURE ? WF__BRIDGE_MIXED : method == WF_BRIDGE_AUTO && !b->desc.counts ? WF__BRIDGE_PACED : b->intervals < 4 ? WF__BRIDGE_STRAIGHT : 0;
     wf_result r = wf__bridge_lines(b);
     if (r == WF_OK && (method == WF_BRIDGE_AUTO || method == WF_BRIDGE_GENERATOR)) r = wf__bridge_generate(b);
     if (r == WF_OK && b->report.method == WF_BRIDGE_DIFFUSION && !b->at && b->between) {
         int before = b->kind;
         r = wf__bridge_choose(b);
-        if (r == WF_OK && !b->blended && b->kind != before) r = wf__bridge_lines(b);
-        for (int k = 0; r == WF_OK && b->blended && k < WF__BRIDGE_KINDS; k++) {
-            b->kind = k;
-            if (b->share[k] > 0) r = wf__bridge_lines(b);
-        }
+        if (r == WF_OK && b->kind != before) r = wf__bridge_lines(b);
     }
     if (r == WF_OK) wf__bridge_say(b);
     if (r == WF_OK) wf__bridge_lay_out(b, b->intervals * b->steps + 1);
     return r;
 }
-
 /* bridges: spell a term */
 static void wf__bridge_spell(const wf_bridge *b, const wf__term *t, wf__text *text)
 {
@@ -29911,7 +29733,6 @@ static void wf__bridge_spell(const wf_bridge *b, const wf__term *t, wf__text *te
         wf__put_int(text, t->who[q]);
     }
 }
-
 /* bridges: name a term */
 wf_result wf_bridge_term(const wf_bridge *b, int i, int k, double *rate, int *change, char *text, size_t size)
 {

@@ -8,10 +8,10 @@
    mixture_path  from one wide normal law to a mixture of five normal laws in the plane, by a path: symmetric KL of the end to the stationary law
    mixture_d     the stationary law of the same problem in 2 to 12 dimensions (5 to 10 laws), by particles and a spline flow without a path: symmetric KL, beside the same methods. (A path by itself collapses into one
                  law in more than a few dimensions: its end is a reverse KL, which seeks modes.)
-   ou_100        as ou_d, in 100 dimensions: does it converge?
+   ou_100        the same in 100 dimensions: symmetric KL at time 0.9; and KL of the end of a path to the equilibrium
    barenblatt    a drop in a porous medium: relative errors of second moment and energy
 
-       bench_paths [--quick] [--long] [name [dimensions]] */
+       bench_paths [--quick] [--long] [--targets N] [--components N] [--steps N] [name [dimensions]]     the three numbers are for mixture_d */
 #define _POSIX_C_SOURCE 199309L
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@
 #define PI 3.14159265358979323846
 enum { DRAWS = 20000, EVALS = 8192, MOST = 128 };
 
-static int quick, longer;
+static int quick, longer, targets = 1, components = 32, mixture_steps = 1500;
 
 static double cpu_seconds(void)
 {
@@ -219,11 +219,12 @@ static double symmetric_kl(wf_arena *A, wf_path *p, int point, const wf_start *e
     return kl;
 }
 
-static void bench_ou_d(int dim, double jko, double particles, int steps)
+/* To time 0.9, or (`end`) by the geometric action to the equilibrium. */
+static void bench_ou_d(int dim, double jko, double particles, int end)
 {
     wf_arena *A = wf_arena_new(NULL);
     gauss_t *g = (gauss_t *)malloc(sizeof *g);
-    double *q = (double *)malloc(sizeof(double) * MOST * MOST), *cov = (double *)malloc(sizeof(double) * MOST * MOST), mean[MOST], eigen[MOST], seconds, t = 0.9;
+    double *q = (double *)malloc(sizeof(double) * MOST * MOST), *cov = (double *)malloc(sizeof(double) * MOST * MOST), mean[MOST], eigen[MOST], seconds, t = 0.9, log_z = 0;
     wf_rng rng;
     if (!g || !q || !cov) exit(1);
     wf_rng_init(&rng, 100 + (uint64_t)dim, 0);
@@ -254,16 +255,23 @@ static void bench_ou_d(int dim, double jko, double particles, int steps)
     e.potential = tilted_bowl;
     e.user = g;
     d.dim = dim;
-    d.action = WF_PATH_TIME;
+    d.action = end ? WF_PATH_GEOMETRIC : WF_PATH_TIME;
     d.horizon = t;
-    d.points = 9;
+    d.points = end ? 12 : 9;
     d.block = &block;
     d.block_layers = 1;
-    d.steps = steps;
-    d.rate = 1e-2;
+    d.steps = dim > 12 ? 600 : 500;
+    d.batch = end ? 256 : 512;
+    d.rate = end ? 5e-3 : 1e-2;
     wf_start s = wf_start_normal(A, dim, NULL, NULL), exact = wf_start_covariance(A, dim, mean, cov);
     wf_path *p = train(A, &e, &s, &d, &seconds);
-    printf("{\"bench\":\"paths\",\"case\":\"ou_d\",\"dim\":%d,\"symmetric_kl\":%.3g,\"icnn_jko\":%.3g,\"particles_50k\":%.3g,\"wanted\":0.01,\"seconds\":%.2f}\n", dim, symmetric_kl(A, p, 9, &exact, dim), jko, particles, seconds);
+    if (end) {
+        wf_path_report r;
+        if (wf_path_measure(p, DRAWS, 7, &r) < 0) give_up(A, "ou_100");
+        for (int i = 0; i < dim; i++) log_z += 0.5 * log(2 * PI / eigen[i]);
+        printf("{\"bench\":\"paths\",\"case\":\"ou_100\",\"dim\":%d,\"kl_start\":%.3g,\"kl_end\":%.3g,\"least_cosine\":%.4f,\"seconds\":%.2f}\n", dim, r.energy[0] + log_z, r.energy[d.points] + log_z, r.least_cosine, seconds);
+    } else
+        printf("{\"bench\":\"paths\",\"case\":\"ou_d\",\"dim\":%d,\"symmetric_kl\":%.3g,\"icnn_jko\":%.3g,\"particles_50k\":%.3g,\"wanted\":0.01,\"seconds\":%.2f}\n", dim, symmetric_kl(A, p, 9, &exact, dim), jko, particles, seconds);
     fflush(stdout);
     free(g);
     free(q);
@@ -332,10 +340,10 @@ static void mixture_energy(void *user, const wf_tile *tile, double *energy, floa
     }
 }
 
-static void mixture_centres(mix_t *m, int dim, int n)
+static void mixture_centres(mix_t *m, int dim, int n, int target)
 {
     wf_rng rng;
-    wf_rng_init(&rng, 7 + (uint64_t)dim, 0);
+    wf_rng_init(&rng, 7 + (uint64_t)dim + 1000 * (uint64_t)target, 0);
     m->d = dim;
     m->n = n;
     for (int i = 0; i < n * dim; i++) m->centre[i] = 10 * wf_rng_uniform(&rng) - 5;
@@ -351,7 +359,7 @@ static void bench_mixture_path(double jko)
     wf_path_desc d;
     wf_path_report r;
     wf_flow_layer block[4];
-    mixture_centres(&m, 2, 5);
+    mixture_centres(&m, 2, 5, 0);
     memset(&e, 0, sizeof e);
     memset(&d, 0, sizeof d);
     e.diffusion = 1;
@@ -374,8 +382,9 @@ static void bench_mixture_path(double jko)
     wf_arena_free(A);
 }
 
-/* The stationary law alone: particles from the wide normal law to it (annealed, weighted, resampled), and a spline flow that learns their density by maximum likelihood. Only the energy is known to them. */
-static void bench_mixture_d(int dim, int n, double jko, double particles, int steps)
+/* The stationary law alone: particles from the wide normal law to it (annealed, weighted, resampled), and a spline flow that learns their density by maximum likelihood. Only the energy is known to them. The base of the flow is a
+   mixture of 32 normal laws, which training puts where the particles are; 0 components: one normal law, from which thin bridges between the bumps remain. */
+static void bench_mixture_d(int dim, int n, double jko, double particles, int target)
 {
     enum { N = 200000 };
     wf_arena *A = wf_arena_new(NULL);
@@ -387,7 +396,7 @@ static void bench_mixture_d(int dim, int n, double jko, double particles, int st
     double start = cpu_seconds(), forward = 0, reverse = 0, value;
     double *x = (double *)malloc(sizeof(double) * N * (size_t)dim);
     float *y = (float *)malloc(sizeof(float) * N * (size_t)dim), *log_p = (float *)malloc(sizeof(float) * EVALS);
-    mixture_centres(&m, dim, n);
+    mixture_centres(&m, dim, n, target);
     memset(&d, 0, sizeof d);
     memset(&how, 0, sizeof how);
     d.n = quick ? 4096 : N;
@@ -401,14 +410,20 @@ static void bench_mixture_d(int dim, int n, double jko, double particles, int st
     d.step = 0.4;
     d.adapt = 2;
     d.levels = 500;
-    d.adaptive = 0.9;
+    d.adaptive = 0.98;
     d.threads = 1;
     wf_particles *q = wf_particles_new(A, &d);
-    wf_flow *f = wf_flow_standard(A, "f", dim, 0, WF_MAP_SPLINE, dim == 2 ? 0 : 6);
+    wf_flow *f = wf_flow_standard(A, "standard", dim, 0, WF_MAP_SPLINE, dim == 2 ? 0 : 6);
+    if (f && components) {
+        wf_flow_desc own = *wf_flow_about(f);
+        own.base = WF_BASE_MIXTURE;
+        own.components = components;
+        f = wf_flow_new(A, "f", &own);
+    }
     if (!q || !f || !x || !y || !log_p || wf_particles_run(q) < 0 || wf_particles_resample(q) < 0) give_up(A, "particles");
     wf_particles_get(q, x, NULL, NULL);
     for (size_t i = 0; i < d.n * (size_t)dim; i++) y[i] = (float)x[i];
-    how.steps = quick ? 50 : steps;
+    how.steps = quick ? 50 : mixture_steps;
     how.rate = dim == 2 ? 5e-3 : 1e-3;
     how.hold = 0.02;
     how.patience = 1000;
@@ -429,7 +444,7 @@ static void bench_mixture_d(int dim, int n, double jko, double particles, int st
         mixture_density(&m, 1, x + i * dim, &value, NULL);
         forward += (value - (double)log_p[i]) / EVALS;
     }
-    printf("{\"bench\":\"paths\",\"case\":\"mixture_d\",\"dim\":%d,\"symmetric_kl\":%.4f,\"kl_forward\":%.4f,\"kl_reverse\":%.4f,\"icnn_jko\":%.3g,\"particles_50k\":%.3g,\"wanted\":%.3g,\"seconds\":%.1f}\n", dim, forward + reverse, forward, reverse,
+    printf("{\"bench\":\"paths\",\"case\":\"mixture_d\",\"dim\":%d,\"target\":%d,\"components\":%d,\"symmetric_kl\":%.4f,\"kl_forward\":%.4f,\"kl_reverse\":%.4f,\"icnn_jko\":%.3g,\"particles_50k\":%.3g,\"wanted\":%.3g,\"seconds\":%.1f}\n", dim, target, components, forward + reverse, forward, reverse,
            jko, particles, jko / 2, seconds);
     fflush(stdout);
     free(x);
@@ -476,12 +491,14 @@ int main(int argc, char **argv)
     static const double jko[7] = { 0, 3.8e-3, 7.5e-3, .0133, .0136, .0144, .0182 }, em[7] = { 0, 6.6e-3, .105, .504, 1.32, 2.48, 3.83 };
     static const double mjko[7] = { 0, .0615, .176, .301, .396, .329, .509 }, mem[7] = { 0, .077, .440, 1.50, 3.45, 5.58, 10.2 };
     static const int centres[7] = { 0, 5, 6, 7, 8, 9, 10 };
-    static const int mixture_steps[7] = { 0, 3000, 4000, 5000, 6000, 7000, 9000 };
     const char *only = NULL;
     int dim = 0;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick")) quick = 1;
         else if (!strcmp(argv[i], "--long")) longer = 1;
+        else if (!strcmp(argv[i], "--targets") && i + 1 < argc) targets = atoi(argv[++i]);
+        else if (!strcmp(argv[i], "--components") && i + 1 < argc) components = atoi(argv[++i]);
+        else if (!strcmp(argv[i], "--steps") && i + 1 < argc) mixture_steps = atoi(argv[++i]);
         else if (atoi(argv[i])) dim = atoi(argv[i]);
         else only = argv[i];
     }
@@ -489,10 +506,11 @@ int main(int argc, char **argv)
     if (WANTED("ou")) bench_ou();
     if (WANTED("double_well")) bench_double_well();
     if (WANTED("multiwell")) bench_multiwell();
-    for (int i = 1; i < 7 && WANTED("ou_d"); i++) bench_ou_d(2 * i, jko[i], em[i], 500);
-    if (WANTED("ou_100") && (longer || only)) bench_ou_d(100, 0, 0, 300);
+    for (int i = 1; i < 7 && WANTED("ou_d"); i++) bench_ou_d(2 * i, jko[i], em[i], 0);
+    for (int end = 0; end < 2 && !quick && WANTED("ou_100"); end++) bench_ou_d(100, 0, 0, end);
     if (WANTED("mixture_path") && (longer || only)) bench_mixture_path(mjko[1]);
-    for (int i = 1; i < (quick ? 2 : 7) && WANTED("mixture_d"); i++) if (!dim || dim == 2 * i) bench_mixture_d(2 * i, centres[i], mjko[i], mem[i], mixture_steps[i]);
+    for (int i = 1; i < (quick ? 2 : 7) && WANTED("mixture_d"); i++)
+        for (int target = 0; target < targets; target++) if (!dim || dim == 2 * i) bench_mixture_d(2 * i, centres[i], mjko[i], mem[i], target);
     if (WANTED("barenblatt")) bench_barenblatt(2);
     return 0;
 }

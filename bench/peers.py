@@ -28,13 +28,17 @@ class Peer(NamedTuple):
     peer_time: Tuple[str, float]
     wanted: float = 0                        # the least ratio that is good enough
     rounds: int = 5
+    unit: str = "microseconds"               # or the name of another field that is compared, as it is: the smaller, the better
 
 
 FLOW_RUNS = [(["--peer", flow, str(dim)], ["--threads", "1", "--act", "tanh", "--flow", flow, "--d", str(dim), "--batch", "1024", "--sample_batch", "1024", "--reps", "3", "--budget", "0.1"])
              for flow in ("realnvp", "rqs") for dim in (2, 16)]
 
+TOYS = ("crescent", "sine", "checkerboard", "eight_gaussians", "rings")
+
 PEERS: Dict[str, List[Peer]] = {  # by the name of our program, bench/bench_NAME.c
     "flows": [Peer("torch", "torch_flow.py", FLOW_RUNS, "{flow} {bench} dim={dim} batch={batch}", "{flow} {bench} dim={d} batch={batch}", ("microseconds", 1e-6), ("us", 1e-6), 8)],
+    "toys": [Peer("torch", "bench/reference_toys.py", [([toy], [toy]) for toy in TOYS], "{toy}", "{toy}", ("kl", 1), ("kl", 1), 1, 1, "kl")],
     "conservation": [Peer("torch", "bench/torch_conservation.py", [(["--steps"], [])], "{step} dim={dim} batch={batch}", "{step} dim={dim} batch={batch}", ("microseconds", 1e-6), ("us", 1e-6), 8, 3)],
 }
 
@@ -123,9 +127,13 @@ def turns(name: str, peer: Peer, ours: List[str], theirs: Dict[str, List[str]], 
                 if case in other:
                     pairs.setdefault((case, python), []).append((mine[case], other[case]))
     lines: List[Line] = []
+
+    def shown(values: List[float]) -> float:
+        return round(1e6 * middle(values), 2) if peer.unit == "microseconds" else round(middle(values), 4)
+
     for (case, python), both in pairs.items():
         ratios = [b / a for a, b in both]
-        line: Line = {"bench": name + "_peer", "case": case, "peer": libraries[python] or peer.module, "microseconds": round(1e6 * middle([a for a, _ in both]), 2), "peer_microseconds": round(1e6 * middle([b for _, b in both]), 2),
+        line: Line = {"bench": name + "_peer", "case": case, "peer": libraries[python] or peer.module, peer.unit: shown([a for a, _ in both]), "peer_" + peer.unit: shown([b for _, b in both]),
                       "ratio_to_" + peer.module: round(middle(ratios), 2), "low": round(min(ratios), 2), "high": round(max(ratios), 2), "rounds": len(both)}
         if peer.wanted:
             line["wanted"] = peer.wanted

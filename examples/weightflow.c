@@ -5,7 +5,7 @@
 #include "wf_example.h"
 #include <signal.h>
 
-enum { STATES_MAX = 4096, TIMES_MAX = 4096, COLUMNS_MAX = 100, HISTOGRAM = 64 }; /* HISTOGRAM: bins for marginals and measures of continuous columns */
+enum { STATES_MAX = 4096, TIMES_MAX = 4096, COLUMNS_MAX = 100, HISTOGRAM = 64, WIDE = 8, KEPT = 2000 }; /* HISTOGRAM: bins for marginals and measures of continuous columns */
 
 static const char *command = "weightflow";
 static volatile sig_atomic_t interrupted;
@@ -400,6 +400,9 @@ typedef struct model_t {
     const char **names;
     char data[20], about[1024];    /* hash of data and settings; what the bridge said */
     double start, end;
+    float *row;                    /* NULL, or row_count times row_kept rows of the bridge: tables of more than WIDE continuous columns are drawn from them */
+    double *row_time;
+    int row_count, row_kept;
 } model_t;
 
 static double span(const model_t *m, int last) { return last ? m->end : m->start; }
@@ -437,6 +440,12 @@ static void model_save(model_t *m, const char *path)
         add(A, t, "tool.low", m->low, (size_t)m->dim);
         add(A, t, "tool.width", m->width, (size_t)m->dim);
     }
+    if (m->row) {
+        size_t shape[3] = { (size_t)m->row_count, (size_t)m->row_kept, (size_t)m->dim };
+        wf_array rows = wf_array_of(m->row, WF_DTYPE_F32, 3, shape);
+        add(A, t, "tool.row_times", m->row_time, shape[0]);
+        if (wf_tensors_add(t, "tool.rows", &rows) < 0) fail(A, NULL);
+    }
     if (wf_tensors_save(t, path) < 0) fail(A, NULL);
     wf_arena_free(A);
 }
@@ -450,6 +459,41 @@ static double *model_numbers(wf_arena *A, const char *path, const wf_tensors *t,
     for (size_t i = 0; i < a->count; i++) if (!isfinite(x[i])) end(1, "%s: the array %s holds a number that is not finite", path, name);
     *n = a->count;
     return x;
+}
+
+static void model_rows(wf_arena *A, model_t *m, const char *path, const wf_tensors *t)
+{
+    const wf_array *a = wf_tensors_find(t, "tool.rows");
+    size_t n = 0;
+    if (!a) return;
+    m->row_time = model_numbers(A, path, t, "tool.row_times", &n);
+    m->row_count = (int)n;
+    if (a->nd != 3 || a->dtype != WF_DTYPE_F32 || a->shape[0] != n || n < 2 || !a->shape[1] || a->shape[1] > 1000000 || a->shape[2] != (size_t)m->dim) end(1, "%s: the array tool.rows is of a wrong size", path);
+    for (size_t i = 1; i < n; i++) if (!(m->row_time[i] > m->row_time[i - 1])) end(1, "%s: the times of tool.rows are not ascending", path);
+    m->row_kept = (int)a->shape[1];
+    m->row = room(A, a->count, sizeof *m->row);
+    memcpy(m->row, a->data, a->count * sizeof *m->row);
+    for (size_t i = 0; i < a->count; i++) if (!isfinite(m->row[i])) end(1, "%s: the array tool.rows holds a number that is not finite", path);
+}
+
+/* Keep rows of a bridge, at a snapshot each as often as its weight says. */
+static void keep_rows(wf_arena *A, model_t *m, const wf_snapshots *s)
+{
+    size_t d = (size_t)m->dim;
+    m->row_count = s->count;
+    m->row_kept = KEPT;
+    m->row_time = room(A, (size_t)s->count, sizeof *m->row_time);
+    m->row = room(A, (size_t)s->count * KEPT * d, sizeof *m->row);
+    for (int k = 0; k < s->count; k++) {
+        const double *w = s->weight ? s->weight[k] : NULL;
+        double total = 0, sum = w ? w[0] : 1;
+        m->row_time[k] = s->times[k];
+        for (size_t i = 0; i < s->n[k]; i++) total += w ? w[i] : 1;
+        for (size_t r = 0, from = 0; r < KEPT; r++) {
+            while (sum < total * ((double)r + 0.5) / KEPT && from + 1 < s->n[k]) { from++; sum += w ? w[from] : 1; }
+            for (size_t j = 0; j < d; j++) m->row[((size_t)k * KEPT + r) * d + j] = (float)s->x[k][from * d + j];
+        }
+    }
 }
 
 static model_t model_read(const char *path, const wf_weight_path_desc *desc)
@@ -488,6 +532,7 @@ static model_t model_read(const char *path, const wf_weight_path_desc *desc)
         m.names[j] = wf_tensors_about(t, key);
         if (!m.names[j]) end(1, "%s: the name of column %d is missing; the file was not written by this tool", path, j + 1);
     }
+    model_rows(A, &m, path, t);
     snprintf(m.data, sizeof m.data, "%s", hash);
     snprintf(m.about, sizeof m.about, "%s", about ? about : "");
     wf_weight_path_progress(m.path, made, at);
@@ -512,6 +557,18 @@ static int to_bins(const model_t *m, const double *x, double *out)
 /* n samples at a time, in units of the data. */
 static void model_sample(const model_t *m, double time, size_t n, uint64_t seed, double *out)
 {
+    if (m->row) {
+        int k = 0;
+        wf_rng rng;
+        wf_rng_init(&rng, seed, 7);
+        while (k + 2 < m->row_count && m->row_time[k + 1] <= time) k++;
+        double u = (time - m->row_time[k]) / (m->row_time[k + 1] - m->row_time[k]);
+        for (size_t i = 0; i < n; i++) {
+            size_t at = (size_t)k + (wf_rng_uniform(&rng) < u), r = wf_rng_below(&rng, (uint32_t)m->row_kept);
+            for (int j = 0; j < m->dim; j++) out[i * (size_t)m->dim + (size_t)j] = (double)m->row[(at * (size_t)m->row_kept + r) * (size_t)m->dim + (size_t)j];
+        }
+        return;
+    }
     if (wf_weight_path_sample(m->path, time, n, seed, out) < 0) fail(m->A, "sampling");
 }
 
@@ -616,8 +673,8 @@ static void draw_report(wf_arena *A, const char *path, const model_t *m, const d
         svg_frame(&s, 70, 85 + 185.0 * panels, 660, 170, x[0], x[POINTS - 1], 0, top > 0 ? top * 1.05 : 1);
         svg_axes(&s, "time", c->what);
         for (int i = 0; i < c->lines; i++) {
-            static const char *colour[4] = { "#9c2a12", "#d99b1c", "#3d78b4", "#777777" };
-            snprintf(style, sizeof style, "stroke=\"%s\" stroke-width=\"%s\"", colour[i % 4], i ? "1.4" : "2.4");
+            static const char *colour[5] = { "#9c2a12", "#d99b1c", "#4f9a43", "#3d78b4", "#777777" };
+            snprintf(style, sizeof style, "stroke=\"%s\" stroke-width=\"%s\"", colour[i % 5], i ? "1.4" : "2.4");
             svg_line(&s, c->x, c->y[i], c->n, style);
             fprintf(s.f, "<line x1=\"460\" x2=\"490\" y1=\"%.1f\" y2=\"%.1f\" %s/>\n", s.y0 + 12 + 18 * i, s.y0 + 12 + 18 * i, style);
             svg_text(&s, 496, s.y0 + 16 + 18 * i, "start", "fill=\"#333\"", c->names[i]);
@@ -735,7 +792,7 @@ static int run_fit(int argc, char **argv)
         { "bridge", "what happens between snapshots: auto, diffusion, generator, mixture", 's', &bridge }, { "library", "of the generator: auto, linear, pairs, wide", 's', &library },
         { "between", "times between two snapshots to make samples at; 0: 9", 'i', &b.between }, { "samples", "at each of those; 0: 10000", 'i', &b.samples },
         { "curve", "of the weights: network, spline", 's', &curve }, { "field", "a graph equation that follows the curve: none, ode, cde", 's', &field },
-        { "hidden", "units of the network that is moved; 0: 8 for gru, 16 for transformer, for mlp 32 or the number of columns", 'i', &d.hidden }, { "layers", "of them; 0: 1 for gru, 2 for the others", 'i', &d.layers }, { "updates", "0: 5000", 'i', &d.updates }, { "rate", "highest learning rate; 0: 0.005", 'd', &d.rate },
+        { "hidden", "units of the network that is moved; 0: 8 for gru, 16 for transformer, for mlp 32 or the number of columns", 'i', &d.hidden }, { "layers", "of them; 0: 1 for gru, 2 for the others", 'i', &d.layers }, { "updates", "0: 5000; for more than 8 continuous columns, which are drawn from the bridge, 1500", 'i', &d.updates }, { "rate", "highest learning rate; 0: 0.005", 'd', &d.rate },
         { "matching", "updates of the field before the solver is used; 0: 1500", 'i', &d.matching }, { "tuning", "updates of the field through the solver; 0: 80", 'i', &d.tuning },
         { "checkpoint", "seconds between two files MODEL.checkpoint; 0: none", 'd', &checkpoint }, { "resume", "go on from MODEL.checkpoint, to the same bits as without a stop", 'b', &resume },
         { "seed", "of everything random", 'i', &seed }, { "threads", "0: all; results are the same", 'i', &threads }, { "json", "print one line of JSON", 'b', &json }, { "quiet", "no progress", 'b', &quiet },
@@ -818,8 +875,10 @@ static int run_fit(int argc, char **argv)
     const wf_bridge_report *said = wf_bridge_about(bridging);
     snprintf(m.about, sizeof m.about, "%s", said->text);
     between = *wf_bridge_data(bridging);
-    if (!counts) {
-        histogram_bins(A, &m, &between);
+    if (!counts) histogram_bins(A, &m, &between);
+    if (!counts && data.dim > WIDE) {
+        keep_rows(A, &m, &between);
+        if (!d.updates) d.updates = 1500; /* the network serves likelihoods alone, and is slow */
     }
     d.dim = data.dim;
     d.states = counts ? m.bins : bins;
@@ -849,6 +908,7 @@ static int run_fit(int argc, char **argv)
         printf(",\"seconds\":%.2f,\"threads\":%d,\"seed\":%d}\n", took, threads ? threads : wf_threads_default(NULL), seed);
     } else {
         printf("%d snapshots from time %g to %g, %zu rows, %d columns of %s\n", data.count, m.start, m.end, data.rows, data.dim, counts ? "counts" : "continuous numbers");
+        if (m.row) printf("more than %d columns: samples are rows of the bridge, likelihoods are those of the network\n", WIDE);
         printf("between the snapshots: %s\n%.4f nats a state on the snapshots; %.1f s\nwrote %s%s%s\n", said->text, nll, took, out, report ? " and " : "", report ? report : "");
     }
     wf_arena_free(m.A);
@@ -1003,12 +1063,12 @@ static int run_predict(int argc, char **argv)
 
 /* ---- evaluate ---- */
 
-enum { SCORE_W, SCORE_JSD, SCORE_CORRELATION, SCORE_ENERGY, SCORE_SLICED, SCORE_W1, SCORE_MMD, SCORE_NLL, SCORES, METHODS = 4, DIRECTIONS = 64 };
+enum { SCORE_W, SCORE_JSD, SCORE_CORRELATION, SCORE_ENERGY, SCORE_SLICED, SCORE_W1, SCORE_MMD, SCORE_NLL, SCORES, METHODS = 5, DIRECTIONS = 64, PAIRS = 500 };
 
 static const char *const score_names[SCORES] = { "w", "jsd", "correlation_error", "energy_distance", "sliced_w2", "w1", "mmd2", "nll" },
                   *const score_heads[SCORES] = { "W", "JSD", "corr", "energy", "slicedW2", "W1", "MMD2", "NLL" },
-                  *const method_names[METHODS] = { "model", "mixture of snapshots", "histograms, interpolated", "floor" },
-                  *const method_keys[METHODS] = { "model", "mixture", "histograms", "floor" };
+                  *const method_names[METHODS] = { "model", "mixture of snapshots", "lines, optimal pairs", "histograms, interpolated", "floor" },
+                  *const method_keys[METHODS] = { "model", "mixture", "lines", "histograms", "floor" };
 
 typedef struct judge_t {
     wf_arena *A;
@@ -1135,6 +1195,24 @@ static void mixture(const data_t *d, double t, size_t n, wf_rng *r, double *out)
     }
 }
 
+/* Straight lines between the pairs of optimal transport, of PAIRS rows at most; their number. */
+static size_t straight_lines(wf_arena *A, const data_t *d, double t, double *out)
+{
+    int a, b;
+    double u = around(d, t, &a, &b);
+    size_t n = d->n[a] < d->n[b] ? d->n[a] : d->n[b], k = (size_t)d->dim;
+    if (n > PAIRS) n = PAIRS;
+    double *cost = room(A, n * n, sizeof *cost);
+    int *to = room(A, n, sizeof *to);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            for (size_t c = 0; c < k; c++) cost[i * n + j] += pow(d->x[a][i * d->n[a] / n * k + c] - d->x[b][j * d->n[b] / n * k + c], 2);
+    if (wf_assignment(A, cost, n, to) < 0) fail(A, "pairs");
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < k; c++) out[i * k + c] = (1 - u) * d->x[a][i * d->n[a] / n * k + c] + u * d->x[b][(size_t)to[i] * d->n[b] / n * k + c];
+    return n;
+}
+
 /* Half of the rows, every second: the first half, or the other. */
 static double *half(wf_arena *A, const double *x, size_t n, size_t dim, size_t which, size_t *count)
 {
@@ -1224,7 +1302,7 @@ static int run_evaluate(int argc, char **argv)
         for (size_t c = 0; c < j.dim; c++) norm += pow(j.direction[i * j.dim + c] = wf_normal_at(9, i, 0, (uint32_t)c, 3), 2);
         for (size_t c = 0; c < j.dim; c++) j.direction[i * j.dim + c] /= sqrt(norm);
     }
-    int used = 0, has[METHODS] = { 1, train_file != NULL, train_file != NULL, 1 };
+    int used = 0, has[METHODS] = { 1, train_file != NULL, train_file != NULL && !m.counts, train_file != NULL, 1 };
     for (int k = 0; k < test.count; k++) {
         if (test.times[k] < m.start || test.times[k] > m.end) continue;
         used++;
@@ -1276,15 +1354,20 @@ static int run_evaluate(int argc, char **argv)
             histogram(&j, train.x[b], train.n[b], r);
             for (size_t i = 0; i < cells; i++) j.p[i] = (1 - u) * j.p[i] + u * r[i];
             histogram(&j, test.x[k], test.n[k], j.q);
-            measure_histograms(&j, score[2]);
+            measure_histograms(&j, score[3]);
+            if (!m.counts) {
+                double *y = room(A, PAIRS * j.dim, sizeof *y);
+                size_t pairs = straight_lines(A, &train, t, y);
+                measure(&j, y, pairs, test.x[k], test.n[k], score[2]);
+            }
         }
         size_t n1, n2;
         double *first = half(A, test.x[k], test.n[k], j.dim, 0, &n1), *second = half(A, test.x[k], test.n[k], j.dim, 1, &n2);
         int same = -1;
         for (int i = 0; i < other.count; i++) if (fabs(other.times[i] - t) <= 1e-9 * (1 + fabs(t))) same = i;
         if (floor_file && same < 0) end(1, "%s: has no rows at time %g", floor_file, t);
-        if (floor_file) measure(&j, other.x[same], other.n[same], test.x[k], test.n[k], score[3]);
-        else measure(&j, first, n1, second, n2, score[3]);
+        if (floor_file) measure(&j, other.x[same], other.n[same], test.x[k], test.n[k], score[4]);
+        else measure(&j, first, n1, second, n2, score[4]);
         double *row = sheet.data + (size_t)at * sheet.columns;
         row[0] = t;
         row[1] = shown_at(&m, t) >= 0;
@@ -1445,6 +1528,7 @@ static void info_model(const char *file, const wf_tensors *t, int json)
     for (int i = 0; i < m.shown && i < 20; i++) printf(" %g", m.times[i]);
     printf("%s\nbetween them: %s\n", m.shown > 20 ? " ..." : "", m.about);
     printf("backbone: %s, %d layers of %d units, %zu weights that move; curve: %s, %lld of %d updates made; field: %s\n", backbones[d->backbone], d->layers, d->hidden, wf_weight_path_size(m.path), curves[d->curve == 1], (long long)made[0], d->updates, fields[d->field > 0 && d->field < 3 ? d->field : 0]);
+    if (m.row) printf("samples: %d rows of the bridge at each of %d times; likelihoods: those of the network\n", m.row_kept, m.row_count);
     printf("%zu arrays with %zu numbers; from Python: safetensors.numpy.load_file(\"%s\")\n", t->count, numbers, file);
     wf_arena_free(m.A);
 }

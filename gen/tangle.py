@@ -19,7 +19,7 @@ A fence whose first line starts with `//:` (or `#:`) is part of the program; any
     //: quote tests/test_x.c "region"        shows the lines between `// region: region` and `// end region` of an ordinary file
 
 A reference `<<name>>` stands alone on its line; the text it stands for inherits the indent. A chunk is introduced in the header by a comment with its name.
-All chunks inside a stamped chunk are expanded first, then the whole is stamped:
+All chunks inside a stamped chunk are expanded first, then the whole is stamped; comments and blank lines stand in the first copy alone:
 
     isa    `wf__gemm_ISA` -> `wf__gemm_avx2`, `WFV_ADD` -> `WF__AVX2_ADD`, each copy between `#if guard` and `#endif`
     real   `wf__sum_REAL` -> `wf__sum_f32`, the word `REAL` -> `float`
@@ -49,6 +49,7 @@ STAMPS = {
     "real": [["f32", "_f32", "float"], ["f64", "_f64", "double"]],
 }
 NAME = r"<<([^<>]*[^<>\s])>>"
+WHOLE_COMMENT = re.compile(r"^\s*/\*(?:(?!\*/).)*\*/$")
 DEFINE = re.compile(r"^(?:stamp (isa|real) )?" + NAME + r"(\+?=)$")
 TABLE = re.compile(r"^table (?:(\w+) )?" + NAME + r"\s*(.*)$")
 REFERENCE = re.compile(r"^(\s*)" + NAME + r"(.*)$")
@@ -291,10 +292,10 @@ class Output:
                 self.in_comment = token == "/*" if token in ("/*", "*/") else self.in_comment
 
     def name(self, indent: str, text: str, at: Line) -> None:
-        """A comment with the name of the chunk that follows, where C allows it."""
+        """A comment with the name of the chunk that follows, where C allows it; behind a function it separates well enough without a blank line."""
         if self.in_comment or (self.lines and self.lines[-1].text.endswith("\\")):
             return
-        if not indent and self.lines and not self.after_name:
+        if not indent and self.lines and not self.after_name and self.lines[-1].text != "}":
             self.put(at._replace(text=""))
         self.put(at._replace(text="%s/* %s */" % (indent, text)))
         self.after_name = True
@@ -369,12 +370,13 @@ class Tangle:
         body = Output()
         self.pieces(chunk, indent, body)
         self.stamping.pop()
-        for row in self.book.stamps(chunk.stamp):
+        terse = [line for line in body.lines if line.text and not WHOLE_COMMENT.match(line.text)]
+        for number, row in enumerate(self.book.stamps(chunk.stamp)):
             out.name(indent, "%s (%s)" % (chunk.name, row[0]), at)
             guard = row[2] if chunk.stamp == "isa" else ""
             if guard:
                 out.put(at._replace(text="#if " + guard))
-            for line in body.lines:
+            for line in terse if number else body.lines:
                 out.put(line._replace(text=stamp(line.text, chunk.stamp, row)))
             if guard:
                 out.put(at._replace(text="#endif"))

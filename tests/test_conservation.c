@@ -1008,10 +1008,44 @@ WF_TEST(mistakes_are_named)
     SAYS(wf_law_transport(law, good, 20, (double[]){ 0, 31 }, 2, 1, 0, 0, out), WF_ERROR_DATA, "time 1 has the time 31");
     SAYS(wf_law_start_paths(law, good, good, NULL), WF_ERROR_ARGUMENT, "paths are for a factorised law");
     SAYS(wf_nearest_distance(A, good, 20, 2, 99, 1, out), WF_ERROR_ARGUMENT, "rank");
+    SAYS(wf_nearest_distance(A, good, 20, 2, 1, 1, NULL), WF_ERROR_ARGUMENT, "room for the result");
+    SAYS(wf_law_log_density(law, good, two, 20, NULL), WF_ERROR_ARGUMENT, "no room");
+    SAYS(wf_law_drift(law, good, two, 20, NAN, out), WF_ERROR_ARGUMENT, "g is nan");
+    SAYS(wf_law_transport(law, good, 20, (double[]){ 0, 1 }, 2, 1, NAN, 0, out), WF_ERROR_ARGUMENT, "finite g");
+    SAYS(wf_law_transport(law, good, 20, (double[]){ 0, 1 }, 2, 0x7FFFFFFF, 0, 0, out), WF_ERROR_ARGUMENT, "1e8 in all"); /* their product was taken as an int */
+    SAYS(wf_law_start(law, good, NULL, (size_t)1 << 40), WF_ERROR_LIMIT, "too many"); /* before they are read */
+    bad[0] = bad[1] = 1.7e308;
+    SAYS(wf_law_start(law, good, bad, 20), WF_ERROR_DATA, "weights sum to inf");
+    double far[2] = { 1e39, 0 };
+    SAYS(wf_law_log_density(law, far, two, 1, out), WF_ERROR_NUMERIC, "point 0 is not a number"); /* infinite in single precision */
+    fit.steps = 2;
+    fit.obstacles = 1;
+    fit.obstacle = NULL;
+    SAYS(wf_law_fit(law, &fit, NULL), WF_ERROR_ARGUMENT, "obstacles that are announced");
+    fit.obstacle = goal;
+    goal[0].centre[1] = NAN;
+    SAYS(wf_law_fit(law, &fit, NULL), WF_ERROR_DATA, "a centre that is not finite");
+    fit.obstacles = 0;
+    fit.kinetic = NAN;
+    SAYS(wf_law_fit(law, &fit, NULL), WF_ERROR_ARGUMENT, "a weight of the loss");
+    fit.kinetic = 0;
+    fit.likelihood = -1;
+    SAYS(wf_law_fit(law, &fit, NULL), WF_ERROR_ARGUMENT, "the loss has no terms");
+    fit.likelihood = 0;
+    fit.batch = (size_t)-1;
+    SAYS(wf_law_fit(law, &fit, NULL), WF_ERROR_LIMIT, "too many");
+    wf_arena_clear(A);
+    fit.batch = 100000; /* one epoch is less than a thousandth of a step */
+    fit.steps = 0;
+    fit.epochs = 1;
+    wf_law_report report;
+    CHECK_INT(wf_law_fit(law, &fit, &report), WF_OK);
+    CHECK_INT(report.steps, 1);
 #undef SAYS
     struct { wf_law_desc d; const char *says; } senseless[] = {
         { { .dim = 9 }, "1 to 8" }, { { 0 }, "0 coordinates" }, { { .dim = 2, .kind = 5 }, "kind" }, { { .dim = 2, .modes = -1 }, "modes" }, { { .dim = 2, .t0 = 3, .t1 = 1 }, "t1 must be after t0" },
         { { .dim = 2, .layers = 9 }, "layers" }, { { .dim = 2, .low = 4, .high = 1 }, "low < high" }, { { .dim = 2, .wave_low = 3, .wave_high = 1 }, "frequencies" }, { { .dim = 2, .knots = 1 }, "knots" }, { { .dim = 2, .background = 2 }, "background" },
+        { { .dim = 8, .modes = 999999, .logistics = 999999 }, "a million logistics" }, { { .dim = 2, .swirl = 0x7FFFFFFF }, "65536 wide" },
     };
     for (size_t i = 0; i < sizeof senseless / sizeof *senseless; i++) {
         wf_arena_clear(A);
@@ -1025,6 +1059,41 @@ WF_TEST(mistakes_are_named)
     wf_law_values v = wf_law_at(wf_input(g, "x", 3), wf_input(g, "t", 1), "law", &d);
     CHECK(!v.log_density.id);
     CHECK_STR_HAS(wf_arena_report(A)->text, "2 coordinates");
+    wf_arena_free(A);
+}
+
+static wf_t own_cost(wf_t x, wf_t t, wf_law_values at, wf_t u, void *user)
+{
+    (void)t, (void)at, (void)u, (void)user;
+    return wf_sumsq(wf_linear(x, "mine", 2, 1));
+}
+
+/* A cost with parameters of its own: they outlive the training. And the scale of weights means nothing. */
+WF_TEST(parameters_of_a_cost_stay_and_weights_have_no_scale)
+{
+    double x[40], t[20], weight[20], share[2][2];
+    wf_arena *A = wf_arena_new(NULL);
+    wf_law *law = wf_law_new(A, &(wf_law_desc){ .dim = 2, .modes = 2, .type = WF_F64 });
+    for (int i = 0; i < 40; i++) x[i] = sin(1.7 * i) + (i % 6 < 2 ? 5 : 0);
+    for (int i = 0; i < 20; i++) t[i] = i % 2;
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < 20; i++) weight[i] = k ? 1e-6 : 1;
+        CHECK_INT(wf_law_start(law, x, weight, 20), WF_OK);
+        wf_params_get(wf_law_params(law), "law.share", share[k], 2);
+    }
+    CHECK(fabs(share[0][0] - share[0][1]) > 0.1);
+    CHECK_CLOSE(share[0][0] - share[0][1], share[1][0] - share[1][1], 1e-12); /* the same sums, but for the scale */
+    wf_law_fit_desc fit = { .x = x, .t = t, .n = 20, .steps = 3, .batch = 8, .cost = own_cost, .check_x = x, .check_t = t, .checks = 4, .check_every = 1 };
+    wf_law_fit(law, &fit, NULL);
+    fit.checks = 0;
+    int before = wf_params_count(wf_law_params(law));
+    wf_arena_clear(A);
+    CHECK_INT(wf_law_fit(law, &fit, NULL), WF_OK);
+    void *junk = wf_alloc(A, 1 << 16, 1);
+    memset(junk, 0x55, 1 << 16);
+    CHECK(wf_params_find(wf_law_params(law), "mine.weight") >= 0);
+    CHECK_INT(wf_law_fit(law, &fit, NULL), WF_OK);
+    CHECK(wf_params_count(wf_law_params(law)) >= before);
     wf_arena_free(A);
 }
 
@@ -1069,5 +1138,5 @@ WF_MAIN_CASES(WF_CASE(a_density_its_drift_and_what_they_conserve),
     WF_CASE(the_same_bits_for_any_number_of_threads),
     WF_CASE(a_law_comes_back_from_its_file),
     WF_CASE(a_law_is_a_target_and_a_proposal),
-    WF_CASE(mistakes_are_named),
+    WF_CASE(mistakes_are_named), WF_CASE(parameters_of_a_cost_stay_and_weights_have_no_scale),
     WF_CASE(a_training_can_be_cancelled))

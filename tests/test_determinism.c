@@ -16,8 +16,8 @@
 enum { STEPS = 100, SAMPLES = 300, TOKENS = 5, FEATURES = 4, MODELS = 2 };
 static const size_t samples_of[MODELS] = { SAMPLES, 96 };
 
-static const uint64_t PINNED[MODELS] = { 0xf2d4c5ce8e7fd66eu, 0x9659cf905017327eu };
-static const float PINNED_LOSS[MODELS] = { 0.000110990775f, 0.00403188635f };
+static const uint64_t PINNED[MODELS] = { 0xe864eb0bdb414215u, 0x9659cf905017327eu };
+static const float PINNED_LOSS[MODELS] = { 0.000110990688f, 0.00403188635f };
 
 /* Relative. One step differs by a few roundings (6e-8 each) in gradients that are sums of hundreds of terms of both signs, say 1e-6; Adam divides by their size, so the path of each
    parameter differs by about 1e-6 of its length, more where a gradient is small against its terms. A hundred such steps may part by 1e-5 in the worst case where all errors agree, and the loss with them. Seen: 1e-6. */

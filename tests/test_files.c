@@ -542,6 +542,61 @@ WF_TEST(safetensors_refuses_to_build_what_it_would_not_read)
     wf_arena_free(A);
 }
 
+WF_TEST(what_is_filled_in_by_hand_is_checked)
+{
+    wf_memory_reader behind = { "abc", 3, 10 };
+    char nothing[8];
+    CHECK_INT(wf_memory_read(&behind, nothing, 4), 0);
+    wf_arena *A = wf_arena_new(NULL);
+    double x[4] = { 1, 2, 3, 4 };
+    size_t shape = 4;
+    wf_array good = wf_array_of(x, WF_DTYPE_F64, 1, &shape), a;
+    for (int kind = 0; kind < 4; kind++) { /* a header that lies, too many axes, none, no count */
+        wf_memory_writer w = { A, NULL, 0, 0 };
+        a = good;
+        if (kind == 0) a.shape[0] = 1000;
+        else if (kind == 1) a.nd = 9;
+        else if (kind == 2) a.nd = -1;
+        else a.count = 0;
+        CHECK_INT(wf_npy_write(A, &a, wf_memory_write, &w), WF_ERROR_ARGUMENT);
+        CHECK_INT(w.size, 0);
+        CHECK(!wf_array_f64(A, &a) && !wf_array_f32(A, &a));
+    }
+    wf_arena_free(A);
+}
+
+WF_TEST(a_failing_reader_leaves_nothing_in_a_fixed_buffer)
+{
+    static char buffer[65536];
+    char path[256];
+    wf_arena *A = wf_arena_from(buffer, sizeof buffer);
+    wf_mark before;
+    strcpy(path, wf_test_scratch("files_left.tmp"));
+    CHECK_INT(wf_file_write(A, path, "1,2\n3,\"what is no table\n", 24), WF_OK);
+    before = wf_arena_mark(A);
+    CHECK(!wf_npy_read(A, path) && same_mark(before, wf_arena_mark(A)));
+    CHECK(!wf_tensors_read(A, path) && same_mark(before, wf_arena_mark(A)));
+    CHECK(!wf_csv_read(A, path, NULL) && same_mark(before, wf_arena_mark(A)));
+    CHECK(!wf_reactions_read(A, path) && same_mark(before, wf_arena_mark(A)));
+    remove(path);
+    wf_arena_free(A);
+}
+
+WF_TEST(lines_are_skipped_however_they_end)
+{
+    static const char *const ends[] = { "\n", "\r\n", "\r" };
+    for (int e = 0; e < 3; e++) {
+        char text[64];
+        wf_csv_options o = { 0 };
+        wf_arena *A = wf_arena_new(NULL);
+        o.skip = 2;
+        snprintf(text, sizeof text, "a b%sc%s1,2%s3,x%s", ends[e], ends[e], ends[e], ends[e]);
+        CHECK(!wf_csv_parse(A, text, strlen(text), "t", &o));
+        CHECK_STR_HAS(wf_arena_report(A)->text, "line 4");
+        wf_arena_free(A);
+    }
+}
+
 /* ---- numbers as text ---- */
 
 static uint64_t bits_of(double x) { uint64_t b; memcpy(&b, &x, sizeof b); return b; }
@@ -1070,6 +1125,6 @@ WF_TEST(real_tables)
 
 WF_MAIN_CASES(WF_CASE(memory_streams), WF_CASE(streams_without_end), WF_CASE(files_are_replaced_whole), WF_CASE(npy_known_bytes), WF_CASE(npy_every_type_and_both_byte_orders),
     WF_CASE(npy_fortran_order_empty_and_versions), WF_CASE(npy_refuses), WF_CASE(arrays_convert), WF_CASE(safetensors_known_bytes), WF_CASE(safetensors_accepts),
-    WF_CASE(safetensors_refuses), WF_CASE(safetensors_refuses_to_build_what_it_would_not_read), WF_CASE(numbers_are_parsed_to_the_nearest_double),
+    WF_CASE(safetensors_refuses), WF_CASE(safetensors_refuses_to_build_what_it_would_not_read), WF_CASE(what_is_filled_in_by_hand_is_checked), WF_CASE(a_failing_reader_leaves_nothing_in_a_fixed_buffer), WF_CASE(lines_are_skipped_however_they_end), WF_CASE(numbers_are_parsed_to_the_nearest_double),
     WF_CASE(numbers_are_written_short_and_exact), WF_CASE(numbers_do_not_depend_on_the_locale), WF_CASE(tables_of_every_dialect), WF_CASE(tables_refuse), WF_CASE(tables_come_back),
     WF_CASE(memory_may_run_out_anywhere), WF_CASE(the_chapter_is_right), WF_CASE(a_real_npy), WF_CASE(every_oracle_file), WF_CASE(real_tables))

@@ -259,6 +259,104 @@ static double loss_at(const wf_plan *plan, wf_ws *ws, wf_t out, const wf_feed *i
     return loss;
 }
 
+/* ---- many coordinates ---- */
+
+enum { ROW_X, ROW_BACK, ROW_SCORE, ROW_GRADIENT, ROW_ALONG, ROW_ALONG_BACK, ROW_KINDS };
+typedef struct big { int dim; double *row[ROW_KINDS], ld, ld_back, loss, *grad; size_t params; } big; /* rows [dim + 1][dim]: the image of 0 and of each unit vector */
+
+/* Two linear layers, one of them inverted, evaluated at 0 and at the unit vectors; and the gradient of a loss that contains the score. nudge: added to parameter `which`. */
+static void through_linear(wf_arena *A, big *b, int type, int reference, size_t which, double nudge)
+{
+    wf_params *P = wf_params_new(A, 1, type);
+    wf_graph *g = wf_graph_new(A, P);
+    size_t d = (size_t)b->dim, n = d + 1, es = wf__type_size(type);
+    wf_flow_layer l[2] = { with(WF_FLOW_LINEAR, 0), with(WF_FLOW_LINEAR, 0) };
+    l[0].seed = 3;
+    l[1].inverted = 1;
+    wf_flow *f = chain(A, "f", b->dim, l, 2, WF_BASE_NORMAL, 0);
+    wf_t none = wf__none(g), z = wf_input(g, "z", b->dim), v = wf_input(g, "v", b->dim), lz, lx, out[9];
+    wf_flow_state s = { z, wf_flow_base_log_prob(f, z, none), wf_neg(z) }, t = wf_flow_push(f, s, none, 0, -1);
+    out[ROW_X] = wf_flow_forward(f, z, none, &lz);
+    out[ROW_BACK] = wf_flow_inverse(f, out[ROW_X], none, &lx);
+    out[ROW_SCORE] = t.score;
+    out[ROW_GRADIENT] = wf_grad(wf_flow_log_prob(f, z, none), z);
+    out[ROW_ALONG] = wf_jvp(out[ROW_X], z, v);
+    out[ROW_ALONG_BACK] = wf_jvp(wf_flow_inverse(f, z, none, NULL), z, v);
+    out[6] = lz;
+    out[7] = lx;
+    out[8] = wf_mean(wf_add(wf_sumsq(wf_sub(t.score, wf_tanh(t.x))), t.log_p));
+    scramble(P, 0.5 / sqrt((double)b->dim));
+    if (nudge) wf__put_value(wf_params_data(P), type, which, wf__get(wf_params_data(P), type, which) + nudge);
+    wf_plan_desc desc = { .type = type, .reference = reference, .grad_of = out[8] };
+    wf_feed feed[11];
+    char *room = (char *)wf_alloc(A, (ROW_KINDS + 2) * n * d + 3 * n, es), *in[2] = { room + ROW_KINDS * n * d * es, room + (ROW_KINDS + 1) * n * d * es }, *logs = room + (ROW_KINDS + 2) * n * d * es;
+    for (size_t i = 0; i < d; i++) wf__put_value(in[0], type, (i + 1) * d + i, 1);
+    for (size_t i = 0; i < n * d; i++) wf__put_value(in[1], type, i, sin((double)i));
+    for (size_t i = 0; i < 9; i++) feed[i] = wf_out(desc.out[i] = out[i], i < 6 ? room + i * n * d * es : logs + (i - 6) * n * es, 0);
+    feed[9] = wf_in(z, in[0], 0);
+    feed[10] = wf_in(v, in[1], 0);
+    wf_plan *plan = wf_arena_report(A)->code < 0 ? NULL : wf_compile(A, &desc);
+    wf_ws *ws = plan ? wf_ws_new(A, plan, 1, NULL) : NULL;
+    CHECK_STR_HAS(ws ? "ok" : wf_arena_report(A)->text, "ok");
+    if (!ws) return;
+    CHECK_INT(wf_run(plan, ws, feed, 11, n), WF_OK);
+    b->params = wf_params_size(P);
+    for (int k = 0; k < ROW_KINDS; k++) b->row[k] = (double *)wf_alloc(A, n * d, sizeof(double));
+    b->grad = (double *)wf_alloc(A, b->params, sizeof(double));
+    for (int k = 0; k < ROW_KINDS; k++) for (size_t i = 0; i < n * d; i++) b->row[k][i] = wf__get(room, type, (size_t)k * n * d + i);
+    for (size_t i = 0; i < b->params; i++) b->grad[i] = wf__get(wf_ws_grad(ws), type, i);
+    b->ld = wf__get(logs, type, 0);
+    b->ld_back = wf__get(logs, type, n);
+    b->loss = wf__get(logs, type, 2 * n);
+}
+
+/* The images of 0 and of the unit vectors are the matrix M of the map: everything else follows from it by plain loops. Tolerances: sums of some hundred terms of size one, and factors whose condition is about ten. */
+WF_TEST(linear_layers_of_many_coordinates)
+{
+    static const int dims[] = { 65, 100, 256 };
+    for (int c = 0; c < 3; c++) {
+        wf_arena *A = wf_arena_new(NULL);
+        big b = { .dim = dims[c] }, other = { .dim = dims[c] };
+        size_t d = (size_t)b.dim, n = d + 1;
+        through_linear(A, &b, WF_F64, 0, 0, 0);
+        double *m = (double *)wf_alloc(A, 2 * d * d, sizeof *m), *lu = m + d * d, worst[4] = { 0 };
+        for (size_t i = 0; i < d * d; i++) lu[i] = m[i] = b.row[ROW_X][(i % d + 1) * d + i / d] - b.row[ROW_X][i / d];
+        double exact = log(fabs(det(lu, b.dim)));
+        CHECK_CLOSE(b.ld, exact, 1e-9 * fmax(1, fabs(exact)));
+        CHECK_CLOSE(b.ld + b.ld_back, 0, 1e-12);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < d; j++) {
+                double z = i == j + 1, v = sin((double)(i * d + j)), turned = 0, along = 0, back = 0;
+                for (size_t k = 0; k < d; k++) {
+                    turned += m[k * d + j] * b.row[ROW_SCORE][i * d + k];
+                    along += m[j * d + k] * sin((double)(i * d + k));
+                    back += m[j * d + k] * b.row[ROW_ALONG_BACK][i * d + k];
+                }
+                worst[0] = fmax(worst[0], fabs(b.row[ROW_BACK][i * d + j] - z));
+                worst[1] = fmax(worst[1], fabs(turned + z));
+                worst[2] = fmax(worst[2], fabs(along - b.row[ROW_ALONG][i * d + j]));
+                worst[3] = fmax(worst[3], fabs(back - v));
+            }
+        for (int i = 0; i < 4; i++) CHECK(worst[i] < 1e-11 * b.dim);
+        for (size_t k = 0; c == 0 && k < 8; k++) { /* central differences at some parameters (the rule is the same for all sizes): rounding 1e-12 of the loss over 1e-5 */
+            big near[2] = { { .dim = dims[c] }, { .dim = dims[c] } };
+            size_t which = (k * 7919 + 13) % b.params;
+            wf_mark mark = wf_arena_mark(A);
+            through_linear(A, &near[0], WF_F64, 0, which, 1e-5);
+            through_linear(A, &near[1], WF_F64, 0, which, -1e-5);
+            CHECK_CLOSE(b.grad[which], (near[0].loss - near[1].loss) / 2e-5, 1e-6 * fmax(1, fabs(b.loss)));
+            wf_arena_reset(A, mark);
+        }
+        through_linear(A, &other, WF_F64, 1, 0, 0);
+        for (int k = 0; k < ROW_KINDS; k++) CHECK_CLOSE(biggest(b.row[k], other.row[k], n * d), 0, 1e-11);
+        CHECK_CLOSE(biggest(b.grad, other.grad, b.params), 0, 1e-10);
+        through_linear(A, &other, WF_F32, 0, 0, 0);
+        for (int k = 0; k < ROW_KINDS; k++) CHECK_CLOSE(biggest(b.row[k], other.row[k], n * d), 0, 2e-4);
+        CHECK_CLOSE(biggest(b.grad, other.grad, b.params), 0, 2e-3);
+        wf_arena_free(A);
+    }
+}
+
 /* The derivative of a loss that contains the score and log rho, with respect to every parameter: the engine's transforms against central differences. */
 WF_TEST(a_loss_with_the_score_has_the_right_gradient)
 {
@@ -435,6 +533,108 @@ WF_TEST(splines_withstand_what_broke_others)
         }
         wf_arena_free(o.A);
     }
+}
+
+/* ---- the kernel of the splines against the formula spelled out ---- */
+
+enum { TEXT_M = 3, TEXT_N = 97, TEXT_MOST = TEXT_N * TEXT_M * (3 * 16 + 3) };
+
+/* The kernel (0) and the spelled text (1): value, logarithm of the slope, gradients in parameters and point, and a sum of second derivatives, forwards and backwards, for parameters of a given size. Returns how many rows. */
+static int two_texts(int bins, double bound, int inverse, double size, int type, int isa, double out[2][TEXT_MOST])
+{
+    static double x[TEXT_N * TEXT_M], p[TEXT_MOST], u[TEXT_N * 2 * TEXT_M];
+    static float xf[TEXT_N * TEXT_M], pf[TEXT_MOST], uf[TEXT_N * 2 * TEXT_M], outf[2][TEXT_MOST];
+    int rows = 3 * bins - 1, d[2] = { rows, TEXT_M }, both[2] = { 2, TEXT_M }, one[2] = { 1, TEXT_M }, f32 = type == WF_F32;
+    wf_arena *A = wf_arena_new(NULL);
+    wf_graph *g = wf_graph_new(A, NULL);
+    wf_t xs = wf_input(g, "x", TEXT_M), ps = wf_input_nd(g, "p", 2, d), us = wf_input_nd(g, "u", 2, both), c[2], from[2];
+    wf_plan_desc plan;
+    wf_feed feed[5];
+    wf_flow_layer l = with(WF_FLOW_COUPLING, WF_MAP_SPLINE);
+    wf__nf at;
+    memset(&at, 0, sizeof at);
+    memset(&plan, 0, sizeof plan);
+    plan.type = type;
+    plan.isa = isa;
+    l.bins = bins;
+    l.bound = bound;
+    at.l = &l;
+    at.g = g;
+    from[0] = xs;
+    from[1] = ps;
+    for (int k = 0; k < 2; k++) c[k] = wf_reshape(wf_slice(us, 0, k, 1), 1, both + 1);
+    for (int k = 0; k < 2; k++) {
+        wf_t v[2], to[2], list[5];
+        v[0] = k ? wf__nf_spline(xs, ps, bins, bound, inverse, &v[1]) : wf__map_spline(&at, xs, ps, &v[1], inverse);
+        CHECK(wf_vjp(v, c, 2, from, 2, to) == WF_OK);
+        wf_t squares = wf_add(wf_sum(wf_square(to[0])), wf_sum(wf_sum_over(wf_square(to[1]), 0)));
+        wf_t twice = wf_add(wf_grad(squares, xs), wf_add(wf_jvp(to[0], xs, wf_scale(xs, 0.1)), wf_jvp(v[0], xs, xs)));
+        list[0] = wf_reshape(v[0], 2, one);
+        list[1] = wf_reshape(v[1], 2, one);
+        list[2] = to[1];
+        list[3] = wf_reshape(to[0], 2, one);
+        list[4] = wf_reshape(twice, 2, one);
+        plan.out[k] = wf_concat(list, 5, 0);
+    }
+    normals(x, TEXT_N * TEXT_M, bound, 3);
+    normals(p, (size_t)(TEXT_N * TEXT_M * rows), size, 4);
+    normals(u, TEXT_N * 2 * TEXT_M, 1, 5);
+    x[0] = inverse ? 0.999 * bound : bound; /* at the upper wall the spelled inverse is clipped by rounding, and loses its derivative */
+    x[1] = -bound;
+    x[2] = 1e30;
+    for (int i = 0; i < TEXT_N * TEXT_M; i++) x[i] = xf[i] = (float)x[i];
+    for (int i = 0; i < TEXT_N * TEXT_M * rows; i++) p[i] = pf[i] = (float)p[i];
+    for (int i = 0; i < TEXT_N * 2 * TEXT_M; i++) u[i] = uf[i] = (float)u[i];
+    feed[0] = wf_in(xs, f32 ? (void *)xf : (void *)x, 0);
+    feed[1] = wf_in(ps, f32 ? (void *)pf : (void *)p, 0);
+    feed[2] = wf_in(us, f32 ? (void *)uf : (void *)u, 0);
+    for (int k = 0; k < 2; k++) feed[3 + k] = wf_out(plan.out[k], f32 ? (void *)outf[k] : (void *)out[k], 0);
+    wf_plan *q = wf_compile(A, &plan);
+    wf_ws *ws = q ? wf_ws_new(A, q, 1, NULL) : NULL;
+    if (!ws || wf_run(q, ws, feed, 5, TEXT_N) != WF_OK) { CHECK(0); printf("  %s\n", wf_arena_report(A)->text); }
+    for (int i = 0; f32 && i < TEXT_N * TEXT_M * (rows + 4); i++) { out[0][i] = (double)outf[0][i]; out[1][i] = (double)outf[1][i]; }
+    wf_arena_free(A);
+    return rows + 4;
+}
+
+/* Differences of values, slopes, gradients, and second derivatives, relative to 1 + the number: the largest, and the mean. */
+static void differences(const double *a, const double *b, int rows, double worst[4], double usual[4])
+{
+    double count[4] = { 0, 0, 0, 0 }, sum[4] = { 0, 0, 0, 0 };
+    for (int i = 0; i < TEXT_N * TEXT_M * rows; i++) {
+        int row = i / TEXT_M % rows, kind = row < 2 ? row : row < rows - 1 ? 2 : 3;
+        double e = fabs(a[i] - b[i]) / (1 + fabs(b[i]));
+        if (!(e <= worst[kind])) worst[kind] = e == e ? e : HUGE_VAL;
+        count[kind]++;
+        sum[kind] += e;
+    }
+    for (int k = 0; k < 4; k++) usual[k] = sum[k] / count[k];
+}
+
+WF_TEST(the_kernel_of_splines_is_the_formula_spelled_out)
+{
+    static const int isas[] = { WF_ISA_SCALAR, WF_ISA_SSE2, WF_ISA_AVX2, WF_ISA_AVX512, WF_ISA_NEON, WF_ISA_WASM };
+    static double truth[2][TEXT_MOST], single[2][TEXT_MOST], fused[TEXT_MOST];
+    for (int inverse = 0; inverse < 2; inverse++)
+        for (int bins = 2; bins <= 16; bins += 7) {
+            double worst[4] = { 0, 0, 0, 0 }, kernel[4], spelled[4];
+            int rows = two_texts(bins, 0.5, inverse, 3, WF_F64, 0, truth), seen = 0;
+            differences(truth[0], truth[1], rows, worst, kernel);
+            two_texts(bins, 3, inverse, 1, WF_F64, 0, truth);
+            differences(truth[0], truth[1], rows, worst, kernel);
+            for (int k = 0; k < 4; k++) CHECK_CLOSE(worst[k], 0, 1e-9); /* 2^-53, and the condition of derivatives: slopes of neighbouring bins differ by up to e^6, second derivatives by the square of that */
+            for (size_t i = 0; i < sizeof isas / sizeof isas[0]; i++) {
+                if (!wf_isa_available(isas[i])) continue;
+                two_texts(bins, 3, inverse, 1, WF_F32, isas[i], single);
+                double most[2][4] = { { 0, 0, 0, 0 }, { 0, 0, 0, 0 } };
+                differences(single[0], truth[1], rows, most[0], kernel);
+                differences(single[1], truth[1], rows, most[1], spelled);
+                for (int k = 0; k < 3; k++) CHECK(kernel[k] <= 2 * spelled[k] && most[0][k] <= 8 * most[1][k]); /* no less exact than the same numbers in plain operations; the largest error stands at one or two ill-conditioned points, where it is luck */
+                if (isas[i] == WF_ISA_SCALAR || isas[i] == WF_ISA_SSE2 || isas[i] == WF_ISA_WASM) continue;
+                if (!seen++) memcpy(fused, single[0], sizeof fused);
+                else CHECK(!memcmp(fused, single[0], (size_t)(TEXT_N * TEXT_M * rows) * sizeof *fused)); /* the same bits for all sets with fused multiply-add */
+            }
+        }
 }
 
 /* ---- reference files ---- */
@@ -701,6 +901,34 @@ WF_TEST(a_density_is_learned_from_points)
     wf_arena_free(A);
 }
 
+/* Five bumps far apart in three dimensions. With a base of one normal law thin bridges remain between them; a mixture is put where the rows are, before any training. */
+WF_TEST(a_mixture_starts_where_the_data_are)
+{
+    enum { N = 4000, D = 3, BUMPS = 5 };
+    static const double centre[BUMPS][D] = { { -9, 0, 0 }, { 9, 9, 0 }, { 9, -9, 4 }, { 0, 0, 30 }, { -9, 9, -9 } };
+    static double x[N * D], fresh[N * D], p[N];
+    wf_rng rng;
+    double entropy = 0, mean = 0;
+    wf_rng_init(&rng, 3, 3);
+    for (int i = 0; i < 2 * N; i++)
+        for (int j = 0, k = (int)wf_rng_below(&rng, BUMPS); j < D; j++) (i < N ? x : fresh - N * D)[i * D + j] = centre[k][j] + (k + 1) * 0.3 * wf_rng_normal(&rng);
+    for (int k = 0; k < BUMPS; k++) entropy += (log(BUMPS) + D * (log((k + 1) * 0.3) + 0.5 + 0.91893853320467274)) / BUMPS;
+    wf_arena *A = wf_arena_new(NULL);
+    wf_params *P = wf_params_new(A, 1, WF_F64);
+    wf_flow_layer l[2] = { with(WF_FLOW_LINEAR, 0), with(WF_FLOW_ELEMENTWISE, WF_MAP_AFFINE) }; /* without a rotation: round bumps stay upright, as those of the base are */
+    wf_flow_desc d = { .dim = D, .layers = l, .count = 2, .base = WF_BASE_MIXTURE, .components = 8 };
+    wf_flow *f = wf_flow_new(A, "f", &d);
+    CHECK_INT(wf_flow_start(f, P, &(wf_flow_data){ x, NULL, N }), WF_OK);
+    CHECK_INT(wf_flow_evaluate(f, P, &(wf_flow_data){ fresh, NULL, N }, 1, p, NULL), WF_OK);
+    for (int i = 0; i < N; i++) mean += p[i] / N;
+    CHECK_CLOSE(-mean, entropy, 0.06); /* the sample's own error 1.3 / sqrt(4000) = 0.02, and 55 parameters fitted to 4000 rows */
+    for (int i = 0; i < N; i++) for (int j = 0; j < D; j++) x[i * D + j] = centre[i % BUMPS][j]; /* five rows, each many times: no variance is left */
+    CHECK_INT(wf_flow_start(f, P, &(wf_flow_data){ x, NULL, N }), WF_OK);
+    CHECK_INT(wf_flow_evaluate(f, P, &(wf_flow_data){ x, NULL, N }, 1, p, NULL), WF_OK);
+    for (int i = 0; i < N; i++) CHECK(p[i] == p[i] && p[i] < 1e3);
+    wf_arena_free(A);
+}
+
 /* pi(x, y) ~ exp(-V), V = (x^2-1)^2 + y^2: its normalisation is known, so the divergence that is minimised is known too. */
 WF_TEST(a_flow_is_fitted_to_an_energy)
 {
@@ -873,9 +1101,9 @@ WF_TEST(bad_data_and_bad_descriptions_are_named)
     CHECK_INT(wf_flow_evaluate(f, P, &(wf_flow_data){ x, NULL, N }, 1, p, NULL), WF_OK); /* and all is well again */
     static const struct { wf_flow_layer l; int dim, base; const char *says; } d[] = {
         { { .kind = 99 }, 2, 0, "no such kind" }, { { .map = -1 }, 2, 0, "no such map" }, { { .width = -1 }, 2, 0, "hidden layers" }, { { .bins = 1000 }, 2, 0, "bins" },
-        { { .map = WF_MAP_BOUNDED, .scale = 1.5 }, 2, 0, "alpha" }, { { .lipschitz = 1 }, 2, 0, "below 1" }, { { .kind = WF_FLOW_LINEAR }, 65, 0, "at most 64" },
+        { { .map = WF_MAP_BOUNDED, .scale = 1.5 }, 2, 0, "alpha" }, { { .lipschitz = 1 }, 2, 0, "below 1" }, { { .kind = WF_FLOW_LINEAR }, 4097, 0, "at most 4096" },
         { { .kind = WF_FLOW_RESIDUAL, .exact = 1 }, 100, 0, "exact" }, { { .index = order3 }, 3, 0, "" }, { { .index = ones3 }, 3, 0, "no coordinate moves" },
-        { { .kind = WF_FLOW_PERMUTE, .index = twice3 }, 3, 0, "not a permutation" }, { { 0 }, 0, 0, "at least one coordinate" }, { { 0 }, 2, 9, "no such base" }, { { 0 }, 65, WF_BASE_FULL, "at most 64" },
+        { { .kind = WF_FLOW_PERMUTE, .index = twice3 }, 3, 0, "not a permutation" }, { { 0 }, 0, 0, "at least one coordinate" }, { { 0 }, 2, 9, "no such base" }, { { 0 }, 4097, WF_BASE_FULL, "at most 4096" },
     };
     for (size_t i = 0; i < sizeof d / sizeof d[0]; i++) {
         wf_flow_desc desc = { 0 };
@@ -944,14 +1172,17 @@ WF_MAIN_CASES(
     WF_CASE(every_layer_inverts_and_knows_its_determinant_and_score),
     WF_CASE(far_away_too),
     WF_CASE(the_score_recursion_is_exact),
+    WF_CASE(linear_layers_of_many_coordinates),
     WF_CASE(a_loss_with_the_score_has_the_right_gradient),
     WF_CASE(no_finite_number_gives_not_a_number),
     WF_CASE(splines_withstand_what_broke_others),
+    WF_CASE(the_kernel_of_splines_is_the_formula_spelled_out),
     WF_CASE(reference_files_agree),
     WF_CASE(bases_are_densities_and_are_what_is_drawn),
     WF_CASE(flows_are_normalised),
     WF_CASE(probes_have_the_right_mean),
     WF_CASE(a_density_is_learned_from_points),
+    WF_CASE(a_mixture_starts_where_the_data_are),
     WF_CASE(a_flow_is_fitted_to_an_energy),
     WF_CASE(one_coordinate_with_context),
     WF_CASE(draws_do_not_depend_on_threads),

@@ -280,6 +280,9 @@ WF_TEST(misuse_of_builders)
     REFUSED(wf_const_array(u.g, 2, d0, values), WF_ERROR_SHAPE, "array", "at least 1");
     REFUSED(wf_full(u.g, 2, d0, 1), WF_ERROR_SHAPE, "bcast", "at least 1");
     REFUSED(wf_normal(u.g, 2, d0, 1), WF_ERROR_SHAPE, "random", "at least 1");
+    REFUSED(wf_normal(u.g, 0, NULL, -1), WF_ERROR_ARGUMENT, "random", "purpose -1");
+    REFUSED(wf_uniform(u.g, 0, NULL, 128), WF_ERROR_ARGUMENT, "random", "purpose 128");
+    CHECK(wf_uniform(u.g, 0, NULL, 127).id != 0);
     /* elementwise */
     REFUSED(wf_add(u.x, u.v), WF_ERROR_SHAPE, "add: [4] and [3]", "do not fit");
     REFUSED(wf_matmul(u.m, u.x), WF_ERROR_SHAPE, "matmul: [2,3] and [4", "do not fit");
@@ -401,6 +404,9 @@ WF_TEST(misuse_of_loops)
     REFUSED(wf_loop_final(l, c), WF_ERROR_ARGUMENT, "loop", "after its end");
     CHECK_INT(wf_loop_end(l), WF_OK);
     CHECK(wf_loop_end(l) < 0);
+    expect(&u, __FILE__, __LINE__, WF_ERROR_ARGUMENT, "loop", "ended");
+    CHECK(wf_loop_next(l, c, c) < 0);
+    expect(&u, __FILE__, __LINE__, WF_ERROR_ARGUMENT, "loop", "ended");
     REFUSED(wf_loop_carry(l, u.s), WF_ERROR_ARGUMENT, "loop", "ended");
     REFUSED(wf_loop_final(l, x), WF_ERROR_ARGUMENT, "loop", "not a carry");
     REFUSED(wf_loop_stack(l, u.x), WF_ERROR_ARGUMENT, "loop", "values of its body");

@@ -46,6 +46,8 @@ WF_TEST(two_sets_of_trajectories)
 
     double w[101], jsd[101], mean_w = 0, mean_jsd = 0;
     CHECK(wf_compare_counts(A, &x[0][0][0], N, &y[0][0][0], N, 101, 3, 64, w, NULL, jsd) == WF_OK);
+    CHECK_INT(wf_compare_counts(A, &x[0][0][0], N, &y[0][0][0], N, 1, 3, SIZE_MAX / 8, w, NULL, jsd), WF_ERROR_MEMORY);
+    wf_arena_clear(A);
     for (int k = 1; k <= 100; k++) {
         mean_w += w[k] / 100;
         mean_jsd += jsd[k] / 100;
@@ -430,6 +432,20 @@ WF_TEST(mistakes_are_named)
     EXPECT(wf_jsd(A, less, half, 1, 2, 0, each, &a), WF_ERROR_DATA, "p: entry 1 of row 0 is -0.5");
     EXPECT(wf_jsd(A, half, half, 1, 2, nan, each, &a), WF_ERROR_ARGUMENT, "nan");
     EXPECT(wf_assignment_distance(A, half, more, 1, 2, &a, &b), WF_ERROR_DATA, "row 0 sums");
+    x[0] = 1e200;   /* finite, but not its square */
+    EXPECT(wf_wasserstein(A, &plain, &plain, &a, &b), WF_ERROR_DATA, "coordinate 0 of point 0 is 1e200");
+    EXPECT(wf_sinkhorn(A, &plain, &plain, 1, 0, &a, &b), WF_ERROR_DATA, "coordinate 0 of point 0 is 1e200");
+    x[0] = 0;
+    const double tiny = 1e-200;
+    EXPECT(wf_mmd(A, &plain, &plain, &tiny, 1, each), WF_ERROR_DATA, "bandwidth 0 is 1e-200");
+    EXPECT(wf_assignment(A, NULL, 2, permutation), WF_ERROR_DATA, "no costs");
+    EXPECT(wf_jsd(A, NULL, half, 1, 2, 0, each, &a), WF_ERROR_DATA, "p:");
+    const int32_t fine[2] = { 0, 1 }, late[2] = { 0, 9 };
+    double first[2] = { 7, 7 };
+    EXPECT(wf_compare_counts(A, fine, 1, late, 1, 2, 1, 2, first, NULL, NULL), WF_ERROR_DATA, "counts 9");
+    CHECK(first[0] == 7);   /* not even the times before the bad one */
+    CHECK_INT(wf_marginals(A, fine, 2, 1, 1, 2, NULL), WF_OK);
+    CHECK_INT(wf_mmd(A, &plain, &plain, &w[0], 1, NULL), WF_OK);
     CHECK(a == 7 && b == 7);   /* untouched */
     wf_arena_free(A);
 }

@@ -400,7 +400,7 @@ WF_TEST(a_transformer_layer_from_its_parts)
 {
     bench b = bench_new(WF_F64);
     wf_t x = matrix_input(&b, "x", 6, 5), a, y, z;
-    wf_transformer_desc d = { 3, 10, WF_ACT_SIN, 0, 0, 0.25 };
+    wf_transformer_desc d = { 3, 10, WF_ACT_SIN, 0, 0, 0.25, 0, 0 };
     a = wf_self_attention(x, "t.self_attn", 3, 0);
     y = wf_layer_norm(wf_add(x, a), "t.norm1", 0.25);
     z = wf_layer_norm(wf_add(y, wf_linear(wf_sin(wf_linear(y, "t.linear1", 10, 1)), "t.linear2", 6, 1)), "t.norm2", 0.25);
@@ -409,7 +409,7 @@ WF_TEST(a_transformer_layer_from_its_parts)
     y = wf_add(x, wf_self_attention(wf_layer_norm(x, "t.norm1", 0.25), "t.self_attn", 3, 0));
     z = wf_add(y, wf_linear(wf_sin(wf_linear(wf_layer_norm(y, "t.norm2", 0.25), "t.linear1", 10, 1)), "t.linear2", 6, 1));
     CHECK(z.id && wf_transformer_layer(x, "t", &d).id == z.id);
-    wf_transformer_desc plain = { 3, 24, WF_ACT_RELU, 0, 0, 1e-5 }, same = { 3, 0, 0, 0, 0, 0 };
+    wf_transformer_desc plain = { 3, 24, WF_ACT_RELU, 0, 0, 1e-5, 0, 0 }, same = { 3, 0, 0, 0, 0, 0, 0, 0 };
     CHECK(wf_transformer_layer(x, "u", &plain).id == wf_transformer_layer(x, "u", &same).id);
     wf_mlp_desc m = { 2, 7, 3, WF_ACT_SILU, 0 };
     wf_t h = wf_linear(wf_activate(wf_linear(x, "m.0", 7, 1), WF_ACT_SILU), "m.1", 3, 1);
@@ -417,6 +417,133 @@ WF_TEST(a_transformer_layer_from_its_parts)
     m.last = WF_ACT_SOFTPLUS;
     CHECK(wf_mlp(x, "m", &m).id == wf_softplus(h).id);
     wf_arena_free(b.A);
+}
+
+/* ---- dropout ---- */
+
+WF_TEST(dropout_stands_where_it_should)
+{
+    bench b = bench_new(WF_F64);
+    wf_t x = matrix_input(&b, "x", 6, 5), none = { NULL, 0 };
+    wf_transformer_desc d = { 3, 10, WF_ACT_SIN, 0, 0, 0.25, 0.2, 8 };
+    int heads[3] = { 3, 2, 5 };
+    wf_attention_weights w = wf_attention_params(b.g, "t.self_attn", 6);
+    wf_t all = wf_linear_with(x, w.in), map = wf_attention_map(wf_slice(all, 0, 0, 6), wf_slice(all, 0, 6, 6), 3, none);
+    wf_t seen = wf_matmul(wf_reshape(wf_slice(all, 0, 12, 6), 3, heads), wf_dropout(map, 0.2, 8));
+    int flat[2] = { 6, 5 };
+    wf_t a = wf_linear_with(wf_reshape(seen, 2, flat), w.out);
+    wf_t y = wf_layer_norm(wf_add(x, wf_dropout(a, 0.2, 9)), "t.norm1", 0.25);
+    wf_t inside = wf_dropout(wf_sin(wf_linear(y, "t.linear1", 10, 1)), 0.2, 10);
+    wf_t z = wf_layer_norm(wf_add(y, wf_dropout(wf_linear(inside, "t.linear2", 6, 1), 0.2, 11)), "t.norm2", 0.25);
+    CHECK(z.id && wf_transformer_layer(x, "t", &d).id == z.id);
+    CHECK(wf_dropout(x, 0, 3).id == x.id); /* and a layer with none is the layer of before: the test above */
+    CHECK_INT(wf_dropout(x, 1, 3).id, 0);
+    CHECK_STR_HAS(wf_arena_report(b.A)->text, "dropout: a rate of 1");
+    wf_arena_free(b.A);
+}
+
+/* A number is left out if its random number is below the rate, however samples are put into tiles. */
+WF_TEST(dropout_leaves_out_what_its_numbers_say)
+{
+    enum { F = 70, N = 70, TILES = 3 };
+    static float x[N][F], y[TILES][N][F];
+    static const int tile[TILES] = { 1, 16, 64 };
+    for (int i = 0; i < N * F; i++) x[0][i] = (float)(2 + sin(i));
+    for (int t = 0; t < TILES; t++) {
+        bench b = bench_new(WF_F32);
+        wf_t in = matrix_input(&b, "x", F, 0);
+        wf_plan_desc d = { 0 };
+        d.out[0] = wf_dropout(in, 0.3, 7);
+        d.tile = tile[t];
+        wf_plan *p = wf_compile(b.A, &d);
+        wf_ws *ws = wf_ws_new(b.A, p, 1, NULL);
+        wf_ws_noise(ws, 21, 4);
+        wf_feed f[] = { wf_in(in, x, 0), wf_out(d.out[0], y[t], 0) };
+        CHECK_INT(wf_run(p, ws, f, 2, N), WF_OK);
+        wf_arena_free(b.A);
+    }
+    for (int i = 0; i < N; i++)
+        for (int f = 0; f < F; f++) {
+            double want = wf_uniform_at(21, (uint64_t)i, 4, (uint32_t)f, 7) < 0.3 ? 0 : (double)x[i][f] / 0.7;
+            CHECK_CLOSE((double)y[0][i][f], want, 3e-7 * want); /* two roundings */
+        }
+    for (int t = 1; t < TILES; t++) CHECK(!memcmp(y[t], y[0], sizeof y[0]));
+}
+
+WF_TEST(the_mean_over_masks_is_the_layer)
+{
+    enum { F = 8, OUT = 3, N = 40000 };
+    static double x[N][F], y[N][OUT];
+    double weight[OUT][F], clean[OUT] = { 0 };
+    bench b = bench_new(WF_F64);
+    wf_t in = matrix_input(&b, "x", F, 0), w = wf_linear(wf_dropout(in, 0.1, 1), "l", OUT, 0);
+    CHECK_INT(wf_params_get(b.P, "l.weight", &weight[0][0], OUT * F), WF_OK);
+    for (int i = 0; i < N; i++) fill(x[i], F, 3);
+    evaluate(&b, in, &x[0][0], w, &y[0][0], N, 0);
+    for (int o = 0; o < OUT; o++) {
+        double mean = 0, spread = 0;
+        for (int f = 0; f < F; f++) {
+            clean[o] += weight[o][f] * x[0][f];
+            spread += weight[o][f] * weight[o][f] * x[0][f] * x[0][f] * 0.1 / 0.9;
+        }
+        for (int i = 0; i < N; i++) mean += y[i][o] / N;
+        CHECK_CLOSE(mean, clean[o], 5 * sqrt(spread / N)); /* five standard errors */
+    }
+    wf_arena_free(b.A);
+}
+
+/* Three steps of a loop with a layer in it: the derivative must meet the masks of the values, and each step its own. */
+WF_TEST(the_derivative_meets_the_same_masks)
+{
+    enum { D = 4, T = 3, STEPS = 3, SIZE = D * T };
+    for (int keep = 0; keep < 2; keep++) {
+        bench b = bench_new(WF_F64);
+        wf_t x = matrix_input(&b, "x", D, T), c;
+        wf_transformer_desc t = { 2, 6, WF_ACT_TANH, 0, 0, 0, 0.3, 4 };
+        double pick[SIZE], in[SIZE], slope[SIZE], value, at[2], *grad;
+        int shape[2] = { D, T };
+        fill(pick, SIZE, 50);
+        fill(in, SIZE, 9);
+        wf_loop *l = wf_loop_begin(b.g, STEPS, keep ? WF_KEEP_ALL : WF_KEEP_CARRY);
+        c = wf_loop_carry(l, x);
+        wf_t next = wf_transformer_layer(c, "t", &t);
+        wf_loop_next(l, c, next);
+        CHECK_INT(wf_loop_end(l), WF_OK);
+        wf_plan_desc d = { 0 };
+        wf_t y = wf_sum(wf_mul(wf_loop_final(l, c), wf_const_array(b.g, 2, shape, pick)));
+        d.out[0] = wf_batch_sum(y);
+        d.out[1] = wf_grad(y, x);
+        d.grad_of = d.out[0];
+        d.type = WF_F64;
+        wf_plan *p = wf_compile(b.A, &d);
+        CHECK_STR_HAS(p ? "a plan" : wf_arena_report(b.A)->text, "a plan");
+        if (!p) return;
+        wf_ws *ws = wf_ws_new(b.A, p, 1, NULL);
+        wf_ws_noise(ws, 2, 6);
+        wf_feed f[] = { wf_in(x, in, 0), wf_out(d.out[0], &value, 0), wf_out(d.out[1], slope, 0) };
+        CHECK_INT(wf_run(p, ws, f, 3, 1), WF_OK);
+        double first = value, want[SIZE], *all = (double *)wf_alloc(b.A, wf_params_size(b.P), sizeof *all), *data = (double *)wf_params_data(b.P);
+        memcpy(want, slope, sizeof want);
+        grad = (double *)wf_ws_grad(ws);
+        memcpy(all, grad, wf_params_size(b.P) * sizeof *all);
+        for (int i = 0; i < SIZE + 40; i++) { /* each input, then parameters here and there */
+            size_t k = (size_t)(i - SIZE) * 7 % wf_params_size(b.P);
+            double *place = i < SIZE ? &in[i] : &data[k], before = *place, h = 1e-5;
+            for (int side = 0; side < 2; side++) {
+                *place = before + (side ? -h : h);
+                CHECK_INT(wf_run(p, ws, f, 3, 1), WF_OK);
+                at[side] = value;
+            }
+            *place = before;
+            CHECK_CLOSE((at[0] - at[1]) / (2 * h), i < SIZE ? want[i] : all[k], 1e-7); /* h^2 times a third derivative of some hundreds, rounding 1e-16 / h */
+        }
+        CHECK_INT(wf_run(p, ws, f, 3, 1), WF_OK);
+        CHECK(value == first);
+        wf_ws_noise(ws, 2, 7);
+        CHECK_INT(wf_run(p, ws, f, 3, 1), WF_OK);
+        CHECK(fabs(value - first) > 1e-3); /* other masks for the next update */
+        wf_arena_free(b.A);
+    }
 }
 
 WF_TEST(attention_with_one_token_is_its_value)
@@ -699,7 +826,7 @@ static wf_t make_mlp(bench *b, wf_t x)
 
 static wf_t make_transformer(wf_t x, int pre, int causal, int activation)
 {
-    wf_transformer_desc d = { 2, 5, 0, 0, 0, 0 };
+    wf_transformer_desc d = { 2, 5, 0, 0, 0, 0, 0, 0 };
     d.pre_norm = pre;
     d.causal = causal;
     d.activation = activation;
@@ -817,7 +944,7 @@ static void run_transformer(int threads, int isa, int tile, float *grad, size_t 
     enum { D = 12, T = 5 };
     bench b = bench_new(WF_F32);
     wf_t x = matrix_input(&b, "x", D, T);
-    wf_transformer_desc td = { 3, 0, 0, 0, 0, 0 };
+    wf_transformer_desc td = { 3, 0, 0, 0, 0, 0, 0, 0 };
     wf_t y = wf_transformer_layer(wf_transformer_layer(x, "t0", &td), "t1", &td);
     wf_plan_desc d = { 0 };
     d.out[0] = y;
@@ -883,6 +1010,6 @@ WF_TEST(memory_that_runs_out)
 }
 
 WF_MAIN_CASES(WF_CASE(a_perceptron), WF_CASE(the_law_of_a_pair_of_numbers), WF_CASE(shapes), WF_CASE(parameter_counts), WF_CASE(starting_values), WF_CASE(one_name_is_one_weight), WF_CASE(messages),
-              WF_CASE(columns_are_treated_alike), WF_CASE(normalised_columns), WF_CASE(constant_columns), WF_CASE(a_transformer_layer_from_its_parts), WF_CASE(laws_and_states), WF_CASE(samples_follow_the_law), WF_CASE(attention_with_one_token_is_its_value), WF_CASE(attention_does_not_care_about_the_order_of_keys),
+              WF_CASE(columns_are_treated_alike), WF_CASE(normalised_columns), WF_CASE(constant_columns), WF_CASE(a_transformer_layer_from_its_parts), WF_CASE(laws_and_states), WF_CASE(samples_follow_the_law), WF_CASE(dropout_stands_where_it_should), WF_CASE(dropout_leaves_out_what_its_numbers_say), WF_CASE(the_mean_over_masks_is_the_layer), WF_CASE(the_derivative_meets_the_same_masks), WF_CASE(attention_with_one_token_is_its_value), WF_CASE(attention_does_not_care_about_the_order_of_keys),
               WF_CASE(a_causal_mask_hides_the_future), WF_CASE(binary_codes), WF_CASE(embeddings_are_rows), WF_CASE(shared_values), WF_CASE(gradients_of_everything),
               WF_CASE(second_derivatives_of_a_transformer), WF_CASE(laplacian_of_silu), WF_CASE(loop_and_copies_agree), WF_CASE(the_same_bits_for_all_threads), WF_CASE(memory_that_runs_out))

@@ -6,6 +6,43 @@
 
 static const int two_three[2] = { 2, 3 }, three_two[2] = { 3, 2 }, five[1] = { 5 }, large[2] = { 100, 70 };
 
+// region: learned numbers by name
+WF_TEST(learned_numbers_by_name)
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_params *P = wf_params_new(A, 42, WF_F32);
+    wf_graph *training = wf_graph_new(A, P), *evaluation = wf_graph_new(A, P);
+    int shape[2] = { 2, 3 };
+    wf_param(training, "w", 2, shape, WF_INIT_UNIFORM, 0.5); /* made here */
+    wf_param(evaluation, "w", 2, shape, WF_INIT_ZERO, 0);    /* found here: the same six numbers */
+
+    double w[6];
+    CHECK_INT(wf_params_get(P, "w", w, 6), WF_OK);
+    w[0] = 0.25;
+    CHECK_INT(wf_params_set(P, "w", w, 6), WF_OK);
+    const wf_param_info *e = wf_params_entry(P, wf_params_find(P, "w")); /* where they are in the long row */
+    CHECK(((float *)wf_params_data(P))[e->offset] == 0.25f && e->count == 6 && wf_params_count(P) == 6);
+    wf_arena_free(A);
+}
+// end region
+
+WF_TEST(what_a_float_cannot_hold)
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_params *P = wf_params_new(A, 1, WF_F32), *Q = wf_params_new(A, 1, WF_F64);
+    double v[5] = { 1, 2, 3, 4, 1e39 }, got[5];
+    wf_params_add(P, "a", 1, five, WF_INIT_CONSTANT, 7);
+    wf_params_add(Q, "a", 1, five, WF_INIT_CONSTANT, 7);
+    CHECK_INT(wf_params_set(Q, "a", v, 5), WF_OK);
+    CHECK_INT(wf_params_set(P, "a", v, 5), WF_ERROR_NUMERIC);
+    CHECK_STR_HAS(wf_arena_report(A)->text, "element 4 of a is 1e39");
+    CHECK_INT(wf_params_get(P, "a", got, 5), WF_OK);
+    CHECK(got[0] == 7 && got[4] == 7); /* nothing has changed */
+    v[4] = HUGE_VAL; /* what was infinite before is nobody's fault here */
+    CHECK_INT(wf_params_set(P, "a", v, 5), WF_OK);
+    wf_arena_free(A);
+}
+
 WF_TEST(shared_by_name)
 {
     wf_arena *A = wf_arena_new(NULL);
@@ -228,5 +265,16 @@ WF_TEST(every_allocation_may_fail)
     CHECK(worked);
 }
 
-WF_MAIN_CASES(WF_CASE(shared_by_name), WF_CASE(another_shape_is_refused), WF_CASE(get_and_set), WF_CASE(the_layout), WF_CASE(starting_values_depend_on_seed_and_name_alone),
-              WF_CASE(names_do_not_share_noise), WF_CASE(values_survive_growth), WF_CASE(a_plan_reads_the_parameters_where_they_are_now), WF_CASE(every_allocation_may_fail))
+WF_TEST(a_table_ends_before_its_numbers_do)
+{
+    wf_arena *A = wf_arena_new(NULL);
+    void *table = NULL;
+    int room = 1 << 30;
+    CHECK(!wf__grow_table(A, &table, room, &room, 8));
+    CHECK_INT(wf_arena_report(A)->code, WF_ERROR_LIMIT);
+    CHECK_INT(room, 1 << 30);
+    wf_arena_free(A);
+}
+
+WF_MAIN_CASES(WF_CASE(learned_numbers_by_name), WF_CASE(what_a_float_cannot_hold), WF_CASE(shared_by_name), WF_CASE(another_shape_is_refused), WF_CASE(get_and_set), WF_CASE(the_layout), WF_CASE(starting_values_depend_on_seed_and_name_alone),
+              WF_CASE(names_do_not_share_noise), WF_CASE(values_survive_growth), WF_CASE(a_table_ends_before_its_numbers_do), WF_CASE(a_plan_reads_the_parameters_where_they_are_now), WF_CASE(every_allocation_may_fail))

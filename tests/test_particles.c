@@ -382,6 +382,9 @@ WF_TEST(pareto_k_of_known_tails)
         CHECK_CLOSE(wf_pareto_k(A, a, N), k, 0.2);   /* m = 424 excesses: standard error (1 + k) / sqrt(m) = 0.09 */
     }
     CHECK(isnan(wf_pareto_k(A, a, 10)));
+    for (int i = 8; i < 30; i++) a[i] = -HUGE_VAL;   /* thirty, of which eight are positive */
+    CHECK(isnan(wf_pareto_k(A, a, 30)));
+    CHECK_INT(wf_resample_in_place(A, NULL, 4), WF_ERROR_ARGUMENT);
     wf_arena_free(A);
 }
 

@@ -825,6 +825,18 @@ WF_TEST(mistakes_are_named)
     s = wf_start_barenblatt(A, 2, 0.5, 1);
     CHECK(!s.draw);
     CHECK_STR_HAS(wf_arena_report(A)->text, "Barenblatt");
+    CHECK(!wf_start_barenblatt(A, 2, 1 + 1e-15, 1).draw); /* its table of radii would be empty */
+    wf_arena_free(A);
+    A = wf_arena_new(NULL);
+    cov[0] = 0;
+    CHECK(!wf_start_normal(A, 2, NULL, cov).draw);
+    CHECK_STR_HAS(wf_arena_report(A)->text, "a deviation is 0");
+    wf_arena_clear(A);
+    s = wf_start_normal(A, 1000, NULL, NULL);
+    CHECK(s.draw && wf_arena_size(A) < 12000000); /* one table of a million numbers, not two */
+    refused(&good, &s, &plain, WF_ERROR_ARGUMENT, "another number of coordinates"); /* it would write behind the particles */
+    s = wf_start_barenblatt(A, 3, 2, 1);
+    refused(&good, &s, &plain, WF_ERROR_ARGUMENT, "another number of coordinates");
     wf_arena_free(A);
 }
 
@@ -907,6 +919,38 @@ WF_TEST(ornstein_uhlenbeck_with_couplings)
     wf_arena_free(A);
 }
 
+/* A hundred coordinates, pulled together as well: V = (sum of lambda_i x_i^2 + strength (sum of x_i)^2 / d) / 2, whose determinant is known. user: the lambdas. */
+enum { MANY = 100 };
+static wf_t many_bowls(wf_t x, void *user)
+{
+    int column[2] = { MANY, 1 };
+    wf_t own = wf_sum_over(wf_mul(wf_square(x), wf_const_array(x.graph, 2, column, (const double *)user)), 0);
+    return wf_scale(wf_add(own, wf_scale(wf_square(wf_sum_over(x, 0)), 2.0 / MANY)), 0.5);
+}
+
+WF_TEST(ornstein_uhlenbeck_in_a_hundred_dimensions)
+{
+    if (instrumented()) SKIP("too many steps for instrumented code");
+    wf_arena *A = wf_arena_new(NULL);
+    double lambda[MANY], mean[MANY], log_det = 0, inverse = 0, log_z, kl[2];
+    for (int i = 0; i < MANY; i++) { lambda[i] = 0.5 + 3.5 * i / (MANY - 1); mean[i] = i % 2; log_det += log(lambda[i]); inverse += 1 / lambda[i]; }
+    log_z = 0.5 * (MANY * log(2 * PI) - log_det - log(1 + 2.0 / MANY * inverse));
+    wf_energy e = { .diffusion = 1, .potential = many_bowls, .user = lambda };
+    wf_flow_layer block = layer_of(WF_FLOW_LINEAR, 0, 0);
+    wf_path_desc d = { .dim = MANY, .points = 6, .block = &block, .block_layers = 1, .steps = 150, .batch = 128, .rate = 1e-2 };
+    wf_start start = wf_start_normal(A, MANY, mean, NULL);
+    wf_path *p = wf_path_new(A, &e, &start, &d);
+    if (!trained(A, p)) return;
+    wf_path_report r;
+    CHECK(wf_path_measure(p, 4096, 9, &r) == WF_OK);
+    for (int i = 0; i < 2; i++) kl[i] = r.energy[6 * i] + log_z;
+    printf("  ou, %d dimensions: kl %.3g -> %.3g, action %.3g, least cosine %.3f\n", MANY, kl[0], kl[1], r.action, r.least_cosine);
+    CHECK(kl[0] > 30);
+    CHECK(kl[1] > -0.01 && kl[1] < 0.5);
+    CHECK(r.largest_rise < 0);
+    wf_arena_free(A);
+}
+
 WF_TEST(two_valleys_to_the_end)
 {
     if (instrumented()) SKIP("too many steps for instrumented code");
@@ -935,4 +979,5 @@ WF_TEST(two_valleys_to_the_end)
 WF_MAIN_CASES(WF_CASE(identities_of_the_two_actions), WF_CASE(time_action_is_three_schemes), WF_CASE(geometric_action_needs_no_step), WF_CASE(gradients_of_every_loss), WF_CASE(pairs_as_in_two_loops),
               WF_CASE(points_know_their_density_and_score), WF_CASE(porous_medium_spreads_as_barenblatt), WF_CASE(quadratic_interaction_keeps_the_mean), WF_CASE(attraction_and_repulsion_make_a_ring),
               WF_CASE(a_charged_disk_grows), WF_CASE(chemotaxis_below_the_threshold_spreads), WF_CASE(the_collapse_rule), WF_CASE(same_bits_for_any_number_of_threads), WF_CASE(mistakes_are_named),
-              WF_CASE(saved_and_read_again), WF_CASE(ornstein_uhlenbeck_with_couplings), WF_CASE(two_valleys_to_the_end))
+              WF_CASE(saved_and_read_again), WF_CASE(ornstein_uhlenbeck_with_couplings), WF_CASE(ornstein_uhlenbeck_in_a_hundred_dimensions),
+              WF_CASE(two_valleys_to_the_end))

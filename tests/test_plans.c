@@ -148,4 +148,70 @@ WF_TEST(the_same_bits_for_threads_and_instruction_sets)
     }
 }
 
-WF_MAIN_CASES(WF_CASE(feeds_carry_data_in_and_out), WF_CASE(a_network_and_its_gradient), WF_CASE(the_same_bits_for_threads_and_instruction_sets))
+/* A sum of n terms, each with a constant of its own, added one by one from the left or from the right. */
+static wf_t long_sum(wf_graph *g, int n, int from_the_right)
+{
+    wf_t x = wf_input(g, "x", 1), sum = x;
+    for (int i = 1; i < n; i++) {
+        wf_t term = wf_scale(x, 1.0 / (i + 1));
+        sum = from_the_right ? wf_add(term, sum) : wf_add(sum, term);
+    }
+    return sum;
+}
+
+WF_TEST(long_sums_take_time_and_memory_in_proportion)
+{
+    for (int from_the_right = 0; from_the_right < 2; from_the_right++) {
+        size_t used[2];
+        for (int k = 0; k < 2; k++) {
+            int n = k ? 8000 : 4000;
+            wf_arena *A = wf_arena_new(NULL);
+            wf_graph *g = wf_graph_new(A, NULL);
+            wf_plan_desc d = { .type = WF_F64, .out = { long_sum(g, n, from_the_right) } };
+            wf_plan *p = wf_compile(A, &d);
+            wf_ws *ws = wf_ws_new(A, p, 1, NULL);
+            double x = 1, y = 0, want = 0;
+            wf_feed feeds[] = { wf_in(wf_input(g, "x", 1), &x, 0), wf_out(d.out[0], &y, 0) };
+            CHECK_INT(wf_run(p, ws, feeds, 2, 1), WF_OK);
+            for (int i = n; i > 0; i--) want += 1.0 / i;
+            CHECK_CLOSE(y, want, n * 1e-15 * want); /* n roundings of numbers up to the sum */
+            used[k] = wf_arena_size(A);
+            wf_arena_free(A);
+        }
+        CHECK(used[1] < 5 * used[0] && used[1] < (size_t)100 << 20); /* tables double: twice the values may take four times the memory; it was 32 times as much for each constant again */
+    }
+}
+
+WF_TEST(a_chain_as_long_as_memory_allows) /* nothing in the planner may go down to its end by calling itself */
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_graph *g = wf_graph_new(A, NULL);
+    wf_plan_desc d = { .out = { wf_mean(long_sum(g, 100000, 0)) } };
+    CHECK(wf_compile(A, &d) != NULL);
+    wf_arena_free(A);
+}
+
+WF_TEST(a_workspace_needs_what_its_plan_says)
+{
+    wf_arena *A = wf_arena_new(NULL);
+    for (int kind = 0; kind < 3; kind++) {
+        wf_params *P = wf_params_new(A, 1, WF_F32);
+        wf_graph *g = wf_graph_new(A, P);
+        int shape[2] = { 40, 8 };
+        wf_t x = wf_input(g, "x", 8), y = kind ? wf_tanh(wf_matmul(wf_param(g, "w", 2, shape, WF_INIT_NORMAL, 0.1), x)) : wf_square(x);
+        wf_plan_desc d = { .out = { wf_mean(y) } };
+        if (kind == 2) d.grad_of = d.out[0];
+        wf_plan *p = wf_compile(A, &d);
+        size_t room = wf_plan_memory(p) + 512; /* and the arena itself */
+        char *buffer = (char *)malloc(room), *less = (char *)malloc(room / 2);
+        wf_arena *B = wf_arena_from(buffer, room), *C = wf_arena_from(less, room / 2);
+        CHECK(wf_ws_new(B, p, 1, NULL) != NULL);
+        CHECK(wf_ws_new(C, p, 1, NULL) == NULL);
+        CHECK_INT(wf_arena_report(C)->code, WF_ERROR_MEMORY);
+        free(buffer);
+        free(less);
+    }
+    wf_arena_free(A);
+}
+
+WF_MAIN_CASES(WF_CASE(feeds_carry_data_in_and_out), WF_CASE(a_network_and_its_gradient), WF_CASE(long_sums_take_time_and_memory_in_proportion), WF_CASE(a_chain_as_long_as_memory_allows), WF_CASE(a_workspace_needs_what_its_plan_says), WF_CASE(the_same_bits_for_threads_and_instruction_sets))

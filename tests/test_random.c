@@ -440,6 +440,105 @@ WF_TEST(every_set_fills_what_it_should_and_nothing_else)
     }
 }
 
+/* A row of one sample is filled by features side by side: the numbers are those of the samples side by side. */
+WF_TEST(one_sample_alone_has_the_same_bits)
+{
+    enum { F = 150, L = 16 };
+    static float alone[F], beside[F * L];
+    for (int kind = 0; kind < 2; kind++)
+        for (int k = 0; k < SETS; k++) {
+            if (!wf_isa_available(sets[k])) continue;
+            wf__fill_rows(wf__random_for(sets[k]), beside, 0, L, kind, F, L, 77, 0xFFFFFFFF8u, 3, 9);
+            for (size_t l = 0; l < L; l++)
+                for (size_t features = l ? F : 1; features <= F; features += 29) {
+                    for (size_t f = 0; f < F; f++) alone[f] = -99;
+                    wf__fill_rows(wf__random_for(sets[k]), alone, 0, 1, kind, features, 1, 77, 0xFFFFFFFF8u + l, 3, 9);
+                    for (size_t f = 0; f < F; f++) CHECK(f < features ? !memcmp(&alone[f], &beside[f * L + l], sizeof *alone) : alone[f] == -99);
+                }
+        }
+}
+
+typedef void (*fill_tile)(float *out, size_t dim, size_t steps, uint64_t seed, const uint32_t counter[4], const wf__nudge *nudge);
+
+static fill_tile fill_tile_for(int isa)
+{
+#if defined(WF__ISA_SSE2)
+    if (isa == WF_ISA_SSE2) return wf__fill_tile_sse2;
+#endif
+#if defined(WF__ISA_AVX2)
+    if (isa == WF_ISA_AVX2) return wf__fill_tile_avx2;
+#endif
+#if defined(WF__ISA_AVX512)
+    if (isa == WF_ISA_AVX512) return wf__fill_tile_avx512;
+#endif
+#if defined(WF__ISA_NEON)
+    if (isa == WF_ISA_NEON) return wf__fill_tile_neon;
+#endif
+#if defined(WF__ISA_WASM)
+    if (isa == WF_ISA_WASM) return wf__fill_tile_wasm;
+#endif
+    (void)isa;
+    return wf__fill_tile_scalar;
+}
+
+WF_TEST(a_tile_of_particles_in_plain_c_and_in_vectors)
+{
+    enum { MOST = 40, ROOM = 64 * MOST + 16 };
+    static float exact[ROOM], x[ROOM], reference[ROOM];
+    static const size_t shape[][2] = { { 1, 1 }, { 1, 16 }, { 1, 7 }, { 2, 5 }, { 3, 3 }, { 9, 1 }, { 10, 4 }, { 33, 1 } }; /* odd and even numbers of rows */
+    const uint64_t seed = 0x123456789ABCDEF0u;
+    uint32_t c[4];
+    for (size_t s = 0; s < sizeof shape / sizeof *shape; s++) {
+        size_t dim = shape[s][0], steps = shape[s][1], rows = dim * steps;
+        wf__coordinates(c, 64 * 5 / 4, 77, 0, 251);
+        wf__fill_tile_scalar(exact, dim, steps, seed, c, NULL);
+        for (size_t l = 0; l < 64; l++) { /* the table of coordinates: slot 320 + l, the last row */
+            uint32_t at[4] = { (uint32_t)(16 * ((320 + l) / 64) + (320 + l) % 16), 77 + (uint32_t)steps - 1, (uint32_t)(dim - 1) | 251u << 24, 0 };
+            double v[4];
+            wf__four(at, seed, WF__RANDOM_NORMAL, v);
+            CHECK((double)exact[64 * (rows - 1) + l] == (double)(float)v[(320 + l) / 16 % 4]);
+        }
+        for (int k = 0, first = 1; k < SETS; k++) {
+            if (!wf_isa_available(sets[k])) continue;
+            for (size_t i = 0; i < ROOM; i++) x[i] = -99;
+            fill_tile_for(sets[k])(x, dim, steps, seed, c, NULL);
+            for (size_t i = 0; i < ROOM; i++) {
+                if (i >= 64 * rows) CHECK(!(x[i] > -99 || x[i] < -99));
+                else CHECK_CLOSE((double)x[i], (double)exact[i], 4 * 6e-8 * fabs((double)exact[i])); /* four roundings, as above */
+            }
+            if (!fused(sets[k])) continue;
+            if (!first) CHECK(!memcmp(x, reference, sizeof x));
+            memcpy(reference, x, sizeof x);
+            first = 0;
+        }
+    }
+}
+
+WF_TEST(a_tile_leaps_by_the_noise_that_it_is_given)
+{
+    enum { MOST = 11, N = 64 * MOST };
+    static float noise[N], alone[N], x[N], from[N], force[N], scale[MOST];
+    const uint32_t c[4] = { 80, 3, 251u << 24, 0 };
+    for (int k = -1; k < SETS; k++) {
+        if (k >= 0 && !wf_isa_available(sets[k])) continue;
+        fill_tile fill = fill_tile_for(k < 0 ? WF_ISA_SCALAR : sets[k]);
+        for (size_t dim = 1; dim <= MOST; dim++) {
+            wf__nudge nudge = { x, force, scale };
+            for (size_t i = 0; i < N; i++) { x[i] = from[i] = (float)sin(0.7 * (double)i); force[i] = (float)cos(1.3 * (double)i); }
+            for (size_t i = 0; i < MOST; i++) scale[i] = 0.1f + 0.01f * (float)i;
+            fill(alone, dim, 1, 42, c, NULL);
+            fill(noise, dim, 1, 42, c, &nudge);
+            CHECK(!memcmp(noise, alone, 64 * dim * sizeof *noise));
+            for (size_t i = 0; i < N; i++) {
+                float move = force[i] + noise[i], plain = scale[i / 64] * move;
+                plain = from[i] + plain;
+                float once = (float)((double)scale[i / 64] * (double)move + (double)from[i]), y = i >= 64 * dim ? from[i] : k >= 0 && fused(sets[k]) ? once : plain;
+                CHECK_CLOSE((double)x[i], (double)y, 1.2e-7); /* the sum in double is rounded twice: seldom an ulp off */
+            }
+        }
+    }
+}
+
 WF_TEST(the_extremes_of_four_million_are_where_they_should_be)
 {
     static const uint32_t slots = 1u << 20;
@@ -517,4 +616,4 @@ WF_MAIN_CASES(WF_CASE(the_published_answers), WF_CASE(one_flipped_bit_changes_ha
               WF_CASE(a_uniform_is_never_0_or_1), WF_CASE(the_distributions_fit), WF_CASE(moments_and_tails_of_ten_million_normals),
               WF_CASE(neighbours_are_independent), WF_CASE(a_running_generator), WF_CASE(a_stream_is_philox_in_order),
               WF_CASE(a_stream_has_the_right_moments), WF_CASE(integers_below_n_are_fair), WF_CASE(every_order_is_equally_likely), WF_CASE(the_published_answers_in_every_lane),
-              WF_CASE(every_set_fills_what_it_should_and_nothing_else), WF_CASE(the_extremes_of_four_million_are_where_they_should_be), WF_CASE(moments_and_anderson_darling_of_vector_normals), WF_CASE(the_bits_are_pinned))
+              WF_CASE(every_set_fills_what_it_should_and_nothing_else), WF_CASE(a_tile_of_particles_in_plain_c_and_in_vectors), WF_CASE(a_tile_leaps_by_the_noise_that_it_is_given), WF_CASE(the_extremes_of_four_million_are_where_they_should_be), WF_CASE(moments_and_anderson_darling_of_vector_normals), WF_CASE(the_bits_are_pinned), WF_CASE(one_sample_alone_has_the_same_bits))

@@ -754,7 +754,7 @@ WF_TEST(marches_and_their_end)
 {
     wf_arena *A = wf_arena_new(NULL);
     wf_ode_report r;
-    double y[2] = { 1, 0 }, times[5] = { 0, 0.1, 0.1, 1, 3 }, out[5][2], grid[5];
+    double y[2] = { 1, 0 }, times[5] = { 0, 0.1, 0.1, 1, 3 }, out[5][2];
     wf_adapt_desc d = { .rtol = 1e-10, .atol = 1e-12, .times = times, .count = 5, .out = &out[0][0] };
     size_t before = wf_arena_size(A);
     CHECK_INT(wf_ode_solve(A, decay, NULL, y, 2, 0, 5, &d, &r), WF_OK);
@@ -796,8 +796,10 @@ WF_TEST(marches_and_their_end)
     y[0] = 1;
     CHECK_INT(wf_ode_solve(A, decay, NULL, y, 2, 0, 1e6, &(wf_adapt_desc){ .max_steps = 100 }, &r), WF_ERROR_LIMIT);
     CHECK_STR_HAS(r.why.text, "100 steps");
-    CHECK_INT(wf_ode_solve(A, decay, NULL, y, 2, 0, 100, &(wf_adapt_desc){ .grid = grid, .grid_room = 5 }, &r), WF_ERROR_LIMIT);
+    double room[7] = { 0, 0, 0, 0, 0, -99, -99 };
+    CHECK_INT(wf_ode_solve(A, decay, NULL, y, 2, 0, 100, &(wf_adapt_desc){ .grid = room, .grid_room = 5 }, &r), WF_ERROR_LIMIT);
     CHECK_STR_HAS(r.why.text, "no room");
+    CHECK(room[4] > 0 && room[5] + 99 >= 0 && room[5] + 99 <= 0); /* nothing is written behind the room */
     CHECK_INT(wf_ode_solve(A, quits, NULL, y, 1, 0, 1, NULL, &r), WF_CANCELLED);
     CHECK_STR_HAS(r.why.text, "gave up");
     times[1] = -1;
@@ -917,7 +919,38 @@ WF_TEST(misuse_is_answered)
     wf_arena_clear(A);
     CHECK(wf_along(y, x).id == 0);
     wf_arena_clear(A);
-    CHECK(wf_ode_list(NULL, 0, &plain, &s, NULL) < 0 && wf_ode_list(&y, 1, NULL, &s, NULL) < 0);
+    CHECK(wf_ode_list(NULL, 0, &plain, &s, NULL) < 0 && wf_ode_list(&y, 1, NULL, &s, NULL) < 0 && wf_ode_list(NULL, 1, &plain, &s, NULL) < 0);
+    wf_arena_free(A);
+}
+
+static wf_result decaying(double t, const double *y, double *dy, void *user) { dy[0] = -y[0]; (void)t, (void)user; return WF_OK; }
+
+WF_TEST(misuse_of_marches_is_answered)
+{
+    wf_arena *A = wf_arena_new(NULL);
+    double y = 1, t[2] = { 0, 1 }, x[2] = { 0, 1 };
+    wf_ode_report r;
+    wf_adapt_desc d = { .count = -1 };
+    CHECK_INT(wf_ode_solve(A, decaying, NULL, &y, 1, 0, 1, &d, &r), WF_ERROR_ARGUMENT);
+    CHECK_STR_HAS(r.why.text, "-1 wanted times");
+    d.count = 2;
+    CHECK_INT(wf_ode_solve(A, decaying, NULL, &y, 1, 0, 1, &d, &r), WF_ERROR_ARGUMENT);
+    CHECK(y == 1);
+    /* a plan as the right-hand side whose inputs are not what the solver has for them */
+    wf_graph *g = wf_graph_new(A, NULL);
+    wf_t state = wf_shared_nd(g, "y", 0, NULL), speed = wf_shared_nd(g, "speed", 1, (int[]){ 1 }), wide = wf_shared_nd(g, "wide", 1, (int[]){ 50 }), own = wf_input(g, "own", 1);
+    wf_plan_desc p = { .type = WF_F64, .out = { wf_mul(wf_sum(speed), state) } };
+    wf_plan *plan = wf_compile(A, &p);
+    wf_rhs_desc rhs = { .plan = plan, .ws = wf_ws_new(A, plan, 1, NULL), .y = state, .dy = p.out[0], .samples = 1, .control = wf_spline_linear(A, t, x, 2, 1), .speed = speed };
+    CHECK(wf_rhs_new(A, &rhs) != NULL);
+    rhs.speed = wide;
+    CHECK(!wf_rhs_new(A, &rhs));
+    CHECK_STR_HAS(wf_arena_report(A)->text, "speed");
+    rhs.speed = speed;
+    rhs.t = wide;
+    CHECK(!wf_rhs_new(A, &rhs));
+    rhs.t = own;
+    CHECK(!wf_rhs_new(A, &rhs));
     wf_arena_free(A);
 }
 
@@ -947,4 +980,4 @@ WF_TEST(memory_may_fail_anywhere)
 
 WF_MAIN_CASES(WF_CASE(a_pendulum_and_the_energy_that_it_loses), WF_CASE(a_state_that_is_driven_by_data), WF_CASE(the_gradient_of_an_adaptive_solution), WF_CASE(splines_of_the_reference), WF_CASE(equations_of_the_reference),
     WF_CASE(controlled_equations_of_the_reference), WF_CASE(conditions_of_order), WF_CASE(measured_orders), WF_CASE(all_policies_give_the_same), WF_CASE(times_as_values), WF_CASE(the_discrete_adjoint_is_exact),
-    WF_CASE(three_ways_to_drive), WF_CASE(curves_do_what_they_promise), WF_CASE(marches_and_their_end), WF_CASE(plans_march_too), WF_CASE(misuse_is_answered), WF_CASE(memory_may_fail_anywhere))
+    WF_CASE(three_ways_to_drive), WF_CASE(curves_do_what_they_promise), WF_CASE(marches_and_their_end), WF_CASE(plans_march_too), WF_CASE(misuse_is_answered), WF_CASE(misuse_of_marches_is_answered), WF_CASE(memory_may_fail_anywhere))

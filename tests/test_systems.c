@@ -574,6 +574,25 @@ WF_TEST(the_walk_starts_anywhere_and_ends_on_the_ridge)
     wf_arena_free(A);
 }
 
+WF_TEST(a_start_of_ones_own_is_checked)
+{
+    wf_arena *A = wf_arena_new(NULL);
+    wf_reactions *w = wf_reactions_named(A, "walk");
+    double times[2] = { 0, 1 };
+    int32_t out[6];
+    for (int k = 0; k < 2; k++) {
+        const int32_t outside[2][2] = { { 100000, 3 }, { 3, 100 } }, less[3] = { 50, -1, 0 };
+        for (int i = 0; i < 6; i++) out[i] = 7;
+        CHECK_INT(wf_simulate(A, &w->system, outside[k], times, 2, 1, NULL, out), WF_ERROR_NUMERIC);
+        wf_arena_clear(A);
+        for (int i = 0; i < 6; i++) out[i] = 7;
+        CHECK_INT(wf_simulate(A, wf_epidemic_system(), less, times, 2, 1, NULL, out), WF_ERROR_DATA);
+        for (int i = 0; i < 6; i++) CHECK_INT(out[i], 0); /* zeros after any failure */
+        wf_arena_clear(A);
+    }
+    wf_arena_free(A);
+}
+
 WF_TEST(each_trajectory_may_have_its_own_start)
 {
     static int32_t out[3][1][2], one[1][1][2];
@@ -826,6 +845,25 @@ WF_TEST(leaps_never_take_what_is_not_there)
     wf_arena_free(A);
 }
 
+WF_TEST(what_takes_without_asking_is_named_in_leaps_too) /* a reaction that removes what it does not need; once this was a leap tried for ever */
+{
+    wf_arena *A = wf_arena_new(NULL);
+    const int change = -1, reactants = 0;
+    const int32_t few = 5, many = 4000;
+    double rate = 1, times[2] = { 0, 50 };
+    int32_t out[2] = { 7, 7 };
+    wf_reaction_system s = { .species = 1, .reactions = 1, .change = &change, .reactants = &reactants, .rate = &rate };
+    wf_simulate_desc d = { .leap = 0.03 };
+    for (int k = 0; k < 2; k++) {
+        if (k) rate = 1000;
+        CHECK_INT(wf_simulate(A, &s, k ? &many : &few, times, 2, 1, &d, out), WF_ERROR_NUMERIC);
+        CHECK_STR_HAS(wf_arena_report(A)->text, "reaction 0 takes the count of species 0 below zero");
+        CHECK(out[0] == 0 && out[1] == 0);
+        wf_arena_clear(A);
+    }
+    wf_arena_free(A);
+}
+
 WF_TEST(texts_and_leaps_do_not_depend_on_threads)
 {
     enum { N = 50 };
@@ -882,6 +920,6 @@ WF_MAIN_CASES(WF_CASE(an_epidemic), WF_CASE(a_signalling_cascade), WF_CASE(a_tog
               WF_CASE(poisson_numbers),
               WF_CASE(leaps_keep_the_law_and_save_time),
               WF_CASE(leaps_on_known_systems),
-              WF_CASE(leaps_never_take_what_is_not_there),
+              WF_CASE(leaps_never_take_what_is_not_there), WF_CASE(what_takes_without_asking_is_named_in_leaps_too), WF_CASE(a_start_of_ones_own_is_checked),
               WF_CASE(texts_and_leaps_do_not_depend_on_threads),
               WF_CASE(no_memory_is_an_error_and_nothing_leaks))

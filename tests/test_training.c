@@ -1265,7 +1265,7 @@ WF_TEST(the_best_parameters_are_kept)
 
 WF_TEST(fits_that_make_no_sense)
 {
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 13; i++) {
         net n = line_make(WF_F64);
         wf_feed f[2];
         feed_data(&n, f);
@@ -1300,6 +1300,7 @@ WF_TEST(fits_that_make_no_sense)
         case 8: wide_y[17] = NAN; code = WF_ERROR_NUMERIC; part = "fit: step 0"; break;
         case 9: t.check = n.ws; t.check_samples = 0; code = WF_ERROR_DATA; break;
         case 10: (void)wf_opt_swap(o); part = "swap it back"; break;
+        case 11: f[1].in = NULL; t.batch = N / 3; part = "feed 1 has no data"; break;
         default: t.feeds = -1; break;
         }
         memcpy(w, wf_params_data(n.P), sizeof w);

@@ -4,10 +4,11 @@
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
+#include "wf_party.h"
 
-enum { TIMES = 7, PEOPLE = 500, MOST = 8 };
+enum { TIMES = 7, PEOPLE = 500 };
 
-/* Eight people leave a party, each after an exponential time: at time t, Binomial(8, exp(-t)) are left. With two columns: left, and gone. */
+/* Snapshots of a party. With two columns: left, and gone. */
 static wf_snapshots party(wf_arena *A, int columns)
 {
     double *times = (double *)wf_alloc(A, TIMES, sizeof *times);
@@ -19,21 +20,13 @@ static wf_snapshots party(wf_arena *A, int columns)
         times[k] = 0.25 * k;
         n[k] = PEOPLE;
         for (uint64_t i = 0; i < PEOPLE; i++) {
-            int left = 0;
-            for (uint32_t j = 0; j < MOST; j++) left += -log(wf_uniform_at(50 + (uint64_t)k, i, j, 0, 1)) > times[k];
+            int left = party_left(50 + (uint64_t)k, i, times[k]);
             for (size_t c = 0; c < (size_t)columns; c++) to[i * (size_t)columns + c] = c % 2 ? MOST - left : left;
         }
         x[k] = to;
     }
     s.count = TIMES; s.dim = columns; s.times = times; s.n = n; s.x = x; s.weight = NULL;
     return s;
-}
-
-static double binomial(int n, int k, double p)
-{
-    double c = 1;
-    for (int i = 0; i < k; i++) c = c * (n - i) / (i + 1);
-    return c * pow(p, k) * pow(1 - p, n - k);
 }
 
 static wf_weight_path_desc small_path(void)
@@ -346,6 +339,14 @@ WF_TEST(mistakes_are_named)
     float tokens[4096];
     d.states = 5000;
     CHECK(!wf_weight_path_new(A, &d, 0, 1) && strstr(wf_arena_report(A)->text, "5000 states"));
+    wf_arena_clear(A);
+    CHECK(!wf_weight_path_new(A, NULL, 0, 1) && strstr(wf_arena_report(A)->text, "a description is needed"));
+    double edge[1] = { 1 }, sum[2] = { 0, 0 }, cell[5] = { 0, 0, 0, 0, 7 }, now = 0;
+    size_t single = 1;
+    const double *at = edge;
+    wf_snapshots one = { 1, 1, &now, &single, &at, NULL };
+    wf__wpath_column(&one, 0, sum, 0, 1, cell, 4); /* a number at the upper end of the grid is in its last cell */
+    CHECK(cell[3] == 1 && cell[4] == 7);
     wf_arena_clear(A);
     d = small_path();
     CHECK(!wf_weight_path_new(A, &d, 1, 1) && strstr(wf_arena_report(A)->text, "from time 1 to 1"));

@@ -4,24 +4,9 @@
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
 #include "wf_test.h"
+#include "wf_party.h"
 
-enum { SNAPSHOTS = 6, PEOPLE = 400, MOST = 8 };
-
-/* Eight people leave a party, each after an exponential time: at time t, Binomial(8, exp(-t)) are left. */
-static void party(int32_t *left, double t, uint64_t seed)
-{
-    for (int i = 0; i < PEOPLE; i++) {
-        left[i] = 0;
-        for (uint32_t k = 0; k < MOST; k++) left[i] += -log(wf_uniform_at(seed, (uint64_t)i, k, 0, 1)) > t;
-    }
-}
-
-static double binomial(int n, int k, double p)
-{
-    double c = 1;
-    for (int i = 0; i < k; i++) c = c * (n - i) / (i + 1);
-    return c * pow(p, k) * pow(1 - p, n - k);
-}
+enum { SNAPSHOTS = 6, PEOPLE = 400 };
 
 static wf_weightflow_desc small_model(void)
 {
@@ -46,7 +31,7 @@ static wf_weightflow *learn_party(wf_arena *A, double *times)
     size_t n[SNAPSHOTS], stride[SNAPSHOTS];
     for (int i = 0; i < SNAPSHOTS; i++) {
         times[i] = 0.3 + 0.2 * i;
-        party(left[i], times[i], 100 + (uint64_t)i);
+        for (int k = 0; k < PEOPLE; k++) left[i][k] = party_left(100 + (uint64_t)i, (uint64_t)k, times[i]);
         rows[i] = left[i];
         n[i] = PEOPLE;
         stride[i] = 1;
@@ -96,6 +81,7 @@ WF_TEST(training_has_the_same_bits_for_any_number_of_threads)
         wf_arena *A = wf_arena_new(NULL);
         wf_weightflow_desc d = small_model();
         d.threads = threads[t];
+        d.dropout = 0.1;
         wf_weightflow *m = wf_weightflow_new(A, &d, times, SNAPSHOTS);
         float *anchor = wf_weightflow_anchors(m);
         for (size_t i = 0; i < SNAPSHOTS * wf_weightflow_size(m); i++) anchor[i] = (float)sin((double)i);
@@ -109,6 +95,53 @@ WF_TEST(training_has_the_same_bits_for_any_number_of_threads)
     }
     for (int t = 1; t < 4; t++) CHECK(hash[t] == hash[0]);
 }
+
+/* Random values in a graph and in the bodies of its loops. */
+static int draws_of(const wf_graph *g)
+{
+    int n = 0;
+    for (int i = 1; i < g->nodes; i++) n += g->node[i].op == WF__OP_RANDOM;
+    for (int i = 0; i < g->loops; i++) n += draws_of(g->loop[i]->body);
+    return n;
+}
+
+/* One small fit; the hash of the field's parameters. */
+static uint64_t fit_with(double dropout, uint64_t seed, int fits, int *trained, int *solved)
+{
+    double times[SNAPSHOTS] = { 0, 1, 2, 3, 4, 5 };
+    wf_arena *A = wf_arena_new(NULL);
+    wf_weightflow_desc d = small_model();
+    d.control = WF_CONTROL_ODE;
+    d.as_published = 1;
+    d.dropout = dropout;
+    wf_weightflow *m = wf_weightflow_new(A, &d, times, SNAPSHOTS);
+    m->desc.seed = seed; /* of the masks alone: the field has its starting values */
+    float *anchor = wf_weightflow_anchors(m);
+    for (size_t i = 0; i < SNAPSHOTS * wf_weightflow_size(m); i++) anchor[i] = (float)sin((double)i);
+    for (int k = 0; k < fits; k++) CHECK_INT(wf_weightflow_fit_field(m, 4 / fits, NULL), WF_OK);
+    *trained = *solved = draws_of(m->stepper->g);
+    for (int h = 0; h < SNAPSHOTS; h++) if (m->train[h] && draws_of(m->train[h]->g) > *trained) *trained = draws_of(m->train[h]->g);
+    const unsigned char *bytes = (const unsigned char *)wf_params_data(wf_weightflow_field(m));
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < wf_params_size(wf_weightflow_field(m)) * sizeof(float); i++) hash = (hash ^ bytes[i]) * 1099511628211u;
+    wf_arena_free(A);
+    return hash;
+}
+
+// region: masks for training alone
+WF_TEST(dropout_is_for_training_and_follows_its_seed)
+{
+    int trained, solved, none;
+    uint64_t kept = fit_with(-1, 5, 1, &none, &solved), left = fit_with(0.1, 5, 1, &trained, &solved);
+    CHECK_INT(solved, 0);                          /* no noise where weights are wanted */
+    CHECK_INT(none, 0);
+    CHECK(trained >= 4 * 4 && trained % 16 == 0);  /* four masks in each layer of each stage, all different; the loop backwards has the same again */
+    CHECK(kept != left && kept == fit_with(-1, 6, 1, &none, &solved));
+    CHECK(left == fit_with(0.1, 5, 1, &trained, &solved) && left != fit_with(0.1, 6, 1, &trained, &solved));
+    CHECK(left == fit_with(0.1, 5, 2, &trained, &solved)); /* the masks are numbered by the updates of the model, not of a call */
+    CHECK(left == fit_with(0, 5, 1, &trained, &solved));   /* as published, 0 is 0.1 */
+}
+// end region
 
 static int cancel_at_once(void *user, const char *what, double done, double total)
 {
@@ -159,7 +192,7 @@ WF_TEST(a_long_call_can_be_cancelled)
     wf_weightflow_desc d = small_model();
     d.progress = cancel_at_once;
     d.progress_user = &calls;
-    party(left, 0.5, 3);
+    for (int i = 0; i < PEOPLE; i++) left[i] = party_left(3, (uint64_t)i, 0.5);
     wf_weightflow *m = wf_weightflow_new(A, &d, times, 2);
     CHECK_INT(wf_weightflow_fit_anchors(m, rows, n, stride, 0, 0), WF_CANCELLED);
     CHECK_INT(calls, 4);
@@ -180,9 +213,22 @@ WF_TEST(mistakes_are_named)
     CHECK(!wf_weightflow_new(A, &d, times, 1));
     CHECK_STR_HAS(wf_arena_report(A)->text, "1 snapshots");
     wf_arena_clear(A);
+    d.feed_forward = -1;
+    CHECK(!wf_weightflow_new(A, &d, times, 2));
+    CHECK_STR_HAS(wf_arena_report(A)->text, "out of range");
+    wf_arena_clear(A);
+    d = small_model();
+    CHECK_INT(wf_weightflow_fit_anchors(wf_weightflow_new(A, &d, times, 2), NULL, n, stride, 1, 1), WF_ERROR_ARGUMENT);
+    CHECK_STR_HAS(wf_arena_report(A)->text, "no snapshots");
+    wf_arena_clear(A);
     d.states = 1;
     CHECK(!wf_weightflow_new(A, &d, times, 2));
     CHECK_STR_HAS(wf_arena_report(A)->text, "states");
+    wf_arena_clear(A);
+    d = small_model();
+    d.dropout = 1;
+    CHECK(!wf_weightflow_new(A, &d, times, 2));
+    CHECK_STR_HAS(wf_arena_report(A)->text, "dropout 1");
     wf_arena_clear(A);
     d = small_model();
     wf_weightflow *m = wf_weightflow_new(A, &d, times, 2);
@@ -208,6 +254,10 @@ WF_TEST(a_model_is_kept_and_read_back)
     size_t size = wf_weightflow_size(m);
     float *a = (float *)wf_alloc(A, 2 * size, sizeof *a), *b = (float *)wf_alloc(A, 2 * size, sizeof *b);
     if (wf_weightflow_save(m, path) < 0) { wf_arena_free(A); SKIP("out/tests cannot be written (run by make test)"); }
+    wf_mark before = wf_arena_mark(A), after;
+    CHECK_INT(wf_weightflow_save(m, path), WF_OK);
+    after = wf_arena_mark(A);
+    CHECK(!memcmp(&before, &after, sizeof before)); /* what a file takes is given back */
     wf_weightflow *copy = wf_weightflow_load(A, path, NULL);
     CHECK(copy != NULL);
     if (!copy) { printf("  %s\n", wf_arena_report(A)->text); wf_arena_free(A); return; }
@@ -325,7 +375,7 @@ static void field_at(published_t *p, const float *state, double speed, float *ou
 {
     int d[2] = { 9, 100 }, one = 1;
     wf_graph *g = wf_graph_new(p->A, wf_weightflow_field(p->m));
-    wf_t x = wf_input_nd(g, "state", 2, d), z = wf_input(g, "speed", one), y = wf__flow_field(p->m, x, z);
+    wf_t x = wf_input_nd(g, "state", 2, d), z = wf_input(g, "speed", one), y = wf__flow_field(p->m, x, z, 0, 0);
     wf_plan_desc pd;
     memset(&pd, 0, sizeof pd);
     pd.out[0] = y;
@@ -389,6 +439,6 @@ WF_TEST(published_weights_and_scores)
     wf_arena_free(p.A);
 }
 
-WF_MAIN_CASES(WF_CASE(a_small_model_learns_a_known_law), WF_CASE(training_has_the_same_bits_for_any_number_of_threads), WF_CASE(training_as_published_keeps_its_best_epoch), WF_CASE(a_long_call_can_be_cancelled),
+WF_MAIN_CASES(WF_CASE(a_small_model_learns_a_known_law), WF_CASE(training_has_the_same_bits_for_any_number_of_threads), WF_CASE(dropout_is_for_training_and_follows_its_seed), WF_CASE(training_as_published_keeps_its_best_epoch), WF_CASE(a_long_call_can_be_cancelled),
               WF_CASE(mistakes_are_named), WF_CASE(a_model_is_kept_and_read_back), WF_CASE(published_spline), WF_CASE(published_log_probabilities),
               WF_CASE(published_field), WF_CASE(published_weights_and_scores))
