@@ -151,7 +151,7 @@ static int cancel_at_once(void *user, const char *what, double done, double tota
 
 WF_TEST(training_as_published_keeps_its_best_epoch)
 {
-    enum { EPOCHS = 6 };
+    enum { EPOCHS = 11 };
     double times[SNAPSHOTS] = { 0, 1, 2, 3, 4, 5 }, loss[EPOCHS], whole, best = HUGE_VAL;
     float *kept = NULL;
     int at = 0;
