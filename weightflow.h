@@ -15845,6 +15845,7 @@ wf_result wf_rhs_call(double t, const double *y, double *dy, void *rhs)
 /* ---- Flows ---- */
 #ifndef WF_NO_FLOWS
 
+/* flows: what all layers share */
 /* flows: define a flow */
 enum { WF__NF_KINDS = 9, WF__NF_MAPS = 6, WF__NF_MANY = 256, WF__NF_DENSE = 4096 };
 
@@ -15931,6 +15932,7 @@ static wf_t wf__nf_network(const wf__nf *at, wf_t in, int out, const int *degree
     if (degree) last.weight = wf__nf_masked(last.weight, deg, degree + seen, 1);
     return wf_linear_with(h, last);
 }
+/* flows: maps of one coordinate */
 /* flows: affine maps */
 static wf_t wf__map_stretch(wf_t b, wf_t s, wf_t t, int inverse)
 {
@@ -16964,6 +16966,7 @@ static const struct wf__nf_map_row { const char *name; int rows, per_bin; wf_t (
 
 static int wf__nf_rows(const wf_flow_layer *l) { return wf__nf_maps[l->map].rows + wf__nf_maps[l->map].per_bin * l->bins; }
 
+/* flows: layers */
 /* flows: split and merge */
 static wf_t wf__nf_index(wf_graph *g, const int *index, int n)
 {
@@ -17424,6 +17427,7 @@ static const struct wf__nf_kind { const char *name; wf__nf_map map, solve; wf__n
     { "continuous", wf__continuous_map, wf__continuous_solve, wf__continuous_score, 1 },
 };
 
+/* flows: chains and bases */
 /* flows: through one layer */
 static wf_flow_state wf__nf_by_map(const wf__nf *at, wf_flow_state s)
 {
@@ -17750,6 +17754,7 @@ wf_flow *wf_flow_standard(wf_arena *A, const char *name, int dim, int context, i
     l[d.count++].kind = WF_FLOW_ELEMENTWISE;
     return wf_flow_new(A, name, &d);
 }
+/* flows: calls and files */
 /* flows: compile for one call */
 typedef struct wf__nf_job { wf_params *P; wf_arena *A; wf_mark mark; int entries; wf_graph *g; wf_t x, context; wf_plan *plan; wf_ws *ws; } wf__nf_job;
 
