@@ -1425,12 +1425,14 @@ typedef struct wf_particles_desc {
     int move;                     /* WF_MOVE_...; annealed Langevin */
     int weight;                   /* WF_WEIGHT_...; exact */
 
+    /* particles: describe the start */
     /* The start: x ~ N(mean, sd^2) in each coordinate, unless `start` [n][dim] holds samples of your own, whose density has the normalising constant exp(log_z0). */
     const double *mean, *sd;      /* [dim]; 0, 1 */
     double sd_all;                /* instead of sd: the same for all; 1 */
     const float *start;
     double log_z0;
 
+    /* particles: describe the target */
     /* The target exp(-U1). The path is exp(-(1-t) U0 - t U1), where U0 belongs to the start (NULL: the normal law above; needed where `start` is given). With `path`, energy is U_t itself for all t. */
     wf_energy_fn energy, energy0;
     int path;
@@ -1439,6 +1441,7 @@ typedef struct wf_particles_desc {
     wf_t energy_graph, drift_graph, x, t;
     int graph_type;               /* WF_F32, WF_F64 */
 
+    /* particles: describe the schedule */
     /* The schedule: levels t[0] < ... < t[levels]; NULL: equal steps from 0 to 1. adaptive in (0,1): each next t is where CESS = adaptive n, `levels` at most; t counts from 0 to 1. */
     int levels;                   /* required */
     const double *times;
@@ -1460,6 +1463,7 @@ typedef struct wf_particles_desc {
     wf_sde_fn sde;
     wf_move_fn custom;
 
+    /* particles: describe resampling and the run */
     int resample;                 /* WF_RESAMPLE_... */
     double threshold;             /* resample when ESS < threshold n; 0.5. Negative: never; 1 or more: always */
     int every;                    /* levels between two looks at the weights, fused for each tile; chosen. Part of the numerical contract */
@@ -1667,6 +1671,7 @@ WF_API wf_weight_path *wf_weight_path_load(wf_arena *arena, const char *file, co
 /* ---- Filtering ---- */
 #ifndef WF_NO_PARTICLES
 
+/* filtering: declare the description */
 /* What is observed of a signal: h [channels][WF_LANES] of the particles of a tile. Any thread, for several tiles at once. */
 typedef void (*wf_observe_fn)(void *user, const wf_tile *tile, float *h);
 /* log g(y_k | x) into out [WF_LANES], which arrives as 0, for k = tile->step: after the move of that number, which ends at times[k + 1]. */
@@ -1696,6 +1701,7 @@ typedef struct wf_filter_desc {
     void *progress_user;
 } wf_filter_desc;
 
+/* filtering: declare the particle filter */
 /* What a filter tells, after each of `steps` steps; each array may be NULL. */
 typedef struct wf_filtered {
     double *mean, *sd;            /* [steps][dim], of the signal at times[k + 1] given all seen up to then */
@@ -1708,6 +1714,7 @@ typedef struct wf_filtered {
    One call per arena at a time; the callbacks run on several threads. Source: Gordon, Salmond and Smith (1993), weights of Kallianpur and Striebel. */
 WF_API wf_result wf_filter(wf_arena *arena, const wf_filter_desc *desc, wf_filtered *out);
 
+/* filtering: declare exact filters */
 /* A linear system: x_0 ~ N(m0, P0), x_(k+1) = A x_k + N(0, Q), y_k = C x_k + N(0, R); matrices row-major. */
 typedef struct wf_kalman_desc { int dim, channels; const double *A, *Q, *C, *R, *m0, *P0; } wf_kalman_desc;
 /* Results, each may be NULL: predicted (before y_k) and filtered (after) means [steps][dim] and covariances [steps][dim][dim], the log likelihood of each row [steps]. */
@@ -23105,6 +23112,7 @@ static wf__pt_kernels wf__pt_kernels_for(int isa)
 #undef WF__PT_SET
 
 /* moves: define the system */
+/* moves: define the work of a task */
 /* Working memory of one task. */
 enum { WF__PT_NOISE_ROWS = 16 };
 typedef struct wf__pt_work {
@@ -23123,6 +23131,7 @@ typedef struct wf__pt_work {
     wf_result error;
 } wf__pt_work;
 
+/* moves: define what changes */
 /* What changes while particles run, but for arrays; all doubles, so that a checkpoint is one array. */
 typedef struct wf__pt_now {
     double level, phase, cursor, group, t, t_next, moves, seed_low, seed_high;
@@ -23134,6 +23143,7 @@ struct wf_particles {
     wf_arena *arena;
     wf_particles_desc d;
     wf__pt_kernels k;
+    /* moves: define what particles carry */
     size_t n, tiles, stride;       /* stride: floats of a tile's state */
     int dim, rows, g1, g0, v, mu;  /* rows of a tile, and where gradients, momenta and means begin; -1: none */
     int metropolis, dynamic, linear, gaussian, plain, workers, lag;
@@ -24527,6 +24537,7 @@ static int wf__pt_compile(wf_particles *p)
     return wf_arena_report(A)->code == WF_OK;
 }
 /* moves: make a system */
+/* moves: take rows of a tile */
 static int wf__pt_take_rows(wf_particles *p, int wanted)
 {
     int at = p->rows;
@@ -24554,6 +24565,7 @@ wf_particles *wf_particles_new(wf_arena *A, const wf_particles_desc *desc)
     wf__pt_defaults(p);
     p->heads = p->d.waste_free > 1 ? p->tiles / (size_t)p->d.waste_free : p->tiles;
     int move = desc->move, gradients = move != WF_MOVE_PCN && move < WF_MOVE_PIS;
+    /* moves: lay out a tile */
     wf__pt_take_rows(p, 1);
     p->g1 = wf__pt_take_rows(p, gradients);
     p->g0 = wf__pt_take_rows(p, gradients && p->linear && !p->gaussian);
@@ -24563,6 +24575,7 @@ wf_particles *wf_particles_new(wf_arena *A, const wf_particles_desc *desc)
     p->workers = desc->threads > 0 ? desc->threads : wf_threads_default(desc->parallel);
     if ((size_t)p->workers > p->tiles) p->workers = (int)p->tiles;
     size_t dim = (size_t)p->dim, levels = (size_t)p->d.levels;
+    /* moves: copy the caller's arrays */
     p->mean = wf__pt_copy_of(A, desc->mean, dim, 0);
     p->precision = wf__pt_copy_of(A, desc->sd, dim, wf__pt_or(desc->sd_all, 1));
     p->scale = wf__pt_copy_of(A, desc->scale, dim, 1);
@@ -24572,6 +24585,7 @@ wf_particles *wf_particles_new(wf_arena *A, const wf_particles_desc *desc)
     if (desc->times) p->d.times = wf__pt_copy_of(A, desc->times, levels + 1, 0);
     if (desc->steps) p->d.steps = wf__pt_copy_of(A, desc->steps, levels, 0);
     if (!p->mean || !p->precision || !p->scale || !p->root || !wf__pt_memory(p) || !wf__pt_compile(p)) return NULL;
+    /* moves: prepare the start's energy */
     for (size_t i = 0; i < dim; i++) {
         p->norm0 += log(p->precision[i]) + 0.9189385332046727;
         p->precision[i] = 1 / (p->precision[i] * p->precision[i]);
