@@ -143,6 +143,53 @@ WF_TEST(dropout_is_for_training_and_follows_its_seed)
 }
 // end region
 
+WF_TEST(rare_starts_share_their_weight_among_masks)
+{
+    double times[SNAPSHOTS] = { 0, 1, 2, 3, 4, 5 };
+    for (int k = 0; k < 2; k++) {
+        wf_arena *A = wf_arena_new(NULL);
+        wf_weightflow_desc d = small_model();
+        d.dropout = k ? 0.1 : 0;
+        wf_weightflow *m = wf_weightflow_new(A, &d, times, SNAPSHOTS);
+        for (int horizon = 1; horizon < SNAPSHOTS; horizon++) {
+            int starts = SNAPSHOTS - horizon, masks = k ? 5 / starts : 1, used = wf__flow_starts(m, horizon); /* 64 draws: each of at most five starts comes up more often than it has masks */
+            double sum = 0;
+            CHECK_INT(used, starts * masks);
+            for (int i = 0; i < used; i++) {
+                sum += (double)m->feed_weight[i];
+                CHECK(m->feed_weight[i] == m->feed_weight[i - i % masks]); /* solutions of one start count alike */
+            }
+            CHECK_CLOSE(sum, 1, 1e-6); /* the weights are those of a mean; a few roundings of float */
+        }
+        wf_arena_free(A);
+    }
+}
+
+WF_TEST(as_published_layers_begin_alike_and_nothing_is_clipped)
+{
+    double times[SNAPSHOTS] = { 0, 1, 2, 3, 4, 5 };
+    for (int published = 0; published < 2; published++) {
+        wf_arena *A = wf_arena_new(NULL);
+        wf_weightflow_desc d = small_model();
+        d.layers = 3;
+        d.as_published = published;
+        wf_weightflow *m = wf_weightflow_new(A, &d, times, SNAPSHOTS);
+        const wf_params *P = wf_weightflow_field(m);
+        const float *data = (const float *)wf_params_data(wf_weightflow_field(m));
+        for (int k = 1; k < d.layers; k++) {
+            char name[80];
+            snprintf(name, sizeof name, "attention_layers.layers.%d.linear1.weight", k);
+            const wf_param_info *first = wf_params_entry(P, wf_params_find(P, "attention_layers.layers.0.linear1.weight")), *other = wf_params_entry(P, wf_params_find(P, name));
+            CHECK(first && other && first->count == 16 * 32 && other->count == first->count);
+            CHECK(!memcmp(data + first->offset, data + other->offset, first->count * sizeof *data) == published);
+        }
+        CHECK(wf__flow_optimiser(m, 200)->d.clip == (published ? 0 : 1));
+        m->desc.dropout = 0;
+        CHECK(wf__flow_optimiser(m, 200)->d.clip == 1); /* without dropout something has to hold the steps */
+        wf_arena_free(A);
+    }
+}
+
 static int cancel_at_once(void *user, const char *what, double done, double total)
 {
     (void)what; (void)done; (void)total;
@@ -439,6 +486,7 @@ WF_TEST(published_weights_and_scores)
     wf_arena_free(p.A);
 }
 
-WF_MAIN_CASES(WF_CASE(a_small_model_learns_a_known_law), WF_CASE(training_has_the_same_bits_for_any_number_of_threads), WF_CASE(dropout_is_for_training_and_follows_its_seed), WF_CASE(training_as_published_keeps_its_best_epoch), WF_CASE(a_long_call_can_be_cancelled),
+WF_MAIN_CASES(WF_CASE(a_small_model_learns_a_known_law), WF_CASE(training_has_the_same_bits_for_any_number_of_threads), WF_CASE(dropout_is_for_training_and_follows_its_seed), WF_CASE(rare_starts_share_their_weight_among_masks),
+              WF_CASE(as_published_layers_begin_alike_and_nothing_is_clipped), WF_CASE(training_as_published_keeps_its_best_epoch), WF_CASE(a_long_call_can_be_cancelled),
               WF_CASE(mistakes_are_named), WF_CASE(a_model_is_kept_and_read_back), WF_CASE(published_spline), WF_CASE(published_log_probabilities),
               WF_CASE(published_field), WF_CASE(published_weights_and_scores))
