@@ -1,7 +1,11 @@
 /* Plans and their execution. */
+#define _XOPEN_SOURCE 600 /* setrlimit */
 #include "wf_core.h"
 #define WEIGHTFLOW_IMPLEMENTATION
 #include "../weightflow.h"
+#if defined(__linux__)
+#include <sys/resource.h>
+#endif
 #include "wf_test.h"
 
 // region: feeds carry data in and out
@@ -187,7 +191,17 @@ WF_TEST(a_chain_as_long_as_memory_allows) /* nothing in the planner may go down 
     wf_arena *A = wf_arena_new(NULL);
     wf_graph *g = wf_graph_new(A, NULL);
     wf_plan_desc d = { .out = { wf_mean(long_sum(g, 100000, 0)) } };
+#if defined(__linux__)
+    struct rlimit whole, little;
+    CHECK(!getrlimit(RLIMIT_STACK, &whole));
+    little = whole;
+    little.rlim_cur = 1 << 20; /* a hundred thousand calls inside each other take several megabytes: then this test dies */
+    CHECK(!setrlimit(RLIMIT_STACK, &little));
+#endif
     CHECK(wf_compile(A, &d) != NULL);
+#if defined(__linux__)
+    CHECK(!setrlimit(RLIMIT_STACK, &whole));
+#endif
     wf_arena_free(A);
 }
 
